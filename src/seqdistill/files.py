@@ -1,0 +1,114 @@
+"""Files that are never half there: written beside and renamed, hashed, locked, described by a manifest."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from seqdistill.errors import UserError
+
+
+def sha256(data: bytes | str) -> str:
+    """Hex digest of bytes, or of text as UTF-8."""
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest of a file's bytes, read in pieces."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    """Hex digest of a JSON-able value, independent of the order of keys."""
+    return sha256(json.dumps(value, sort_keys=True, ensure_ascii=False))
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder; on success it is synced and renamed to `path`, on failure removed.
+
+    Whoever reads `path` sees the old content or the new one, never a part, also after a kill or a full disk.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        if error.errno == 28:
+            raise UserError(
+                f"{path}: the disk is full ({shutil.disk_usage(path.parent).free:,} bytes free); nothing was written "
+                "over: free some space and run the same command again, it continues"
+            ) from error
+        raise
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with written_beside(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes indented JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        UserError: the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); the file was altered or cut: make it anew") from None
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Holds an output directory for this process; the lock goes with the process, also when it is killed.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{directory}: another process is writing here; wait for it, or give another --out"
+            ) from None
+        yield
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Names every key whose value differs, as `train.lr: 0.1 there, 0.2 now`."""
+    rows = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key, "(absent)"), after.get(key, "(absent)")
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            rows += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            rows.append(f"{prefix}{key}: {old!r} there, {new!r} now")
+    return rows

@@ -1,0 +1,93 @@
+"""The protocols every model, decoder and objective meets: nothing else is known of a model outside `models`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seqdistill.data.batches import Batch
+from seqdistill.nn.losses import Loss
+
+Objective = Callable[[Batch], Loss]
+"""What training minimises: a function of one batch. The model is bound in it."""
+
+
+class State(Protocol):
+    """What an autoregressive model carries from step to step, one row per sequence being written."""
+
+    def repeat(self, n: int) -> Self:
+        """Repeats every row n times, copies side by side: row i becomes rows i*n .. i*n+n-1. Called once at most,
+        before the first step. The n rows of a sentence form its group."""
+
+    def select(self, rows: Int[Tensor, " new_rows"]) -> Self:
+        """Keeps these rows in this order (repeats allowed). After `repeat(n)`, rows come in whole groups: new rows
+        j*n .. j*n+n-1 all stem from one old group, so what belongs to the sentence can be stored once per group."""
+
+
+@runtime_checkable
+class AutoregressiveModel(Protocol):
+    """A model that writes left to right."""
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
+        ...
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of the batch's targets (nats, padding excluded)."""
+        ...
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> State:
+        """The state before the first token, one row per sentence; sources end with EOS, right-padded with PAD."""
+        ...
+
+    def step(self, tokens: Int[Tensor, " rows"], state: State) -> tuple[Float[Tensor, "rows vocab"], State]:
+        """Reads each row's last token (BOS first), returns the log-probabilities of the next, and the new state."""
+        ...
+
+
+class Canvas(NamedTuple):
+    """The outputs a parallel decoder is working on, one row per candidate."""
+
+    tokens: Int[Tensor, "rows length"]
+    """No BOS, no EOS; right-padded with PAD; MASK where nothing is written yet."""
+    log_probs: Float[Tensor, "rows length"]
+    """Log-probability of each token when it was predicted; 0 where PAD."""
+    length_log_probs: Float[Tensor, " rows"]
+    """Log-probability of the row's length."""
+
+
+class Memory(Protocol):
+    """An encoded source, one row per sentence."""
+
+    def select(self, rows: Int[Tensor, " new_rows"]) -> Self:
+        """Keeps these rows in this order, repeats allowed."""
+        ...
+
+
+@runtime_checkable
+class RefinementModel(Protocol):
+    """A model that writes all positions at once, in one pass or several."""
+
+    passes: int
+    """Passes it is decoded with unless told otherwise: 1 for a single-pass model."""
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """The model's own training loss; the count is the number of target tokens."""
+        ...
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> Memory:
+        """Sources end with EOS, right-padded with PAD."""
+        ...
+
+    def start(self, memory: Memory, *, candidates: int) -> Canvas:
+        """The first canvas: `candidates` rows for each sentence, side by side (its most probable lengths)."""
+        ...
+
+    def refine(self, canvas: Canvas, memory: Memory, *, step: int, passes: int) -> Canvas:
+        """Pass number `step` (from 0) of `passes`; `memory` has one row per row of the canvas."""
+        ...

@@ -1,0 +1,29 @@
+"""How long work tells its watcher where it is; the command line draws it, tests and libraries stay silent."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A watcher of one long task at a time."""
+
+    def start(self, title: str, *, total: int | None, unit: str, done: int = 0) -> None:
+        """Begins a task of `total` units (None: unknown), `done` of them already there from an earlier run."""
+
+    def advance(self, amount: int = 1, **fields: float | str) -> None:
+        """Reports `amount` more units, and named values worth showing beside them, such as loss=2.31."""
+
+    def finish(self) -> None:
+        """Ends the task."""
+
+
+class Silent:
+    """Reports nothing."""
+
+    def start(self, title: str, *, total: int | None, unit: str, done: int = 0) -> None:
+        pass
+
+    def advance(self, amount: int = 1, **fields: float | str) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass

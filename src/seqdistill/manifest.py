@@ -1,0 +1,128 @@
+"""A stage's directory: what it was asked, what it read, what it made; finished, unfinished, or never silently reused."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from seqdistill.errors import UserError
+from seqdistill.files import differences, read_json, sha256_file, write_json
+
+Status = Literal["finished", "unfinished", "absent"]
+
+FINISHED, UNFINISHED = "manifest.json", "unfinished.json"
+_PACKAGES = ("seqdistill", "torch", "numpy", "pyarrow", "sentencepiece", "sacrebleu", "ctranslate2")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a stage is asked to do: equal requests give equal bytes."""
+
+    kind: str
+    """The verb: prepare, train, distill, evaluate."""
+    settings: Mapping[str, Any]
+    """Every option that changes the result, as JSON-able values."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Name to content hash of everything read."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "settings": dict(self.settings), "inputs": dict(self.inputs)}
+
+
+def status(directory: Path) -> Status:
+    """Whether a stage finished in this directory, began there, or was never there."""
+    if (directory / FINISHED).exists():
+        return "finished"
+    return "unfinished" if (directory / UNFINISHED).exists() else "absent"
+
+
+def begin(directory: Path, request: Request) -> Status:
+    """Looks whether the directory already holds this very stage, and marks it as begun if it is new.
+
+    Returns:
+        "finished": nothing to do; "unfinished": an earlier run was cut off, continue it; "absent": it starts here.
+
+    Raises:
+        UserError: the directory holds another stage, other settings, other inputs, or files that no stage wrote;
+            or a file of the finished stage is gone or has another size.
+    """
+    found = status(directory)
+    if found == "absent":
+        strangers = sorted(path.name for path in directory.glob("*") if not path.name.startswith("."))
+        if strangers:
+            raise UserError(
+                f"{directory}: holds {', '.join(strangers[:5])}, but no stage of seqdistill wrote here; "
+                "give an empty or new directory as --out"
+            )
+        write_json(directory / UNFINISHED, request.as_json())
+        return found
+    recorded = read_json(directory / (FINISHED if found == "finished" else UNFINISHED))
+    changed = differences({key: recorded.get(key) for key in ("kind", "settings", "inputs")}, request.as_json())
+    if changed:
+        listed = "\n  ".join(changed)
+        raise UserError(
+            f"{directory}: holds a stage that differs from this one:\n  {listed}\n"
+            "give another --out, ask for the same again, or delete the directory"
+        )
+    if found == "finished":
+        check_outputs(directory, recorded)
+    return found
+
+
+def finish(
+    directory: Path, request: Request, *, started: float, results: Mapping[str, Any], outputs: list[Path]
+) -> None:
+    """Ends a stage: writes its manifest, after which it counts as finished.
+
+    Args:
+        started: time.time() at the beginning of this run of the stage.
+        results: what is worth knowing later: counts, scores.
+        outputs: the files others read; their sizes and hashes are recorded.
+    """
+    manifest = request.as_json() | {
+        "results": dict(results),
+        "outputs": {
+            path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+            for path in sorted(outputs)
+        },
+        "command": command_line(),
+        "versions": versions(),
+        "wall_seconds": round(time.time() - started, 3),
+    }
+    write_json(directory / FINISHED, manifest)
+    (directory / UNFINISHED).unlink(missing_ok=True)
+
+
+def check_outputs(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises UserError when a file of a finished stage is gone or has another size than recorded."""
+    for name, recorded in manifest.get("outputs", {}).items():
+        path = directory / name
+        found = path.stat().st_size if path.exists() else None
+        if found != recorded["bytes"]:
+            seen = "is gone" if found is None else f"has {found:,} bytes"
+            raise UserError(
+                f"{path}: {seen}, but the manifest records {recorded['bytes']:,} bytes; "
+                f"delete {directory} and run the stage again"
+            )
+
+
+def command_line() -> str:
+    """The command of this process, its program without its folder."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the result."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

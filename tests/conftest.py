@@ -1,0 +1,23 @@
+"""Shared by all tests: shapes are checked by jaxtyping and beartype, and real data is found or the test skips."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+if os.environ.get("SEQDISTILL_SHAPE_CHECKS", "1") == "1":
+    install_import_hook("seqdistill", "beartype.beartype")
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real parallel text beside the repository (or SEQDISTILL_SHARED_DATA); the test skips without it."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SEQDISTILL_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"real text is not at {folder}; set SEQDISTILL_SHARED_DATA to its folder")
+    return folder

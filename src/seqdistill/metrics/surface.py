@@ -1,0 +1,116 @@
+"""BLEU, chrF and TER by sacreBLEU (Post 2018): its tokenisers, statistics and signatures, aggregated for many samples at once.
+
+The corpus value is sacreBLEU's own; `aggregate` computes the same formula for all bootstrap samples in one array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sacrebleu
+from jaxtyping import Float
+
+from seqdistill.metrics.metric import Score, check_parallel
+
+MAX_ORDER = 4
+CHRF_BETA = 2
+
+
+@dataclass(frozen=True)
+class SacreMetric:
+    """One of sacreBLEU's metrics, with one reference a line.
+
+    Args:
+        program: sacreBLEU's metric object.
+        aggregate_rows: corpus values from sums of the program's statistics (samples, statistics).
+        sentence_rows: sentence values from the statistics of each sentence.
+    """
+
+    name: str
+    program: sacrebleu.BLEU | sacrebleu.CHRF | sacrebleu.TER
+    aggregate_rows: Callable[[np.ndarray], np.ndarray]
+    sentence_rows: Callable[[np.ndarray], np.ndarray]
+    higher_is_better: bool = True
+
+    @property
+    def signature(self) -> str:
+        self.program.num_refs = 1  # sacreBLEU knows it only once it has scored
+        return self.program.get_signature().format()
+
+    def corpus(self, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+        check_parallel(hypotheses, references)
+        value = self.program.corpus_score(list(hypotheses), [list(references)]).score
+        return Score(self.name, float(value), self.signature)
+
+    def sentences(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+        return self.sentence_rows(self.statistics(hypotheses, references)).tolist()
+
+    def statistics(
+        self, hypotheses: Sequence[str], references: Sequence[str]
+    ) -> Float[np.ndarray, "sentences statistics"]:
+        check_parallel(hypotheses, references)
+        rows = self.program._extract_corpus_statistics(list(hypotheses), [list(references)])
+        return np.asarray(rows, dtype=np.float64)
+
+    def aggregate(self, sums: Float[np.ndarray, "samples statistics"]) -> Float[np.ndarray, " samples"]:
+        return self.aggregate_rows(sums)
+
+
+def bleu(*, lowercase: bool, tokenize: str | None, language: str) -> SacreMetric:
+    """BLEU (Papineni et al. 2002), 0 to 100; sentences with exponential smoothing and effective order."""
+    program = sacrebleu.BLEU(lowercase=lowercase, tokenize=tokenize, trg_lang=language, force=tokenize == "none")
+    return SacreMetric("bleu", program, corpus_bleu_rows, sentence_bleu_rows)
+
+
+def chrf(name: str, *, lowercase: bool, word_order: int) -> SacreMetric:
+    """chrF (Popović 2015), 0 to 100; with word_order 2 it is chrF++ (Popović 2017)."""
+    return SacreMetric(name, sacrebleu.CHRF(lowercase=lowercase, word_order=word_order), chrf_rows, chrf_rows)
+
+
+def ter() -> SacreMetric:
+    """Translation edit rate (Snover et al. 2006), percent of reference words, without regard to case as tercom does."""
+    return SacreMetric("ter", sacrebleu.TER(), ter_rows, ter_rows, higher_is_better=False)
+
+
+def corpus_bleu_rows(rows: Float[np.ndarray, "rows statistics"]) -> Float[np.ndarray, " rows"]:
+    """BLEU from (hypothesis length, reference length, 4 matches, 4 totals), exponentially smoothed."""
+    return _bleu_rows(rows, effective_order=False)
+
+
+def sentence_bleu_rows(rows: Float[np.ndarray, "rows statistics"]) -> Float[np.ndarray, " rows"]:
+    """The same, with the orders above the hypothesis' length left out of the mean."""
+    return _bleu_rows(rows, effective_order=True)
+
+
+def _bleu_rows(rows: np.ndarray, *, effective_order: bool) -> np.ndarray:
+    hypothesis_length, reference_length = rows[:, 0], rows[:, 1]
+    matches, totals = rows[:, 2 : 2 + MAX_ORDER], rows[:, 2 + MAX_ORDER :]
+    halvings = np.cumsum(matches == 0, axis=1)  # the k-th order without a match counts as 2^-k matches
+    smoothed = np.where(matches == 0, 0.5**halvings, matches)
+    present = totals > 0
+    log_precision = np.log(np.where(present, smoothed / np.maximum(totals, 1), 1.0))
+    orders = present.sum(axis=1) if effective_order else np.where(present.all(axis=1), MAX_ORDER, np.inf)
+    mean = log_precision.sum(axis=1) / np.maximum(orders, 1)
+    shortfall = np.minimum(0.0, 1 - reference_length / np.maximum(hypothesis_length, 1))
+    scored = matches.any(axis=1) & np.isfinite(orders)
+    return np.where(scored, 100 * np.exp(mean + shortfall), 0.0)
+
+
+def chrf_rows(rows: Float[np.ndarray, "rows statistics"]) -> Float[np.ndarray, " rows"]:
+    """chrF from (hypothesis, reference, matching) counts of each order: F of the precisions' and recalls' means."""
+    counts = rows.reshape(len(rows), -1, 3)
+    hypothesis, reference, matching = counts[..., 0], counts[..., 1], counts[..., 2]
+    present = (hypothesis > 0) & (reference > 0)
+    orders = np.maximum(present.sum(axis=1), 1)
+    precision = np.where(present, matching / np.maximum(hypothesis, 1), 0.0).sum(axis=1) / orders
+    recall = np.where(present, matching / np.maximum(reference, 1), 0.0).sum(axis=1) / orders
+    weighted = CHRF_BETA**2 * precision + recall
+    return 100 * (1 + CHRF_BETA**2) * precision * recall / np.where(weighted > 0, weighted, 1.0)
+
+
+def ter_rows(rows: Float[np.ndarray, "rows statistics"]) -> Float[np.ndarray, " rows"]:
+    """TER from (edits, reference length); an empty reference costs 100 unless nothing was to be done."""
+    edits, length = rows[:, 0], rows[:, 1]
+    return 100 * np.where(length > 0, edits / np.maximum(length, 1), np.minimum(edits, 1.0))

@@ -1,0 +1,31 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check results install clean
+
+demo: install  ## the main job on a real corpus: teacher, distilled data, students, scores, one page
+	$(BIN)/seqdistill run recipes/demo.toml
+
+test: install  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: install  ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+results: install  ## redraw the tables and plots of README and docs from results/*.json
+	$(BIN)/python -m seqdistill.reports.tables
+
+install: .venv/installed
+
+# torch comes first and pinned: a plain dependency would take the registry's newest build, several gigabytes of it.
+.venv/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist runs

@@ -1,0 +1,286 @@
+"""The command line: the only file that reads arguments, prints results, or exits."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+from rich.table import Table
+
+from seqdistill import __version__
+from seqdistill.console import Terminal
+from seqdistill.errors import UserError
+from seqdistill.settings import (
+    CompareSettings,
+    DistillSettings,
+    EvaluateSettings,
+    PrepareSettings,
+    ReportSettings,
+    Settings,
+    TrainSettings,
+    TranslateSettings,
+)
+
+# Commands import what they need when they run: torch alone takes seconds, and `--help` must not wait for it.
+
+app = typer.Typer(
+    name="seqdistill",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Directory of the result; finished there, the command does nothing.")]
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake prints one message and exits with code 2."""
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command continues\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind: Any = field.annotation
+    flag = f"--{name.replace('_', '-')}"
+    default: Any = field.default
+    if name == "set":
+        kind, default = list[str], []
+    elif kind is bool:
+        flag = f"{flag}/--no-{name.replace('_', '-')}"
+    if default is PydanticUndefined:
+        default = inspect.Parameter.empty
+    option = typer.Option(flag, help=field.description, show_default=default not in (None, "", []))
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def command(settings: type[Settings], example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Registers `function(settings, **others)` as a verb whose options are the fields of `settings`."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
+        fields = [_parameter(name, field) for name, field in settings.model_fields.items()]
+        verb = function.__name__
+
+        def run_verb(**values: Any) -> None:
+            given = {name: values.pop(name) for name in settings.model_fields}
+            if "set" in given:
+                given["set"] = dict(_key_value(pair) for pair in given["set"])
+            function(settings=settings.read(given, where=f"seqdistill {verb}"), **values)
+
+        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *fields]]
+        run_verb.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+        run_verb.__annotations__ = {p.name: p.annotation for p in signature}
+        run_verb.__doc__ = function.__doc__
+        app.command(verb, epilog=f"Example: {example}")(run_verb)
+        return function
+
+    return register
+
+
+def _key_value(pair: str) -> tuple[str, str]:
+    key, equals, value = pair.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set expects KEY=VALUE, such as --set dim=256, but got {pair!r}")
+    return key, value
+
+
+def _run(verb: str, settings: Settings, out: Path) -> None:
+    from seqdistill.stages import run_stage
+
+    outcome = run_stage(verb, settings, out, Terminal(), title=verb)
+    if not outcome.done_now:
+        typer.echo(f"{out}: already done with these settings and inputs; nothing to do")
+    _print_results(outcome.results)
+
+
+def _print_results(results: dict[str, Any]) -> None:
+    """Prints nested results as one table: a line each, numbers aligned."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in _flat(results):
+        table.add_row(key, f"{value:,.4g}" if isinstance(value, float) else str(value))
+    Console(soft_wrap=True).print(table, highlight=False)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Distil sequence-to-sequence models: from a large teacher to the best small student for a latency budget."""
+    if version:
+        typer.echo(f"seqdistill {__version__}")
+        raise typer.Exit
+
+
+@command(
+    PrepareSettings,
+    "seqdistill prepare --source train.en --target train.de --valid-source valid.en --valid-target valid.de "
+    "--vocab-size 8000 --out data",
+)
+def prepare(settings: PrepareSettings, out: Out) -> None:
+    """Turn parallel text into a data directory: filtered, split, tokenised, ready to train on."""
+    _run("prepare", settings, out)
+
+
+@command(TrainSettings, "seqdistill train --data data --model transformer-small --max-updates 20000 --out teacher")
+def train(settings: TrainSettings, out: Out) -> None:
+    """Train a model; cut off at any moment, the same command continues to the same weights."""
+    _run("train", settings, out)
+
+
+@command(
+    DistillSettings,
+    "seqdistill distill --teacher teacher --data data --beam 5 --n-best 5 --engine ctranslate2 --out distilled",
+)
+def distill(settings: DistillSettings, out: Out) -> None:
+    """Let a teacher rewrite the training targets: sequence-level distillation (Kim and Rush, 2016)."""
+    _run("distill", settings, out)
+
+
+@command(
+    EvaluateSettings,
+    "seqdistill evaluate --model teacher --source test.en --reference test.de --metrics bleu,chrf,ter --out scores",
+)
+def evaluate(settings: EvaluateSettings, out: Out) -> None:
+    """Decode text with a model and score it; metrics: bleu, chrf, chrf++, ter, rouge1, rouge2, rougeL, ribes, meteor,
+    beer, comet."""
+    _run("evaluate", settings, out)
+
+
+@command(TranslateSettings, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
+def translate(settings: TranslateSettings) -> None:
+    """Translate standard input to standard output, a line for a line, in order."""
+    from seqdistill.stages import translate_lines
+
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    for line in translate_lines(settings, _standard_input()):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _standard_input() -> Iterator[str]:
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"standard input, line {number}: not UTF-8 ({error.reason}); convert it first, such as with iconv"
+            ) from None
+
+
+@command(CompareSettings, "seqdistill compare teacher.out student.out --reference test.de")
+def compare(
+    settings: CompareSettings,
+    a: Annotated[Path, typer.Argument(help="Outputs of system A, one a line.")],
+    b: Annotated[Path, typer.Argument(help="Outputs of system B, one a line.")],
+) -> None:
+    """Compare two outputs by paired bootstrap resampling: difference, 95 % interval, p-value."""
+    from seqdistill.stages import compare_files
+
+    table = Table("metric", "A", "B", "B - A", "95 % interval", "p", "signature", box=None)
+    for row in compare_files(settings, a, b):
+        interval = f"[{row.low:+.2f}, {row.high:+.2f}]"
+        table.add_row(
+            row.metric, f"{row.a:.2f}", f"{row.b:.2f}", f"{row.delta:+.2f}", interval, f"{row.p_value:.3f}", row.signature
+        )
+    Console(soft_wrap=True).print(table, highlight=False)
+
+
+@command(ReportSettings, "seqdistill report runs/demo --page report.html")
+def report(
+    settings: ReportSettings,
+    directory: Annotated[Path, typer.Argument(help="Directory with the stages of a run.")],
+    page: Annotated[Path | None, typer.Option(help="The page to write; default DIRECTORY/report.html.")] = None,
+) -> None:
+    """Write one self-contained HTML page about the stages in a directory."""
+    from seqdistill.pipeline import REPORT
+    from seqdistill.stages import write_report
+
+    page = page or directory / REPORT
+    write_report(directory, page, settings)
+    typer.echo(f"wrote {page}")
+
+
+@app.command(epilog="Example: seqdistill run recipes/demo.toml --out runs/demo")
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe: a TOML file of stages.")],
+    out: Annotated[Path | None, typer.Option(help="Directory of all stages; default runs/NAME.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and why; run nothing.")] = False,
+) -> None:
+    """Run a recipe: every stage that is not finished, in order; killed at any moment, the same command continues."""
+    from seqdistill import pipeline
+
+    plan = pipeline.read_recipe(recipe, out=out)
+    if dry_run:
+        table = Table("stage", "verb", "action", "why", box=None)
+        for row in pipeline.plan(plan):
+            table.add_row(row.step.name, row.step.kind, row.action, row.why)
+        Console(soft_wrap=True).print(table, highlight=False)
+        return
+    outcomes = pipeline.run(plan, Terminal())
+    if not any(outcome.done_now for _, outcome in outcomes):
+        typer.echo(f"{plan.out}: all {len(outcomes)} stages were finished before; nothing to do")
+    _print_systems(plan.out)
+    if plan.report:
+        typer.echo(f"report: {plan.out / pipeline.REPORT}")
+
+
+def _print_systems(directory: Path) -> None:
+    from seqdistill.stages import systems_table
+
+    header, rows = systems_table(directory)
+    if rows:
+        table = Table(*header, box=None)
+        for row in rows:
+            table.add_row(*row)
+        Console(soft_wrap=True).print(table, highlight=False)
+
+
+@app.command(epilog="Example: seqdistill status runs/demo")
+def status(directory: Annotated[Path, typer.Argument(help="Output directory of a run or of one stage.")]) -> None:
+    """Show which stages of a directory are finished."""
+    from seqdistill.pipeline import stages_in
+
+    table = Table("stage", "verb", "status", "detail", box=None)
+    for row in stages_in(directory):
+        table.add_row(row.name, row.kind, row.status, row.detail)
+    Console(soft_wrap=True).print(table, highlight=False)
+
+
+@app.command(epilog="Example: seqdistill sources")
+def sources() -> None:
+    """List the public corpora that `prepare --corpus NAME` can fetch."""
+    from seqdistill.text.sources import SOURCES
+
+    table = Table("name", "languages", "licence", "what", box=None)
+    for name, source in SOURCES.items():
+        table.add_row(name, ", ".join(source.languages), source.licence, source.description)
+    Console(soft_wrap=True).print(table, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""A recipe is a TOML file of stages; running it does what is not done yet, in the order the stages need each other.
+
+    name = "example"
+
+    [prepare.data]              # a stage: its verb, its name, the verb's own options
+    corpus = "home-assistant"
+    languages = "en-de"
+
+    [defaults.train]            # options of every train stage of this recipe
+    batch_tokens = 2048
+
+    [train.teacher]
+    data = "data"               # the name of another stage stands for its directory
+    model = "transformer-small"
+
+    [report]
+    title = "An example"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from seqdistill.errors import UserError, nearest
+from seqdistill.files import read_json
+from seqdistill.manifest import FINISHED, status
+from seqdistill.progress import Progress
+from seqdistill.settings import ReportSettings, Settings
+from seqdistill.stages import STAGES, Outcome, differing, run_stage, write_report
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a recipe."""
+
+    kind: str
+    name: str
+    settings: Settings
+    directory: Path
+    needs: tuple[str, ...]
+    """Names of the stages it reads."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe bound to an output directory, its steps in the order they run."""
+
+    name: str
+    description: str
+    steps: tuple[Step, ...]
+    report: ReportSettings | None
+    out: Path
+
+
+class Plan(NamedTuple):
+    """What `run` would do with a step, and why."""
+
+    step: Step
+    action: Literal["skip", "continue", "run", "refuse"]
+    why: str
+
+
+def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
+    """Reads and checks a whole recipe before anything runs.
+
+    Args:
+        out: directory of all its stages; default runs/NAME.
+
+    Raises:
+        UserError: no such file, no TOML, an unknown verb, key or stage name (names the nearest valid one), a circle.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: no such recipe") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+    valid = ["name", "description", "defaults", "report", *STAGES]
+    for key in content:
+        if key not in valid:
+            raise UserError(f"{path}: unknown key {key!r}; {nearest(key, valid)}")
+    name = content.get("name", path.stem)
+    out = out or Path("runs") / name
+    tables = [(kind, stage, values) for kind in STAGES for stage, values in content.get(kind, {}).items()]
+    report = content.get("report")
+    return Recipe(
+        name=name,
+        description=content.get("description", ""),
+        steps=tuple(_in_order(path, _steps(path, tables, content.get("defaults", {}), out))),
+        report=None if report is None else ReportSettings.read(report, where=f"{path}: [report]"),
+        out=out,
+    )
+
+
+def _steps(path: Path, tables: list[tuple[str, str, Any]], defaults: Mapping[str, Any], out: Path) -> list[Step]:
+    for kind in defaults:
+        if kind not in STAGES:
+            raise UserError(f"{path}: [defaults.{kind}]: no such verb; {nearest(kind, list(STAGES))}")
+    names = [name for _, name, _ in tables]
+    steps = []
+    for kind, name, values in tables:
+        where = f"{path}: [{kind}.{name}]"
+        if names.count(name) > 1:
+            raise UserError(f"{where}: two stages are called {name!r}, and would share a directory; rename one")
+        if not isinstance(values, Mapping):
+            raise UserError(f"{where}: expected a table of options, found {values!r}")
+        merged = {**defaults.get(kind, {}), **values}
+        declared = STAGES[kind].settings
+        needs = tuple(
+            merged[key] for key in declared.inputs if merged.get(key) in names and merged.get(key) != name
+        )
+        merged |= {key: str(out / merged[key]) for key in declared.inputs if merged.get(key) in names}
+        steps.append(Step(kind, name, declared.read(merged, where=where), out / name, needs))
+    return steps
+
+
+def _in_order(path: Path, steps: list[Step]) -> Iterator[Step]:
+    """Every step after what it needs, otherwise as listed."""
+    waiting, placed = list(steps), set[str]()
+    while waiting:
+        ready = next((step for step in waiting if placed.issuperset(step.needs)), None)
+        if ready is None:
+            circle = ", ".join(step.name for step in waiting)
+            raise UserError(f"{path}: stages that wait for each other: {circle}")
+        waiting.remove(ready)
+        placed.add(ready.name)
+        yield ready
+
+
+def plan(recipe: Recipe) -> list[Plan]:
+    """What running the recipe would do now; reads, writes nothing."""
+    rows: list[Plan] = []
+    for step in recipe.steps:
+        unmade = [row.step.name for row in rows if row.step.name in step.needs and row.action != "skip"]
+        found = status(step.directory)
+        if unmade:
+            rows.append(Plan(step, "run", f"after {', '.join(unmade)}"))
+        elif changes := differing(step.kind, step.settings, step.directory):
+            rows.append(Plan(step, "refuse", "the directory holds another stage: " + "; ".join(changes)))
+        elif found == "finished":
+            rows.append(Plan(step, "skip", "finished, nothing changed"))
+        elif found == "unfinished":
+            rows.append(Plan(step, "continue", "begun, not finished"))
+        else:
+            rows.append(Plan(step, "run", "not begun"))
+    return rows
+
+
+def run(recipe: Recipe, progress: Progress) -> list[tuple[Step, Outcome]]:
+    """Runs every step that is not finished, then writes the report if the recipe has one."""
+    outcomes = []
+    for number, step in enumerate(recipe.steps, 1):
+        title = f"[{number}/{len(recipe.steps)}] {step.kind} {step.name}"
+        outcomes.append((step, run_stage(step.kind, step.settings, step.directory, progress, title=title)))
+    page = recipe.out / REPORT
+    if recipe.report and (not page.exists() or any(outcome.done_now for _, outcome in outcomes)):
+        write_report(recipe.out, page, recipe.report)
+    return outcomes
+
+
+class StageStatus(NamedTuple):
+    """A row of `seqdistill status`."""
+
+    name: str
+    kind: str
+    status: str
+    detail: str
+
+
+def stages_in(directory: Path) -> list[StageStatus]:
+    """Every stage in the folders of `directory`, or in it.
+
+    Raises:
+        UserError: no such directory, or no stage in it.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory; give the output directory of a run or a stage")
+    rows = []
+    for folder in [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]:
+        found = status(folder)
+        if found == "absent":
+            continue
+        recorded = read_json(folder / (FINISHED if found == "finished" else "unfinished.json"))
+        rows.append(StageStatus(folder.name, recorded["kind"], found, _detail(folder, recorded)))
+    if not rows:
+        raise UserError(f"{directory}: no stage of seqdistill in it")
+    return rows
+
+
+def _detail(folder: Path, recorded: Mapping[str, Any]) -> str:
+    if "wall_seconds" in recorded:
+        return f"{recorded['wall_seconds']:,.0f} s"
+    shards = len(list((folder / "shards").glob("*.arrow"))) if (folder / "shards").is_dir() else 0
+    if shards:
+        return f"{shards} shards so far"
+    checkpoints = sorted((folder / "checkpoints").glob("*")) if (folder / "checkpoints").is_dir() else []
+    return f"last checkpoint {checkpoints[-1].name}" if checkpoints else "no result yet"

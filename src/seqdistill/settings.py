@@ -1,0 +1,208 @@
+"""The options of every verb, once: the command line, the recipes and Python read these same names, types and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seqdistill.errors import UserError, nearest
+
+
+class Settings(BaseModel):
+    """Options of one verb. A field's description is its help text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    """Fields that name directories or files: their content counts, not their path."""
+    free: ClassVar[tuple[str, ...]] = ()
+    """Fields that change speed, never the result."""
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], *, where: str) -> Self:
+        """Checks and converts plain values.
+
+        Args:
+            where: named in errors, such as "recipe.toml: [train.teacher]".
+
+        Raises:
+            UserError: an unknown key (names the nearest valid one), a missing one, or a value of another type.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            problems = []
+            for problem in error.errors():
+                key = ".".join(str(part) for part in problem["loc"]) or "options"
+                if problem["type"] == "extra_forbidden":
+                    problems.append(f"unknown key {key!r}; {nearest(key, list(cls.model_fields))}")
+                elif problem["type"] == "missing":
+                    problems.append(f"{key!r} is required: {cls.model_fields[key].description}")
+                else:
+                    problems.append(f"{key!r}: {problem['msg']}, but it is {problem['input']!r}")
+            raise UserError(f"{where}: " + "; ".join(problems)) from None
+
+    def of_result(self) -> dict[str, Any]:
+        """The values that decide the result, as JSON: without input paths and without what only changes the speed."""
+        return self.model_dump(mode="json", exclude={*self.inputs, *self.free})
+
+
+class PrepareSettings(Settings):
+    """Text to a data directory: read, filter, split, train the tokenizer, store token ids."""
+
+    inputs = (
+        "source",
+        "target",
+        "table",
+        "valid_source",
+        "valid_target",
+        "valid_table",
+        "test_source",
+        "test_target",
+        "test_table",
+        "tokenizer_from",
+        "cache",
+    )
+
+    corpus: str | None = Field(None, description="A public source (see `seqdistill sources`) or hub:NAME.")
+    languages: str | None = Field(None, description="Language pair of the corpus, as en-de (source first).")
+    source: Path | None = Field(None, description="Training text, source side: one sentence a line, plain or .gz.")
+    target: Path | None = Field(None, description="Training text, target side, line by line with --source.")
+    table: Path | None = Field(None, description="Training text in one file: .tsv, .jsonl (also .gz) or .parquet.")
+    valid_source: Path | None = Field(None, description="Validation text, source side.")
+    valid_target: Path | None = Field(None, description="Validation text, target side.")
+    valid_table: Path | None = Field(None, description="Validation text in one file.")
+    test_source: Path | None = Field(None, description="Test text, source side.")
+    test_target: Path | None = Field(None, description="Test text, target side.")
+    test_table: Path | None = Field(None, description="Test text in one file.")
+    source_column: str = Field("source", description="Column or key of the source in a table.")
+    target_column: str = Field("target", description="Column or key of the target in a table.")
+    valid_size: int = Field(0, ge=0, description="Hold out this many training pairs when no validation text is given.")
+    vocab_size: int = Field(8000, ge=6, description="Subword vocabulary, the five special symbols included.")
+    tokenizer: Literal["bpe", "unigram"] = Field("bpe", description="Kind of SentencePiece model.")
+    joint: bool = Field(True, description="One vocabulary for both sides; otherwise one each.")
+    lowercase: bool = Field(False, description="Lower-case both sides.")
+    tokenizer_from: Path | None = Field(None, description="Take the tokenizer of this data directory; trains none.")
+    max_length: int = Field(250, ge=1, description="Drop training pairs with more words than this on a side.")
+    max_ratio: float = Field(9.0, gt=1, description="Drop training pairs whose lengths differ by more than this factor.")
+    keep_duplicates: bool = Field(False, description="Keep training pairs that occurred before.")
+    keep_copies: bool = Field(False, description="Keep training pairs whose target is the source.")
+    cache: Path | None = Field(None, description="Folder of downloaded sources; default ~/.cache/seqdistill.")
+    seed: int = Field(1, description="Seed of what is held out.")
+
+
+class TrainSettings(Settings):
+    """A model trained on a data directory."""
+
+    inputs = ("data", "init")
+    free = ("threads", "tensorboard", "device")
+
+    data: Path = Field(description="Data directory, from `prepare` or `distill`.")
+    model: str = Field(description="Model by name, such as transformer-base, sru, gru, lstm or nat.")
+    set: dict[str, Any] = Field(
+        default_factory=dict, description="Change a value of the model's configuration: KEY=VALUE, may be repeated."
+    )
+    objective: str = Field("nll", description="What is minimised: nll, negative log-likelihood of the data.")
+    init: Path | None = Field(None, description="Start from the weights of this trained model.")
+    max_updates: int = Field(100_000, ge=1, description="Updates at most.")
+    batch_tokens: int = Field(4096, ge=1, description="Tokens of a batch, padding included, on its longer side.")
+    accumulate: int = Field(1, ge=1, description="Batches whose gradients are added for one update.")
+    learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate.")
+    warmup: int = Field(4000, ge=0, description="Updates of linear warm-up.")
+    schedule: str = Field("inverse-sqrt", description="Learning rate after the warm-up.")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    clip_norm: float = Field(1.0, ge=0, description="Largest norm of a gradient; 0: no clipping.")
+    precision: str = Field("auto", description="float32, bfloat16, or auto: bfloat16 where the device computes it.")
+    validate_every: int = Field(1000, ge=1, description="Updates between validations.")
+    metric: str = Field("bleu", description="What decides the best checkpoint: bleu, rouge1 or loss.")
+    patience: int = Field(0, ge=0, description="Stop after this many validations without a better one; 0: never.")
+    keep: int = Field(5, ge=1, description="Checkpoints kept for averaging.")
+    average: str = Field("best", description="Final model: mean of the last or of the best checkpoints, or none.")
+    average_count: int = Field(1, ge=1, description="Checkpoints averaged; 1 takes the best (or last) one.")
+    seed: int = Field(1, description="Seed of weights, batches and dropout.")
+    device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: one a core.")
+    tensorboard: bool = Field(True, description="Write TensorBoard event files.")
+
+
+class DecodingSettings(Settings):
+    """How text is decoded; shared by distill, translate and evaluate."""
+
+    beam: int = Field(5, ge=1, description="Beam size; 1: greedy. For a parallel model: lengths tried.")
+    length_penalty: float = Field(1.0, description="Scores are divided by length to this power.")
+    max_length: int = Field(256, ge=1, description="Most tokens of an output.")
+    max_ratio: float = Field(3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10.")
+    sampling: bool = Field(False, description="Sample instead of searching; needs --beam 1.")
+    top_k: int = Field(0, ge=0, description="Sample among the k most probable tokens; 0: all.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Sample among the tokens that hold this probability.")
+    temperature: float = Field(1.0, gt=0, description="Sharper below 1, flatter above.")
+    seed: int = Field(1, description="Seed of the sampling.")
+    engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
+    compute_type: str = Field("float32", description="Precision of CTranslate2: float32, int8, or another of its own.")
+    device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
+
+
+class DistillSettings(DecodingSettings):
+    """A data directory whose training targets a teacher wrote."""
+
+    inputs = ("teacher", "data", "student_data")
+    free = ("workers", "device")
+
+    teacher: Path = Field(description="Trained model, from `train`.")
+    data: Path = Field(description="Data directory whose training sources are decoded.")
+    student_data: Path | None = Field(None, description="Take the tokenizer of this data directory for the new one.")
+    n_best: int = Field(1, ge=1, description="Hypotheses kept for each sentence.")
+    select: Literal["first", "bleu", "chrf"] = Field(
+        "first", description="Hypothesis taken: the teacher's first, or the most like the reference (interpolation)."
+    )
+    select_among: int = Field(0, ge=0, description="Select among this many of the n-best; 0: all.")
+    shard_lines: int = Field(2048, ge=1, description="Lines decoded between two files.")
+    workers: int = Field(1, ge=1, description="Processes that decode side by side.")
+    engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
+
+
+class EvaluateSettings(DecodingSettings):
+    """Outputs of a model, scored against references."""
+
+    inputs = ("model", "data", "source", "reference", "beer_home")
+    free = ("device",)
+
+    model: Path = Field(description="Trained model, from `train`.")
+    data: Path | None = Field(None, description="Data directory whose --split is decoded.")
+    split: Literal["valid", "test"] = Field("test", description="Part of --data.")
+    source: Path | None = Field(None, description="Text to translate, instead of --data.")
+    reference: Path | None = Field(None, description="Its translations.")
+    metrics: str = Field("bleu,chrf,ter", description="Comma-separated; `seqdistill evaluate --help` names all.")
+    lowercase: bool = Field(False, description="Score lower-cased text.")
+    language: str | None = Field(None, description="Target language, for metrics that depend on it (meteor).")
+    beer_home: Path | None = Field(None, description="Folder of an installed BEER program, for the metric beer.")
+    perplexity: bool = Field(True, description="Also the perplexity of the references under the model.")
+    speed_lines: int = Field(100, ge=0, description="Sentences timed one by one on one thread; 0: no timing.")
+
+
+class TranslateSettings(DecodingSettings):
+    """Standard input to standard output, line by line, in order."""
+
+    model: Path = Field(description="Trained model, from `train`.")
+
+
+class CompareSettings(Settings):
+    """Two outputs of the same text: does the difference hold?"""
+
+    reference: Path = Field(description="References, one a line.")
+    metrics: str = Field("bleu,chrf,ter", description="Comma-separated.")
+    samples: int = Field(1000, ge=10, description="Bootstrap samples.")
+    seed: int = Field(1, description="Seed of the resampling.")
+    lowercase: bool = Field(False, description="Score lower-cased text.")
+    language: str | None = Field(None, description="Target language, for metrics that depend on it.")
+
+
+class ReportSettings(Settings):
+    """One HTML page about the stages in a directory."""
+
+    title: str = Field("Distillation report", description="Heading of the page.")
+    intro: str = Field("", description="A paragraph under the heading.")

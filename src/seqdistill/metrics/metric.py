@@ -1,4 +1,4 @@
-"""What every metric offers: a corpus score with its signature, sentence scores, and statistics that can be resampled."""
+"""What every metric offers: a corpus score with its signature, sentence scores, and statistics to resample."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Score(NamedTuple):
 class Metric(Protocol):
     """A metric of hypotheses against one reference each, line by line.
 
-    `statistics` gives one row per sentence, and `aggregate` turns a sum of such rows into the corpus value: that is all a
-    bootstrap needs (Koehn 2004), and it makes `corpus` the aggregate of the summed rows.
+    `statistics` gives one row per sentence, and `aggregate` turns a sum of such rows into the corpus value: that is all
+    a bootstrap needs (Koehn 2004).
     """
 
     @property

@@ -1,4 +1,4 @@
-"""BLEU, chrF and TER by sacreBLEU (Post 2018): its tokenisers, statistics and signatures, aggregated for many samples at once.
+"""BLEU, chrF and TER by sacreBLEU (Post 2018), aggregated for many samples at once.
 
 The corpus value is sacreBLEU's own; `aggregate` computes the same formula for all bootstrap samples in one array.
 """

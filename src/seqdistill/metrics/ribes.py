@@ -1,0 +1,65 @@
+"""RIBES (Isozaki et al. 2010), by the rules of the official program RIBES.py 1.03.1, whose sentence values it reproduces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+ALPHA, BETA = 0.25, 0.10
+PROGRAM = "RIBES.py-1.03.1"
+
+
+def ribes(hypothesis: Sequence[str], reference: Sequence[str]) -> float:
+    """Normalised Kendall's tau of the words both share, times precision^ALPHA times brevity penalty^BETA; from 0 to 1.
+
+    An empty reference or hypothesis scores 0 (the official program's `--emptyref`).
+    """
+    if not hypothesis or not reference:
+        return 0.0
+    ranks = aligned_positions(hypothesis, reference)
+    precision = len(ranks) / len(hypothesis)
+    brevity = min(1.0, math.exp(1 - len(reference) / len(hypothesis)))
+    return normalized_tau(ranks, len(reference)) * precision**ALPHA * brevity**BETA
+
+
+def normalized_tau(ranks: Sequence[int], reference_length: int) -> float:
+    """Share of ascending pairs of ranks, (tau + 1) / 2; one rank is 1 for a reference of one word, else 0."""
+    if len(ranks) < 2:
+        return float(len(ranks) == 1 and reference_length == 1)
+    pairs = len(ranks) * (len(ranks) - 1) // 2
+    ascending = sum(left < right for i, left in enumerate(ranks) for right in ranks[i + 1 :])
+    return ascending / pairs
+
+
+def aligned_positions(hypothesis: Sequence[str], reference: Sequence[str]) -> list[int]:
+    """Reference positions of the hypothesis words that can be placed without doubt, in hypothesis order.
+
+    A word that occurs once on both sides is placed at once. Any other one is widened by its context, first by words to the
+    left, then to the right, until the n-gram occurs exactly once on both sides; without such an n-gram it is left out.
+    """
+    numbers = {word: chr(index) for index, word in enumerate(dict.fromkeys([*reference, *hypothesis]), start=0xF0000)}
+    source, target = ("".join(numbers[word] for word in words) for words in (hypothesis, reference))
+    positions = []
+    for i, word in enumerate(source):
+        if word in target:
+            position = _position(i, source, target)
+            if position is not None:
+                positions.append(position)
+    return positions
+
+
+def _position(i: int, hypothesis: str, reference: str) -> int | None:
+    """Where the reference has the hypothesis word i; texts hold one character per word."""
+    if _once(hypothesis[i], hypothesis, reference):
+        return reference.index(hypothesis[i])
+    for width in range(1, max(i + 1, len(hypothesis) - i + 1)):
+        left, right = hypothesis[max(i - width, 0) : i + 1], hypothesis[i : i + width + 1]
+        if width <= i and _once(left, hypothesis, reference):
+            return reference.index(left) + width
+        if i + width < len(hypothesis) and _once(right, hypothesis, reference):
+            return reference.index(right)
+    return None
+
+
+def _once(ngram: str, hypothesis: str, reference: str) -> bool:
+    return all(text.find(ngram) == text.rfind(ngram) != -1 for text in (hypothesis, reference))

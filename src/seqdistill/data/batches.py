@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+from seqdistill.data.store import Store
+from seqdistill.errors import UserError
+from seqdistill.files import differences
+from seqdistill.text.tokenizer import EOS, PAD
+
+TokenIds = Sequence[int] | np.ndarray
+Pair = tuple[TokenIds, TokenIds]
 
 
 class Batch(NamedTuple):
@@ -14,7 +24,226 @@ class Batch(NamedTuple):
 
     source: Int[Tensor, "batch source"]
     target: Int[Tensor, "batch target"]
-    index: Int[Tensor, "batch"]
+    index: Int[Tensor, " batch"]  # pyright: ignore[reportIncompatibleMethodOverride]
     """Line number of each pair in the store, 0-based."""
     num_labels: int
     """Number of target tokens, EOS included, padding excluded."""
+
+
+def collate_sources(sources: Sequence[TokenIds], *, pad_to: int = 1) -> Int[Tensor, "batch source"]:
+    """Appends EOS to each row and pads all to the longest, rounded up to a multiple of `pad_to`."""
+    longest = _round_up(max(map(len, sources), default=0) + 1, pad_to)
+    rows = np.full((len(sources), longest), PAD, dtype=np.int64)
+    for row, ids in zip(rows, sources, strict=True):
+        row[: len(ids)] = ids
+        row[len(ids)] = EOS
+    return torch.from_numpy(rows)
+
+
+def collate(pairs: Sequence[Pair], index: Sequence[int] | np.ndarray | None = None, *, pad_to: int = 1) -> Batch:
+    """A batch of these (source ids, target ids) without EOS; `index` are their line numbers, 0, 1, ... by default."""
+    sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
+    return Batch(
+        source=collate_sources(sources, pad_to=pad_to),
+        target=collate_sources(targets, pad_to=pad_to),
+        index=torch.as_tensor(np.asarray(range(len(pairs)) if index is None else index, dtype=np.int64)),
+        num_labels=sum(map(len, targets)) + len(targets),
+    )
+
+
+def _round_up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
+_LONGEST = (1 << 15) - 1
+"""Longer sentences count as this long when they are ordered."""
+
+
+class _Plan(NamedTuple):
+    """The batches of one epoch: batch k holds the pairs order[starts[k] : ends[k]]."""
+
+    order: Int[np.ndarray, " pairs"]
+    starts: Int[np.ndarray, " batches"]
+    ends: Int[np.ndarray, " batches"]
+
+
+def _by_length(source: np.ndarray, target: np.ndarray, ties: np.ndarray) -> np.ndarray:
+    """Rows ordered by target length, then source length (rising and falling by turns, so that neighbours stay alike
+    where the target length changes), then `ties`, a permutation: the order is total, so any sort gives the same."""
+    source, target = (np.minimum(lengths, _LONGEST).astype(np.int64) for lengths in (source, target))
+    source = np.where(target % 2 == 0, source, _LONGEST - source)
+    return np.argsort(target << 48 | source << 32 | ties)
+
+
+def _cut(longest: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts rows into runs of rows x (longest of the run) <= max_tokens, greedily; at least one row each."""
+    starts, start = [], 0
+    while start < len(longest):
+        starts.append(start)
+        window = np.maximum.accumulate(longest[start : start + max(1, max_tokens // int(longest[start]))])
+        fits = window * np.arange(1, len(window) + 1) <= max_tokens
+        start += max(1, int(fits.argmin()) if not fits.all() else len(window))
+    return np.array(starts, dtype=np.int64), np.array([*starts[1:], len(longest)], dtype=np.int64)
+
+
+class Batches:
+    """An endless stream of training batches, position and all reproducible from (store, seed, epoch).
+
+    Each epoch uses every pair once. Pairs are ordered by length with ties broken at random, cut into batches whose
+    padded source and padded target hold at most `max_tokens` tokens each (EOS included), and the batches are shuffled.
+
+    Of `ranks` processes, each takes every `ranks`-th batch of one global stream that runs on from epoch to epoch. So
+    with twice the ranks and half the batches per update, update i sees the same batches, and no rank has more of them.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_tokens: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        max_length: int | None = None,
+        pad_to: int = 1,
+    ):
+        """Args:
+            max_tokens: rows times longest row at most, on either side.
+            max_length: skip pairs with more tokens than this on a side, EOS included; `skipped` counts them.
+            pad_to: pad to multiples of this length.
+
+        Raises:
+            UserError: a pair is longer than `max_tokens`, or no pair is short enough for `max_length`.
+        """
+        assert 0 <= rank < ranks
+        self._store, self._rank, self._ranks = store, rank, ranks
+        self._seed, self._max_tokens, self._max_length, self._pad_to = seed, max_tokens, max_length, pad_to
+        source, target = store.source_lengths + 1, store.target_lengths + 1
+        longer = np.maximum(source, target)
+        self._rows = np.flatnonzero(longer <= (max_length or np.iinfo(np.int32).max))
+        self.skipped = len(store) - len(self._rows)
+        if not len(self._rows):
+            raise UserError(
+                f"{store.path}: none of its {len(store)} pairs has at most {max_length} tokens on both sides; "
+                "raise the maximum length"
+            )
+        self._source, self._target = source[self._rows], target[self._rows]
+        self._longer = -(-longer[self._rows].astype(np.int64) // pad_to) * pad_to
+        self._check_budget()
+        self._plans: dict[int, _Plan] = {}
+        self._epoch, self._position = 0, 0
+
+    def _check_budget(self) -> None:
+        worst = int(self._longer.argmax())
+        if self._longer[worst] > self._max_tokens:
+            raise UserError(
+                f"{self._store.path}: pair {self._rows[worst] + 1} has {self._source[worst]} source and "
+                f"{self._target[worst]} target tokens (EOS included, padded to {self._longer[worst]}), more than a "
+                f"batch of {self._max_tokens} holds; raise the tokens of a batch or lower the maximum length"
+            )
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        epoch, position = self._normal(self._epoch, self._position + self._rank)
+        plan = self._plan(epoch)
+        rows = plan.order[plan.starts[position] : plan.ends[position]]
+        self._epoch, self._position = self._normal(self._epoch, self._position + self._ranks)
+        return _batch(self._store, self._rows[rows], self._pad_to)
+
+    def _normal(self, epoch: int, position: int) -> tuple[int, int]:
+        """The same place with the position inside the epoch."""
+        while position >= (length := len(self._plan(epoch).starts)):
+            epoch, position = epoch + 1, position - length
+        return epoch, position
+
+    def _plan(self, epoch: int) -> _Plan:
+        if epoch not in self._plans:
+            random = np.random.default_rng([self._seed, epoch])
+            order = _by_length(self._source, self._target, random.permutation(len(self._rows)))
+            starts, ends = _cut(self._longer[order], self._max_tokens)
+            shuffled = random.permutation(len(starts))
+            self._plans = {e: plan for e, plan in self._plans.items() if e >= self._epoch}
+            self._plans[epoch] = _Plan(order, starts[shuffled], ends[shuffled])
+        return self._plans[epoch]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished, the same on every rank: that of the next batch of rank 0."""
+        return self._epoch
+
+    @property
+    def position(self) -> int:
+        """Batches of this epoch handed out to all ranks together."""
+        return self._position
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of this epoch, all ranks together."""
+        return len(self._plan(self._epoch).starts)
+
+    @property
+    def padding(self) -> float:
+        """Fraction of the cells of this epoch's tensors that is padding, both sides together."""
+        plan = self._plan(self._epoch)
+        starts, ends = np.sort(plan.starts), np.sort(plan.ends)
+        cells = 0
+        for lengths in (self._source[plan.order], self._target[plan.order]):
+            longest = np.maximum.reduceat(lengths, starts).astype(np.int64)
+            cells += int((-(-longest // self._pad_to) * self._pad_to * (ends - starts)).sum())
+        return 1 - int(self._source.sum(dtype=np.int64) + self._target.sum(dtype=np.int64)) / cells
+
+    def state(self) -> dict[str, int | str | None]:
+        """Where the stream is, as JSON; the same on every rank, and any number of ranks can go on from it."""
+        return {"epoch": self._epoch, "position": self._position} | self._identity()
+
+    def restore(self, state: Mapping[str, int | str | None]) -> None:
+        """Goes to where `state` was taken: the next batch is the one that would have followed.
+
+        Raises:
+            UserError: the state is of another store, seed or batch size; names what differs.
+        """
+        recorded = {key: value for key, value in state.items() if key not in ("epoch", "position")}
+        if changed := differences(recorded, self._identity()):
+            raise UserError(
+                f"{self._store.path}: cannot continue from a position in other batches ({'; '.join(changed)}); "
+                "give the options and the data of the run that is continued, or begin a new one"
+            )
+        epoch, position = state["epoch"], state["position"]
+        assert isinstance(epoch, int) and isinstance(position, int)
+        self._epoch, self._position = epoch, position
+        self._plans = {}
+
+    def _identity(self) -> dict[str, int | str | None]:
+        return {
+            "store": self._store.fingerprint,
+            "seed": self._seed,
+            "max_tokens": self._max_tokens,
+            "max_length": self._max_length,
+            "pad_to": self._pad_to,
+        }
+
+
+def _batch(store: Store, lines: np.ndarray, pad_to: int) -> Batch:
+    return collate([(store.source_ids(i), store.target_ids(i)) for i in lines.tolist()], lines, pad_to=pad_to)
+
+
+def ordered_batches(pairs: Store | Sequence[Pair], *, max_tokens: int, pad_to: int = 1) -> Iterator[Batch]:
+    """Every pair once, in batches from short to long; `index` says which pair is where.
+
+    A pair longer than `max_tokens` is a batch of its own, so nothing is left out of a score.
+    """
+    if isinstance(pairs, Store):
+        source, target = pairs.source_lengths + 1, pairs.target_lengths + 1
+    else:
+        source, target = (np.array([len(pair[side]) + 1 for pair in pairs], dtype=np.int64) for side in (0, 1))
+    order = _by_length(source, target, np.arange(len(pairs)))
+    longer = np.maximum(source, target)[order].astype(np.int64)
+    starts, ends = _cut(-(-longer // pad_to) * pad_to, max_tokens)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        lines = order[start:end]
+        if isinstance(pairs, Store):
+            yield _batch(pairs, lines, pad_to)
+        else:
+            yield collate([pairs[i] for i in lines.tolist()], lines, pad_to=pad_to)

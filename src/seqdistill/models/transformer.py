@@ -1,0 +1,156 @@
+"""The Transformer (Vaswani et al. 2017), teacher and student, trained on whole targets and decoded token by token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.errors import UserError
+from seqdistill.nn.attention import KeyValueCache
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.losses import Loss, projected_nll
+from seqdistill.text.tokenizer import BOS, PAD
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a Transformer.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    dim: int = 256
+    """Width of embeddings and layers."""
+    ffn_dim: int = 1024
+    """Width inside the feed-forward layers."""
+    encoder_layers: int = 3
+    decoder_layers: int = 3
+    heads: int = 4
+    dropout: float = 0.1
+    """On embeddings, on what each sublayer adds and inside feed-forward layers; not on attention weights (as fairseq)."""
+    tied: bool = True
+    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
+    norm_first: bool = True
+    """Normalise what a sublayer reads (trains without care) or, as in the paper, what comes out of it (False)."""
+
+    def __post_init__(self) -> None:
+        for name in ("source_vocab", "target_vocab", "dim", "ffn_dim", "encoder_layers", "decoder_layers", "heads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be 1 or more, but is {getattr(self, name)}")
+        if self.dim % self.heads or self.dim % 2:
+            raise UserError(f"dim must be even and divisible by heads, but dim is {self.dim} and heads {self.heads}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout must be at least 0 and below 1, but is {self.dropout}")
+        if self.tied and self.source_vocab != self.target_vocab:
+            raise UserError(
+                f"tied embeddings need one vocabulary, but the source has {self.source_vocab} tokens and the target "
+                f"{self.target_vocab}: prepare the data with a joint vocabulary, or set tied=false"
+            )
+
+
+class Transformer(nn.Module):
+    """Encoder and left-to-right decoder; the output layer is the target embedding, transposed."""
+
+    parallel = False
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
+        return F.linear(self.states(source, context), self.target_embedding.weight)
+
+    def states(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target dim"]:
+        """The decoder's output after every prefix of `context`; times the target embedding it gives the logits."""
+        source_real = source != PAD
+        memory = self.encoder(self.source_embedding(source), source_real)
+        return self.decoder(self.target_embedding(context), context != PAD, memory, source_real, causal=True)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of the batch's targets (nats, padding excluded)."""
+        real = batch.target != PAD
+        states = self.states(batch.source, contexts(batch.target))
+        weight = self.target_embedding.weight
+        return projected_nll(states[real], weight, batch.target[real], label_smoothing=label_smoothing)
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> TransformerState:
+        """The state before the first token, one row per sentence."""
+        real = source != PAD
+        memory = self.encoder(self.source_embedding(source), real)
+        layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self.decoder.layers]
+        return TransformerState(layers, real[:, None, None])
+
+    def step(
+        self, tokens: Int[Tensor, " rows"], state: TransformerState
+    ) -> tuple[Float[Tensor, "rows vocab"], TransformerState]:
+        """Reads each row's last token, returns the log-probabilities of the next; the given state is used up."""
+        x = self.target_embedding(tokens[:, None], start=state.length)
+        for layer, stored in zip(self.decoder.layers, state.layers, strict=True):
+            x = layer.step(x, stored.written, stored.key, stored.value, state.visible)
+        logits = F.linear(self.decoder.norm(x[:, 0]), self.target_embedding.weight)
+        return logits.log_softmax(-1), state
+
+
+def contexts(target: Int[Tensor, "batch target"]) -> Int[Tensor, "batch target"]:
+    """What precedes every token of a target: BOS, then the target without its last column."""
+    return F.pad(target[:, :-1], (1, 0), value=BOS)
+
+
+class LayerState(NamedTuple):
+    """What one decoder layer remembers."""
+
+    written: KeyValueCache
+    """Of the tokens so far, one row per sequence."""
+    key: Float[Tensor, "groups heads source head_dim"]
+    """Of the source, one row per group of sequences that translate the same sentence."""
+    value: Float[Tensor, "groups heads source head_dim"]
+
+
+class TransformerState:
+    """What the decoder remembers of the source and of the tokens written so far."""
+
+    def __init__(self, layers: list[LayerState], visible: Bool[Tensor, "groups 1 1 source"], group: int = 1) -> None:
+        self.layers = layers
+        self.visible = visible
+        self.group = group
+        """Rows that share a sentence; they stand side by side."""
+
+    @property
+    def length(self) -> int:
+        """Tokens written so far, BOS included."""
+        return self.layers[0].written.length
+
+    def repeat(self, n: int) -> TransformerState:
+        """Repeats every row n times, side by side; the source is kept once."""
+        assert self.length == 0 and self.group == 1
+        return TransformerState(self.layers, self.visible, group=n)
+
+    def select(self, rows: Int[Tensor, " new_rows"]) -> TransformerState:
+        """Keeps these rows in this order; they come in whole groups."""
+        groups = rows[:: self.group] // self.group
+        same_groups = groups.shape == self.visible.shape[:1] and bool((groups.diff() == 1).all())
+        layers = [
+            LayerState(layer.written.select(rows), layer.key, layer.value)
+            if same_groups
+            else LayerState(layer.written.select(rows), layer.key[groups], layer.value[groups])
+            for layer in self.layers
+        ]
+        return TransformerState(layers, self.visible if same_groups else self.visible[groups], self.group)

@@ -13,7 +13,7 @@ from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.nn.attention import KeyValueCache
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
-from seqdistill.nn.losses import Loss, projected_nll
+from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.text.tokenizer import BOS, PAD
 
 
@@ -35,7 +35,7 @@ class TransformerConfig:
     decoder_layers: int = 3
     heads: int = 4
     dropout: float = 0.1
-    """On embeddings, on what each sublayer adds and inside feed-forward layers; not on attention weights (as fairseq)."""
+    """On embeddings, on what a sublayer adds and inside feed-forward layers; not on attention weights (as fairseq)."""
     tied: bool = True
     """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
     norm_first: bool = True
@@ -86,10 +86,9 @@ class Transformer(nn.Module):
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Negative log-likelihood of the batch's targets (nats, padding excluded)."""
-        real = batch.target != PAD
         states = self.states(batch.source, contexts(batch.target))
         weight = self.target_embedding.weight
-        return projected_nll(states[real], weight, batch.target[real], label_smoothing=label_smoothing)
+        return label_smoothed_nll(states, weight, batch.target, padding=PAD, label_smoothing=label_smoothing)
 
     def encode(self, source: Int[Tensor, "batch source"]) -> TransformerState:
         """The state before the first token, one row per sentence."""

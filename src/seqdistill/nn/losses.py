@@ -68,19 +68,22 @@ class _ProjectedNLL(torch.autograd.Function):
         return scaled[0], scaled[1], None, None
 
 
-def projected_nll(
-    hidden: Float[Tensor, "labels dim"],
+def label_smoothed_nll(
+    hidden: Float[Tensor, "*rows dim"],
     weight: Float[Tensor, "vocab dim"],
-    labels: Int[Tensor, " labels"],
+    labels: Int[Tensor, "*rows"],
     *,
+    padding: int,
     label_smoothing: float = 0.0,
 ) -> Loss:
-    """Negative log-likelihood of `labels` under softmax(hidden weight'), in nats.
+    """Negative log-likelihood, in nats, of the labels under softmax(hidden weight'), summed where they are no padding.
 
-    Label smoothing e trains towards (1-e) onehot + e/V (Szegedy et al. 2016, section 7); the same as
-    `torch.nn.functional.cross_entropy(..., reduction="sum")`, without ever holding all logits.
-    Pass the rows of real labels only.
+    Smoothing by e trains towards (1-e) onehot + e/V (Szegedy et al. 2016, section 7). Equal to
+    `torch.nn.functional.cross_entropy(..., reduction="sum")`, but padding is left out before the product with the
+    weights, and the logits are never all in memory.
     """
+    real = labels != padding
+    hidden, labels = hidden[real], labels[real]
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight = hidden.to(dtype), weight.to(dtype)

@@ -1,0 +1,278 @@
+"""Every model by name, made for a vocabulary, written to a directory and read back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from seqdistill import __version__
+from seqdistill.errors import UserError, nearest
+from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
+from seqdistill.models.rnn import RNN, RNNConfig
+from seqdistill.models.transformer import Transformer, TransformerConfig
+from seqdistill.text.tokenizer import Tokenizers
+
+MODELS: dict[str, tuple[type[nn.Module], type]] = {
+    "transformer": (Transformer, TransformerConfig),
+    "rnn": (RNN, RNNConfig),
+}
+if find_spec("seqdistill.models.nat"):
+    from seqdistill.models.nat import NAT, NATConfig
+
+    MODELS["nat"] = (NAT, NATConfig)
+"""Name of a model in config.json -> its class and the class of its sizes."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model with sizes that have a name in the literature."""
+
+    model: str
+    """A name of MODELS."""
+    description: str
+    sizes: dict[str, Any] = field(default_factory=dict)
+    """Fields of the model's config that differ from its defaults."""
+
+
+def _transformer(description: str, dim: int, ffn_dim: int, layers: int, heads: int, dropout: float) -> Preset:
+    layers_of = {"encoder_layers": layers, "decoder_layers": layers}
+    sizes = {"dim": dim, "ffn_dim": ffn_dim, **layers_of, "heads": heads, "dropout": dropout}
+    return Preset("transformer", description, sizes)
+
+
+PRESETS: dict[str, Preset] = {
+    "transformer": Preset("transformer", "width 256, 3 layers a side; for small data and few cores"),
+    "transformer-tiny": _transformer("Zhou et al. 2020, table 5", 256, 1024, 3, 4, 0.1),
+    "transformer-small": _transformer("Zhou et al. 2020, table 5", 512, 1024, 3, 8, 0.1),
+    "transformer-base": _transformer("Zhou et al. 2020, table 5; Vaswani et al. 2017", 512, 2048, 6, 8, 0.3),
+    "transformer-big": _transformer("Zhou et al. 2020, table 5; Vaswani et al. 2017", 1024, 4096, 6, 16, 0.3),
+    "transformer-iwslt-teacher": _transformer("teacher of Lin et al. 2020 on IWSLT", 256, 1024, 8, 4, 0.1),
+    "transformer-iwslt-student": _transformer("Transformer student of Lin et al. 2020", 256, 768, 2, 4, 0.1),
+    "sru": Preset("rnn", "2-layer SRU student of Lin et al. 2020", {"cell": "sru"}),
+    "gru": Preset("rnn", "2-layer GRU student of Lin et al. 2020", {"cell": "gru"}),
+    "lstm": Preset("rnn", "2-layer LSTM student of Lin et al. 2020", {"cell": "lstm"}),
+    "sru-3x1024": Preset(
+        "rnn", "3-layer SRU student of Lin et al. 2020", {"cell": "sru", "layers": 3, "dim": 1024, "projection": 256}
+    ),
+    "sru-wmt": Preset(
+        "rnn", "WMT student of Lin et al. 2020", {"cell": "sru", "layers": 4, "dim": 1024, "projection": 256}
+    ),
+    "nat": Preset("nat", "vanilla non-autoregressive student of Zhou et al. 2020"),
+}
+"""Name a user gives -> what is made."""
+
+WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer"
+
+
+class LoadedModel(NamedTuple):
+    """A model as `load_model` found it."""
+
+    model: nn.Module
+    """In evaluation mode."""
+    tokenizers: Tokenizers
+    config: Any
+    """The model's config, such as a TransformerConfig."""
+    fingerprint: str
+    """Hash of weights, config and tokenizers: equal if and only if the model translates alike."""
+
+
+def create_model(name: str, tokenizers: Tokenizers, **overrides: Any) -> nn.Module:
+    """A model with fresh weights drawn from torch's global generator, for the vocabulary of `tokenizers`.
+
+    Args:
+        name: a name of PRESETS.
+        overrides: fields of the model's config; `tied` defaults to whether the vocabulary is joint.
+
+    Raises:
+        UserError: unknown name or field (with the nearest valid one), a value of the wrong type or out of range.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown model {name!r}; {nearest(name, PRESETS)}")
+    preset = PRESETS[name]
+    model_class, config_class = MODELS[preset.model]
+    vocabularies = {"source_vocab": len(tokenizers.source), "target_vocab": len(tokenizers.target)}
+    for key in vocabularies.keys() & overrides.keys():
+        raise UserError(f"{key} of model {name!r} is the size of the tokenizer's vocabulary: leave it out")
+    if overrides.get("tied") and not tokenizers.joint:
+        raise UserError("tied=true needs a joint vocabulary: run seqdistill prepare with one, or leave tied out")
+    tied = {"tied": tokenizers.joint} if any(each.name == "tied" for each in fields(config_class)) else {}
+    values = {**tied, **preset.sizes, **overrides, **vocabularies}
+    return model_class(config_of(config_class, values, where=f"model {name!r}"))
+
+
+def config_of(config_class: type, values: Mapping[str, Any], *, where: str) -> Any:
+    """A config from plain values, each checked against the type of its field.
+
+    Args:
+        where: what the error messages begin with.
+
+    Raises:
+        UserError: an unknown or missing field, or a value of another type.
+    """
+    types = get_type_hints(config_class)
+    for key, value in values.items():
+        if key not in types:
+            raise UserError(f"{where}: unknown option {key!r}; {nearest(key, types)}")
+        if not _fits(value, types[key]):
+            raise UserError(f"{where}: {key} must be {_described(types[key])}, but is {value!r}")
+    required = {each.name for each in fields(config_class) if each.default is MISSING}
+    if missing := required - values.keys():
+        raise UserError(f"{where}: {', '.join(sorted(missing))} missing")
+    return config_class(**values)
+
+
+def save_model(model: nn.Module, tokenizers: Tokenizers, directory: Path) -> None:
+    """Writes tokenizer/, model.safetensors and config.json, each atomically, config.json last.
+
+    A directory that holds the same architecture and tokenizer gets the new weights in one rename; so a reader finds the
+    old model or the new one, never a mixture. Tied weights are stored once.
+
+    Raises:
+        UserError: the directory holds another model or another tokenizer.
+    """
+    directory = Path(directory)
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in stored_weights(model).items()}
+    config: Any = model.config
+    description = {
+        "model": next(name for name, (model_class, _) in MODELS.items() if type(model) is model_class),
+        "config": asdict(config),
+        "tokenizer": tokenizers.fingerprint,
+    }
+    if (directory / CONFIG).exists():
+        there = {key: value for key, value in read_json(directory / CONFIG).items() if key in description}
+        if changes := differences(there, description):
+            raise UserError(f"{directory}: holds another model ({'; '.join(changes)}); give another directory")
+    tokenizers.save(directory / TOKENIZER)
+    with written_beside(directory / WEIGHTS) as beside:
+        save_file(weights, beside, metadata={"sha256": _hash(weights)})
+    if not (directory / CONFIG).exists():
+        write_json(directory / CONFIG, {**description, "seqdistill": __version__})
+
+
+def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Reads what `save_model` wrote; of a training's output directory, its DIR/model.
+
+    Raises:
+        UserError: a file is missing, cut or altered, weights are missing, unexpected or of another shape (all are
+            named), or the tokenizer is not the one the model was trained with.
+    """
+    directory = _model_directory(Path(directory))
+    description = read_json(directory / CONFIG)
+    _check_description(description, directory / CONFIG)
+    name, values, expected = description["model"], description["config"], description["tokenizer"]
+    tokenizers = Tokenizers.load(directory / TOKENIZER)
+    if tokenizers.fingerprint != expected:
+        raise UserError(
+            f"{directory / TOKENIZER}: is not the tokenizer this model was trained with (fingerprint "
+            f"{expected[:12]} expected, {tokenizers.fingerprint[:12]} found); copy the right one back"
+        )
+    model_class, config_class = MODELS[name]
+    config = config_of(config_class, values, where=str(directory / CONFIG))
+    _check_vocabulary(config, tokenizers, directory)
+    weights, digest = _read_weights(directory / WEIGHTS)
+    with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not cost random numbers
+        model = model_class(config)
+    _fill(model, weights, directory / WEIGHTS)
+    fingerprint = sha256_json({"model": name, "config": values, "weights": digest, "tokenizer": expected})
+    return LoadedModel(model.to(device).eval(), tokenizers, config, fingerprint)
+
+
+def stored_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name; those that share memory appear once, under their first name."""
+    stored, seen = {}, set()
+    for name, weight in model.state_dict().items():
+        if (place := (weight.data_ptr(), weight.shape)) not in seen:
+            seen.add(place)
+            stored[name] = weight
+    return stored
+
+
+def _model_directory(directory: Path) -> Path:
+    """The directory with config.json: the given one, or the `model` inside a training's output."""
+    for candidate in (directory, directory / "model"):
+        if (candidate / CONFIG).exists():
+            return candidate
+    state = "no such directory" if not directory.is_dir() else f"holds no {CONFIG}, nor does its folder 'model'"
+    raise UserError(f"{directory}: {state}; give the output directory of a finished training, or its model folder")
+
+
+def _check_description(description: Any, path: Path) -> None:
+    types = {"model": str, "config": dict, "tokenizer": str}
+    if not isinstance(description, dict) or any(type(description.get(key)) is not types[key] for key in types):
+        raise UserError(f"{path}: must hold model, config and tokenizer; the file was altered: copy it anew")
+    if description["model"] not in MODELS:
+        raise UserError(f"{path}: unknown model {description['model']!r}; {nearest(description['model'], MODELS)}")
+
+
+def _check_vocabulary(config: Any, tokenizers: Tokenizers, directory: Path) -> None:
+    for side, tokenizer in (("source", tokenizers.source), ("target", tokenizers.target)):
+        expected = getattr(config, f"{side}_vocab")
+        if expected != len(tokenizer):
+            raise UserError(
+                f"{directory / CONFIG}: {side}_vocab is {expected}, but the tokenizer has {len(tokenizer)} tokens; "
+                "the file was altered: copy it anew"
+            )
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a safetensors file and their hash, checked against the one stored beside them."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file; copy the whole model directory, or train again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            expected = (file.metadata() or {}).get("sha256")
+    except SafetensorError as error:
+        raise UserError(f"{path}: cut or damaged ({error}); copy it anew, or train again") from None
+    digest = _hash(weights)
+    if expected != digest:
+        raise UserError(f"{path}: the weights are not those that were saved (checksum differs); copy the file anew")
+    return weights, digest
+
+
+def _fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Copies weights into the model after naming everything that does not fit."""
+    wanted = stored_weights(model)
+    faults = [f"missing: {', '.join(missing)}"] if (missing := sorted(wanted.keys() - weights.keys())) else []
+    if extra := sorted(weights.keys() - wanted.keys()):
+        faults.append(f"unexpected: {', '.join(extra)}")
+    for name in sorted(wanted.keys() & weights.keys()):
+        if wanted[name].shape != weights[name].shape:
+            faults.append(f"{name} is {tuple(weights[name].shape)}, expected {tuple(wanted[name].shape)}")
+    if faults:
+        raise UserError(f"{path}: does not fit its config.json; {'; '.join(faults)}; copy the model directory anew")
+    for name, weight in wanted.items():
+        weight.copy_(weights[name])
+
+
+def _hash(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        weight = weights[name]
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if get_origin(wanted) is Literal:
+        return value in get_args(wanted)
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is wanted
+
+
+def _described(wanted: Any) -> str:
+    if get_origin(wanted) is Literal:
+        return f"one of {', '.join(map(repr, get_args(wanted)))}"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[wanted]

@@ -1,12 +1,34 @@
-"""RIBES (Isozaki et al. 2010), by the rules of the official program RIBES.py 1.03.1, whose sentence values it reproduces."""
+"""RIBES (Isozaki et al. 2010) by the rules of the official program, RIBES.py 1.03.1, whose values it reproduces."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from sacrebleu import BLEU
+
+from seqdistill.metrics.metric import SentenceMean
+
 ALPHA, BETA = 0.25, 0.10
-PROGRAM = "RIBES.py-1.03.1"
+
+
+def ribes_metric(*, tokenize: str | None) -> SentenceMean:
+    """Mean sentence RIBES, 0 to 1, case ignored, which is the official program's default.
+
+    Args:
+        tokenize: one of sacreBLEU's tokenisers; None takes words as they stand between blanks, as the program does.
+    """
+    tokenizer = BLEU(tokenize=tokenize or "none").tokenizer
+
+    def words(text: str) -> list[str]:
+        return tokenizer(text.rstrip()).lower().split()
+
+    def score_sentences(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+        pairs = zip(hypotheses, references, strict=True)
+        return [ribes(words(hypothesis), words(reference)) for hypothesis, reference in pairs]
+
+    signature = f"case:lc|tok:{tokenize or 'none'}|alpha:{ALPHA}|beta:{BETA}|version:as-RIBES.py-1.03.1"
+    return SentenceMean("ribes", signature, score_sentences)
 
 
 def ribes(hypothesis: Sequence[str], reference: Sequence[str]) -> float:
@@ -34,8 +56,9 @@ def normalized_tau(ranks: Sequence[int], reference_length: int) -> float:
 def aligned_positions(hypothesis: Sequence[str], reference: Sequence[str]) -> list[int]:
     """Reference positions of the hypothesis words that can be placed without doubt, in hypothesis order.
 
-    A word that occurs once on both sides is placed at once. Any other one is widened by its context, first by words to the
-    left, then to the right, until the n-gram occurs exactly once on both sides; without such an n-gram it is left out.
+    A word that occurs once on both sides is placed at once. Any other one is widened by its context, one word more at a
+    time, first to the left and then to the right, until the n-gram occurs exactly once on both sides; without such an
+    n-gram the word is left out.
     """
     numbers = {word: chr(index) for index, word in enumerate(dict.fromkeys([*reference, *hypothesis]), start=0xF0000)}
     source, target = ("".join(numbers[word] for word in words) for words in (hypothesis, reference))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sacrebleu import BLEU
+
 from seqdistill.errors import UserError
 from seqdistill.metrics import surface
+from seqdistill.metrics.beer import beer
+from seqdistill.metrics.comet import comet
+from seqdistill.metrics.meteor import meteor
 from seqdistill.metrics.metric import Metric, Score
+from seqdistill.metrics.ribes import ribes_metric
+from seqdistill.metrics.rouge import rouge
 from seqdistill.metrics.selection import sentence_bleu, sentence_chrf
 
 __all__ = ["METRICS", "Metric", "MetricOptions", "Score", "create_metric", "sentence_bleu", "sentence_chrf"]
 
-TOKENIZERS = tuple(surface.sacrebleu.BLEU.TOKENIZERS)
+TOKENIZERS = tuple(BLEU.TOKENIZERS)
 
 
 @dataclass(frozen=True)
@@ -22,34 +29,40 @@ class MetricOptions:
     """What a metric may be told; each one reads what concerns it and prints it in its signature.
 
     Args:
-        lowercase: ignore case in BLEU, chrF, RIBES and BEER (TER, ROUGE and METEOR always do).
-        tokenize: sacreBLEU's tokeniser for BLEU and RIBES; None is 13a (or the language's own) for BLEU and none for RIBES,
-            whose definition takes words as they stand. The other metrics define their own.
+        lowercase: ignore case in BLEU, chrF and BEER. TER, ROUGE, RIBES and METEOR always do, as their programs;
+            COMET never does.
+        tokenize: sacreBLEU's tokeniser for BLEU and RIBES. None: 13a, or the language's own, for BLEU; for RIBES words
+            as they stand. The other metrics define their own.
         language: of the references, as a two-letter code; METEOR needs it, BLEU and ROUGE use it.
         stem: Porter stemming in ROUGE, as `ROUGE-1.5.5.pl -m`; English only.
-        beer_home: folder of the user's own installation of BEER.
-        comet_model: name of a COMET model, or the path of a checkpoint.
         sources: source lines, which COMET needs.
+        comet_model: name of a COMET model, or the path of a checkpoint.
+        comet_gpus: devices for COMET; 0 is the CPU.
+        beer_home: folder of the user's own installation of BEER.
     """
 
     lowercase: bool = False
     tokenize: str | None = None
     language: str = ""
     stem: bool = False
-    beer_home: Path | None = None
-    comet_model: str = "Unbabel/wmt22-comet-da"
     sources: Sequence[str] | None = None
-
-
-def _bleu(options: MetricOptions) -> Metric:
-    return surface.bleu(lowercase=options.lowercase, tokenize=options.tokenize, language=options.language)
+    comet_model: str = "Unbabel/wmt22-comet-da"
+    comet_gpus: int = 0
+    beer_home: Path | None = None
 
 
 METRICS: dict[str, Callable[[MetricOptions], Metric]] = {
-    "bleu": _bleu,
-    "chrf": lambda options: surface.chrf("chrf", lowercase=options.lowercase, word_order=0),
-    "chrf++": lambda options: surface.chrf("chrf++", lowercase=options.lowercase, word_order=2),
+    "bleu": lambda o: surface.bleu(lowercase=o.lowercase, tokenize=o.tokenize, language=o.language),
+    "chrf": lambda o: surface.chrf("chrf", lowercase=o.lowercase, word_order=0),
+    "chrf++": lambda o: surface.chrf("chrf++", lowercase=o.lowercase, word_order=2),
     "ter": lambda _: surface.ter(),
+    "rouge1": lambda o: rouge("rouge1", language=o.language, stem=o.stem),
+    "rouge2": lambda o: rouge("rouge2", language=o.language, stem=o.stem),
+    "rougeL": lambda o: rouge("rougeL", language=o.language, stem=o.stem),
+    "ribes": lambda o: ribes_metric(tokenize=o.tokenize),
+    "meteor": lambda o: meteor(o.language),
+    "beer": lambda o: beer(o.beer_home, lowercase=o.lowercase),
+    "comet": lambda o: comet(o.comet_model, o.sources, gpus=o.comet_gpus),
 }
 
 
@@ -70,6 +83,6 @@ def create_metric(name: str, options: MetricOptions | None = None) -> Metric:
     return METRICS[name](options)
 
 
-def _nearest(name: str, valid: Sequence[str] | dict[str, object]) -> str:
+def _nearest(name: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), list(valid), n=1, cutoff=0.4)
     return f", did you mean {close[0]!r}?" if close else ""

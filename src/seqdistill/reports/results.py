@@ -129,13 +129,12 @@ def _validated(content: object, file: Path) -> Result:
     try:
         return Result.model_validate(content, strict=True)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}, found {json.dumps(fault['input'], default=str)[:80]}"
-            for fault in error.errors()[:5]
-        )
-        raise UserError(
-            f"{file}: not a result: {faults}; write it with seqdistill.reports.results.write_result"
-        ) from None
+        faults = "; ".join(_fault(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors()[:5])
+        raise UserError(f"{file}: not a result: {faults}; write it with reports.results.write_result") from None
+
+
+def _fault(place: tuple[int | str, ...], message: str, found: object) -> str:
+    return f"{'.'.join(map(str, place)) or 'file'}: {message}, found {json.dumps(found, default=str)[:80]}"
 
 
 def command(argv: Sequence[str], directory: Path) -> str:

@@ -1,0 +1,128 @@
+"""A parallel corpus: a stream of sentence pairs that can be read again and again and never lies in memory whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from seqdistill.errors import UserError
+from seqdistill.text.hub import hub_pairs
+from seqdistill.text.lines import read_lines
+from seqdistill.text.shift import explain_shift
+from seqdistill.text.tables import read_table
+
+
+class SentencePair(NamedTuple):
+    """A sentence and its translation (or a text and its summary); neither holds a line break."""
+
+    source: str
+    target: str
+
+
+class ParallelCorpus:
+    """Sentence pairs by a name; each iteration reads them anew, in the same order."""
+
+    def __init__(
+        self, name: str, read: Callable[[], Iterable[tuple[str, ...]]], *, files: tuple[Path, ...] = ()
+    ) -> None:
+        """`read` begins a pass over the pairs; `files`: what it reads, where it reads files."""
+        self.name = name
+        self.files = files
+        self._read = read
+
+    def __iter__(self) -> Iterator[SentencePair]:
+        """Raises UserError where the text is faulty, at the latest at its end."""
+        return (SentencePair(source, target) for source, target in self._read())
+
+    def sources(self) -> Iterator[str]:
+        """The source side."""
+        return (pair.source for pair in self)
+
+    def targets(self) -> Iterator[str]:
+        """The target side."""
+        return (pair.target for pair in self)
+
+    @classmethod
+    def from_files(cls, source: Path, target: Path) -> ParallelCorpus:
+        """Two files aligned line by line, plain or `.gz`; see `read_lines` for what a line is.
+
+        Raises, on reading:
+            UserError: the files differ in length (naming both counts and where they probably part), or `read_lines`'s.
+        """
+        source, target = Path(source), Path(target)
+        for path in (source, target):
+            _must_exist(path)
+        return cls(f"{source.name}+{target.name}", lambda: _aligned(source, target), files=(source, target))
+
+    @classmethod
+    def from_table(cls, path: Path, source_column: str = "source", target_column: str = "target") -> ParallelCorpus:
+        """One `.tsv`, `.jsonl` (each also `.gz`) or `.parquet` file; see `read_table` for how columns are named.
+
+        Raises, on reading:
+            UserError: as `read_table`.
+        """
+        path = Path(path)
+        _must_exist(path)
+        return cls(path.name, lambda: read_table(path, (source_column, target_column)), files=(path,))
+
+    @classmethod
+    def from_hub(
+        cls,
+        name: str,
+        *,
+        split: str,
+        source_column: str,
+        target_column: str,
+        configuration: str | None = None,
+        revision: str | None = None,
+        cache: Path | None = None,
+    ) -> ParallelCorpus:
+        """A split of a data set on the hub, through the `datasets` library (extra `hub`).
+
+        Columns may be nested, as `translation.de`.
+
+        Raises, on reading:
+            UserError: the library is missing, the data set cannot be had, or as `text_at`.
+        """
+
+        def read() -> Iterator[tuple[str, str]]:
+            return hub_pairs(
+                name,
+                split=split,
+                columns=(source_column, target_column),
+                configuration=configuration,
+                revision=revision,
+                cache=cache,
+            )
+
+        return cls(f"hub:{name}:{split}", read)
+
+    @classmethod
+    def from_pairs(cls, name: str, pairs: Iterable[tuple[str, str]]) -> ParallelCorpus:
+        """Pairs held in memory."""
+        rows = [(source, target) for source, target in pairs]
+        return cls(name, lambda: rows)
+
+
+class Splits(NamedTuple):
+    """A corpus in its parts; what a public source has no part for is None."""
+
+    train: ParallelCorpus
+    valid: ParallelCorpus | None
+    test: ParallelCorpus | None
+
+
+def _must_exist(path: Path) -> None:
+    """Tells of a missing file before any work begins."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+
+
+def _aligned(source: Path, target: Path) -> Iterator[tuple[str, str]]:
+    """Line by line; at the end both files must end."""
+    for source_line, target_line in zip_longest(read_lines(source), read_lines(target)):
+        if source_line is None or target_line is None:
+            raise UserError(explain_shift(source, target))
+        yield source_line, target_line

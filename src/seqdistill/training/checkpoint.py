@@ -1,0 +1,207 @@
+"""Checkpoints: everything a training run is at one update, in safetensors and JSON, whole or absent, hashed.
+
+checkpoints/00001000/model.safetensors       weights and buffers
+                     optimizer.safetensors   Adam's moments and steps, by parameter name
+                     state.json              update, options, data position, scores; hashes of all three
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from seqdistill.errors import UserError
+from seqdistill.files import differences, read_json, sha256_file, sha256_json, write_json
+
+MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass
+class Run:
+    """Where a training run is, besides its tensors. All random draws are functions of the seed and the update."""
+
+    update: int = 0
+    """Updates done."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Scores of every validation, each with its `update`; the best one and early stopping follow from it."""
+    loss: float = 0.0
+    """Sum of the loss since the last row of the log."""
+    labels: float = 0
+    """Labels since the last row of the log."""
+
+
+def save(
+    directory: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    run: Run,
+    *,
+    options: Mapping[str, Any],
+    streams: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Writes the checkpoint of this update into a folder of `directory`, complete before it gets its name.
+
+    Args:
+        options: options that a run must share to be continued, as JSON.
+        streams: the batches' state, one for each rank.
+    """
+    final = directory / f"{run.update:08d}"
+    beside = directory / f".{final.name}.part"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        _write(beside / MODEL, weights(model))
+        _write(beside / OPTIMIZER, _moments(model, optimizer))
+        state = {
+            "run": asdict(run),
+            "options": dict(options),
+            "batches": [dict(stream) for stream in streams],
+            "sha256": {name: sha256_file(beside / name) for name in (MODEL, OPTIMIZER)},
+        }
+        write_json(beside / STATE, state | {"seal": sha256_json(state)})
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise UserError(f"{final}: cannot be written ({error.strerror}); free space and run the same again") from error
+    beside.rename(final)
+    return final
+
+
+def resume(
+    directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, options: Mapping[str, Any]
+) -> tuple[Run, list[dict[str, Any]]] | None:
+    """Loads the newest checkpoint of `directory` into model and optimizer; None where there is none.
+
+    Returns:
+        the run, and the batches' state of each rank that wrote it.
+
+    Raises:
+        UserError: the checkpoint was cut or altered, or is of another model or other options; says what to do.
+    """
+    folders = list(saved(directory))
+    if not folders:
+        return None
+    newest = folders[-1]
+    state = _read_state(newest)
+    if changed := differences(state["options"], dict(options)):
+        raise UserError(
+            f"{newest}: of a training run with other options ({'; '.join(changed)}); "
+            "give the same again to continue it, or another output directory to begin anew"
+        )
+    load_weights(model, read_weights(newest), where=newest / MODEL)
+    _load_moments(model, optimizer, _read(newest, OPTIMIZER, state))
+    return Run(**state["run"]), state["batches"]
+
+
+def saved(directory: Path) -> Iterator[Path]:
+    """The complete checkpoints in a directory, oldest first."""
+    return iter(sorted(path for path in directory.glob("[0-9]*") if path.is_dir()))
+
+
+def prune(directory: Path, *, newest: int, updates: Sequence[int]) -> None:
+    """Deletes all checkpoints but the `newest` latest and those of `updates`."""
+    for folder in list(saved(directory))[:-newest]:
+        if int(folder.name) not in updates:
+            shutil.rmtree(folder)
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name, each tensor once: of tied ones the first name."""
+    kept = model.state_dict(keep_vars=True)
+    unique = {id(tensor): name for name, tensor in reversed(kept.items())}
+    return {name: tensor.detach() for name, tensor in kept.items() if unique[id(tensor)] == name}
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, where: Path) -> None:
+    """Copies tensors into the model's own.
+
+    Raises:
+        UserError: names or shapes are those of another model; lists all that differ.
+    """
+    own = weights(model)
+    expected = {name: list(tensor.shape) for name, tensor in own.items()}
+    if changed := differences({name: list(tensor.shape) for name, tensor in tensors.items()}, expected):
+        raise UserError(f"{where}: weights of another model:\n  " + "\n  ".join(changed))
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of one checkpoint, on the CPU.
+
+    Raises:
+        UserError: the checkpoint was cut or altered.
+    """
+    return _read(folder, MODEL, _read_state(folder))
+
+
+def average(folders: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of the weights of several checkpoints, summed in float64; tensors of integers come from the last."""
+    sums: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
+    for folder in folders:
+        tensors = read_weights(folder)
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point():
+                sums[name] = sums.get(name, 0) + tensor.double()
+    return {name: (sums[name] / len(folders)).to(t.dtype) if name in sums else t for name, t in tensors.items()}
+
+
+def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}.{moment}": tensor
+        for name, parameter in model.named_parameters()
+        for moment, tensor in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            optimizer.state[parameter] = {
+                moment: tensors[f"{name}.{moment}"].to(parameter.device) for moment in ("step", "exp_avg", "exp_avg_sq")
+            }
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _read(folder: Path, name: str, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    path = folder / name
+    try:
+        if sha256_file(path) == state["sha256"][name]:
+            return safetensors.torch.load_file(path)
+    except (OSError, SafetensorError):
+        pass
+    raise _altered(path)
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    try:
+        state = read_json(folder / STATE)
+        if state.pop("seal") == sha256_json(state):
+            return state
+    except (UserError, KeyError, AttributeError):
+        pass
+    raise _altered(folder / STATE)
+
+
+def _altered(path: Path) -> UserError:
+    folder = path.parent
+    older = [other.name for other in saved(folder.parent) if other.name < folder.name]
+    onward = f"goes on from {folder.parent / older[-1]}" if older else "begins anew"
+    return UserError(
+        f"{path}: missing, cut or altered since it was written; "
+        f"delete {folder} and run the same command again: training {onward}"
+    )

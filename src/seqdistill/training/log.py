@@ -1,0 +1,97 @@
+"""What training reports as it goes: one JSON object a line, a progress bar, and TensorBoard's files if wanted."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from seqdistill.errors import UserError
+from seqdistill.files import write_text
+from seqdistill.progress import Progress
+from seqdistill.training.checkpoint import Run
+from seqdistill.training.options import TrainingOptions
+
+
+class Log:
+    """Writes `log.jsonl`. A continued run first drops the rows after its checkpoint: they come again."""
+
+    def __init__(self, out: Path, run: Run, *, options: TrainingOptions, progress: Progress, silent: bool):
+        """Args:
+            run: where training begins; rows after its update are dropped.
+            silent: write and report nothing (all ranks but the first).
+
+        Raises:
+            UserError: TensorBoard is wanted, but not installed.
+        """
+        self._silent, self._options, self._progress = silent, options, progress
+        self._writer = None
+        if not silent:
+            path = out / "log.jsonl"
+            write_text(path, "".join(_rows_until(path, run.update)))
+            self._file = path.open("a", encoding="utf-8")
+            if options.tensorboard:
+                self._writer = _tensorboard(out / "tensorboard", run.update)
+            progress.start("training", total=options.max_updates, unit="updates", done=run.update)
+        self.restart_clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        if not self._silent:
+            self._file.close()
+            self._progress.finish()
+        if self._writer is not None:
+            self._writer.close()
+
+    def restart_clock(self) -> None:
+        """Starts the stretch anew over which tokens per second are measured."""
+        self._began, self._labels = time.monotonic(), 0.0
+
+    def updated(self, run: Run, *, loss_sum: float, count: float, rate: float, norm: float) -> None:
+        """Reports an update: its summed loss and labels, learning rate, and gradient norm before clipping.
+
+        The log gets a row each `log_every` updates, with the loss per label since the row before.
+        """
+        run.loss, run.labels, self._labels = run.loss + loss_sum, run.labels + count, self._labels + count
+        speed = self._labels / max(time.monotonic() - self._began, 1e-9)
+        if not self._silent:
+            self._progress.advance(1, loss=loss_sum / count, lr=rate, tokens_per_second=speed)
+        if run.update % self._options.log_every == 0:
+            row = {"loss": run.loss / run.labels, "learning_rate": rate, "gradient_norm": norm}
+            self._write("train", run.update, row | {"tokens_per_second": round(speed, 1)})
+            run.loss = run.labels = 0.0
+            self.restart_clock()
+
+    def validated(self, update: int, scores: Mapping[str, float]) -> None:
+        """Reports the scores of a validation."""
+        self._write("valid", update, scores)
+
+    def _write(self, kind: str, update: int, figures: Mapping[str, float]) -> None:
+        if self._silent:
+            return
+        self._file.write(json.dumps({"kind": kind, "update": update} | dict(figures)) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for name, value in figures.items():
+                self._writer.add_scalar(f"{kind}/{name}", value, update)
+
+
+def _rows_until(path: Path, update: int) -> list[str]:
+    """The rows up to an update; a last row cut short by a kill is dropped."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("}\n") and json.loads(line)["update"] <= update]
+
+
+def _tensorboard(directory: Path, update: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("tensorboard is not installed: `pip install tensorboard`, or train without it") from None
+    return SummaryWriter(str(directory), purge_step=update + 1)

@@ -1,0 +1,256 @@
+"""The training loop: one function, in the order of the algorithm."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.errors import UserError
+from seqdistill.files import locked
+from seqdistill.models.interface import Objective
+from seqdistill.progress import Progress, Silent
+from seqdistill.training import checkpoint
+from seqdistill.training.checkpoint import Run
+from seqdistill.training.distributed import ALONE, Ranks
+from seqdistill.training.log import Log
+from seqdistill.training.memory import keep_freed_memory
+from seqdistill.training.optim import adam, choose_device, choose_precision, divide_and_clip, step
+from seqdistill.training.options import METRICS, TrainingOptions, scheduled_rate
+
+
+class BatchStream(Protocol):
+    """An endless stream of batches that knows its place."""
+
+    def __next__(self) -> Batch: ...
+
+    def state(self) -> Mapping[str, Any]:
+        """Where the stream is, as JSON."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes to where `state` was taken; raises UserError if it is another stream's."""
+        ...
+
+
+class TrainingResult(NamedTuple):
+    """A finished training run."""
+
+    model: nn.Module
+    """The model that was given, in evaluation mode, with the final weights."""
+    updates: int
+    """Updates done."""
+    averaged: list[int]
+    """Updates of the checkpoints whose mean the weights are."""
+    scores: dict[str, float]
+    """Validation scores of the final weights."""
+    history: list[dict[str, float]]
+    """Scores of every validation, each with its `update`."""
+
+
+def train(
+    model: nn.Module,
+    objective: Objective,
+    batches: BatchStream,
+    *,
+    options: TrainingOptions,
+    validate: Callable[[], Mapping[str, float]],
+    out: Path,
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> TrainingResult:
+    """Trains until `max_updates` or until patience ends, continuing exactly where an earlier run in `out` stopped.
+
+    An update is Adam's step on the gradient of the summed losses divided by the number of labels, over all its
+    micro-batches and ranks. Every random draw of an update is seeded by (seed, update, micro-batch), so a continued
+    run, or one on other ranks, draws the same.
+
+    Args:
+        objective: the loss of one batch; the model, and whatever else it needs, is bound in it.
+        validate: scores of the model as it is, in evaluation mode; must hold `options.metric`. Called on every rank.
+        out: checkpoints and `log.jsonl` are written here.
+        ranks: the processes that train together, from `distributed.joined`.
+
+    Raises:
+        UserError: a checkpoint of another run, or cut or altered; a loss that is not finite; a device not there.
+    """
+    device, dtype = _prepare(model, options, ranks)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = adam(parameters, betas=options.betas, epsilon=options.epsilon, weight_decay=options.weight_decay)
+    folder = out / "checkpoints"
+    with locked(folder) if ranks.first else nullcontext():
+        run = _resume(folder, model, optimizer, batches, options, ranks)
+        with Log(out, run, options=options, progress=progress or Silent(), silent=not ranks.first) as log:
+            while run.update < options.max_updates and not exhausted(run.history, options):
+                run.update += 1
+                rate = scheduled_rate(run.update, options)
+                loss_sum, count = torch.zeros((), device=device), 0
+                for micro_batch in ranks.share(options.accumulate):
+                    seed_everything(options.seed, run.update, micro_batch)
+                    batch = _to_device(next(batches), device)
+                    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                        loss = objective(batch)
+                    loss.total.backward()
+                    loss_sum, count = loss_sum + loss.total.detach(), count + loss.count
+                ranks.sum_gradients(parameters)
+                loss_sum, count = ranks.all_sum(float(loss_sum), count)
+                norm = divide_and_clip(parameters, count=count, clip_norm=options.clip_norm)
+                _check_finite(norm, run.update)
+                step(optimizer, rate)
+                log.updated(run, loss_sum=loss_sum, count=count, rate=rate, norm=norm)
+
+                if validation_due := run.update % options.validate_every == 0 or run.update == options.max_updates:
+                    scores = _scores(model, validate, options.metric)
+                    run.history.append({"update": run.update, **scores})
+                    log.validated(run.update, scores)
+                if validation_due or (options.save_every and run.update % options.save_every == 0):
+                    _save(folder, model, optimizer, run, batches, options, ranks)
+                    log.restart_clock()
+        return _finish(folder, model, run, validate, options, ranks)
+
+
+def exhausted(history: list[dict[str, float]], options: TrainingOptions) -> bool:
+    """Whether the last `patience` validations brought nothing better than the best before them."""
+    best = chosen(history, metric=options.metric, average="best", count=1)
+    since_best = [row["update"] for row in history if row["update"] > max(best, default=0)]
+    return 0 < options.patience <= len(since_best)
+
+
+def chosen(history: list[dict[str, float]], *, metric: str, average: str, count: int) -> list[int]:
+    """Updates of the `count` best validations by a metric (of equals, the first), or of the last; in order of time."""
+    rows = history
+    if average == "best":
+        sign = -1 if METRICS[metric] else 1
+        rows = sorted(history, key=lambda row: sign * row[metric])[:count]
+    return sorted(int(row["update"]) for row in rows[-count:])
+
+
+def seed_everything(seed: int, update: int, micro_batch: int) -> None:
+    """Seeds torch (every device), numpy and Python for one micro-batch, each triple with draws of its own."""
+    mixed = int(np.random.SeedSequence((seed, update, micro_batch)).generate_state(1)[0])
+    torch.manual_seed(mixed)
+    np.random.seed(mixed)
+    random.seed(mixed)
+
+
+def _prepare(model: nn.Module, options: TrainingOptions, ranks: Ranks) -> tuple[torch.device, torch.dtype]:
+    """Settles device, precision, threads and memory; every rank begins with the first rank's weights."""
+    if options.accumulate % ranks.size:
+        raise UserError(
+            f"accumulate {options.accumulate} batches cannot be shared evenly by {ranks.size} processes: give a "
+            f"multiple of {ranks.size} (an update has `accumulate` batches over all processes together)"
+        )
+    device = ranks.device if ranks.size > 1 else choose_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if device.type == "cuda":  # the same bytes again, also after a resume
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    else:
+        keep_freed_memory()
+    model.to(device).train()
+    ranks.broadcast(model)
+    return device, choose_precision(options.precision, device)
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    return batch._replace(source=batch.source.to(device), target=batch.target.to(device), index=batch.index.to(device))
+
+
+def _check_finite(norm: float, update: int) -> None:
+    if not math.isfinite(norm):
+        raise UserError(
+            f"update {update}: the gradient is not finite; nothing of this update was kept. "
+            "Lower learning_rate, lengthen warmup or set clip_norm"
+        )
+
+
+def _scores(model: nn.Module, validate: Callable[[], Mapping[str, float]], metric: str) -> dict[str, float]:
+    model.eval()
+    with torch.no_grad():
+        scores = dict(validate())
+    model.train()
+    assert metric in scores, f"validate() gave {sorted(scores)}, but the metric is {metric}"
+    return scores
+
+
+def _resume(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: BatchStream,
+    options: TrainingOptions,
+    ranks: Ranks,
+) -> Run:
+    """Puts model, optimizer and batches where the newest checkpoint left them; a new Run where there is none."""
+    found = checkpoint.resume(folder, model, optimizer, options=options.of_result())
+    if found is None:
+        return Run()
+    run, streams = found
+    if run.update > options.max_updates:
+        raise UserError(
+            f"{folder}: already trained for {run.update} updates, more than max_updates {options.max_updates}; "
+            "raise max_updates or give another output directory"
+        )
+    if len(streams) not in (1, ranks.size):
+        raise UserError(
+            f"{folder}: written by {len(streams)} processes with batches of their own; continue with that many, "
+            f"not {ranks.size}"
+        )
+    batches.restore(streams[ranks.rank % len(streams)])
+    return run
+
+
+def _save(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    run: Run,
+    batches: BatchStream,
+    options: TrainingOptions,
+    ranks: Ranks,
+) -> None:
+    """Writes a checkpoint on the first rank, and deletes those that nothing needs any more."""
+    streams = ranks.gather(dict(batches.state()))
+    if all(stream == streams[0] for stream in streams):
+        streams = streams[:1]
+    if ranks.first:
+        checkpoint.save(folder, model, optimizer, run, options=options.of_result(), streams=streams)
+        needed = _final_updates(run, options) + chosen(run.history, metric=options.metric, average="best", count=1)
+        checkpoint.prune(folder, newest=options.keep, updates=needed)
+    ranks.barrier()
+
+
+def _final_updates(run: Run, options: TrainingOptions) -> list[int]:
+    return chosen(run.history, metric=options.metric, average=options.average, count=options.average_count)
+
+
+def _finish(
+    folder: Path,
+    model: nn.Module,
+    run: Run,
+    validate: Callable[[], Mapping[str, float]],
+    options: TrainingOptions,
+    ranks: Ranks,
+) -> TrainingResult:
+    """Loads the mean of the chosen checkpoints into the model and scores it."""
+    updates = _final_updates(run, options)
+    if not updates:
+        raise UserError(f"{folder}: stopped at update {run.update} before any validation; raise max_updates")
+    folders = [folder / f"{update:08d}" for update in updates]
+    checkpoint.load_weights(model, checkpoint.average(folders), where=folder)
+    scores = next(dict(row) for row in run.history if row["update"] == updates[-1])
+    scores.pop("update")
+    if len(updates) > 1:
+        scores = _scores(model, validate, options.metric)
+    ranks.barrier()
+    return TrainingResult(model.eval(), run.update, updates, scores, run.history)

@@ -1,0 +1,108 @@
+"""Learning rate, precision, Adam, clipping: the arithmetic of one update, each a function of its arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from seqdistill.errors import UserError
+
+SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
+    "inverse-sqrt": lambda update, warmup, _: math.sqrt(max(warmup, 1) / update),
+    "constant": lambda _, __, ___: 1.0,
+    "linear": lambda update, warmup, end: max(0.0, (end - update) / (end - warmup)),
+    "cosine": lambda update, warmup, end: 0.5 * (1 + math.cos(math.pi * min(1.0, (update - warmup) / (end - warmup)))),
+}
+"""Factor of the highest learning rate, as a function of the update, the warm-up and the last update."""
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, max_updates: int) -> float:
+    """The learning rate of an update, counted from 1: linear warm-up to `peak`, then the schedule.
+
+    inverse-sqrt is peak * sqrt(warmup / update) (Vaswani et al. 2017, eq. 3, rescaled so that its top is `peak`).
+    """
+    if update <= warmup:
+        return peak * update / warmup
+    return peak * SCHEDULES[schedule](update, warmup, max_updates)
+
+
+def adam(
+    parameters: Iterable[nn.Parameter], *, betas: tuple[float, float], epsilon: float, weight_decay: float
+) -> torch.optim.AdamW:
+    """Adam (Kingma and Ba 2015) with decoupled weight decay, in one fused pass over each parameter.
+
+    The learning rate is set before every step. With weight_decay 0 it is Adam itself.
+    """
+    return torch.optim.AdamW(parameters, lr=0.0, betas=betas, eps=epsilon, weight_decay=weight_decay, fused=True)
+
+
+def divide_and_clip(parameters: list[nn.Parameter], *, count: float, clip_norm: float) -> float:
+    """Divides summed gradients by the number of labels, then scales them down to `clip_norm` if they are longer.
+
+    Args:
+        count: labels summed over the micro-batches and ranks of the update.
+        clip_norm: largest Euclidean norm over all parameters together; 0 leaves the length alone.
+
+    Returns:
+        The norm before clipping, of the gradient per label.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = float(nn.utils.get_total_norm(gradients)) / count
+    clip = clip_norm / norm if clip_norm and norm > clip_norm else 1.0
+    torch._foreach_mul_(gradients, clip / count)
+    return norm
+
+
+def step(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Moves the parameters along their gradients at a learning rate, and drops the gradients."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called cpu, cuda, cuda:N, or, for auto, the GPU if there is one.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device {name!r}; give cpu, cuda, cuda:N or auto") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device {name!r} is not supported; give cpu, cuda, cuda:N or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device {name!r}: torch sees {torch.cuda.device_count()} GPUs here; give cpu or auto")
+    return device
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 natively. Emulated, one product takes a hundred times as long."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type that matrix products are computed in.
+
+    Raises:
+        UserError: bfloat16 was asked for and the device would emulate it.
+    """
+    if name == "float32" or (name == "auto" and not computes_bfloat16(device)):
+        return torch.float32
+    if not computes_bfloat16(device):
+        raise UserError(
+            f"precision 'bfloat16': this {device.type} has no bfloat16 instructions and would emulate them about a "
+            "hundred times slower; give precision 'auto' or 'float32'"
+        )
+    return torch.bfloat16

@@ -1,0 +1,272 @@
+"""Recurrent layers with one interface: SRU (own scan, forward and backward by hand), GRU and LSTM (torch's).
+
+Everything here is time-major. A layer's state is one tensor of shape (batch, states, dim): the cell of an SRU, the
+hidden state of a GRU, the hidden state and the cell of an LSTM. Padding stands on the right and freezes the state.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+FROZEN = 1e4
+"""Forget-gate input where padding is: sigmoid gives exactly 1, so the cell stays and no gradient passes."""
+
+
+class SRUScan(torch.autograd.Function):
+    """The element-wise part of an SRU over all time steps (Lei et al. 2018, eq. 3-7); see `sru_scan` for shapes.
+
+    Forward: only f_t and c_t are sequential (three kernels a step); r and h follow for all steps at once.
+    Backward: every factor is known from the forward pass, so the gradient of c is the linear recurrence
+    dc_t = a_t + b_{t+1} * dc_{t+1} (one kernel a step), and the rest is again done for all steps at once.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        projected: Tensor,
+        highway: Tensor | None,
+        recurrent: Tensor,
+        initial: Tensor,
+        padding: Tensor | None,
+        scale: float,
+    ) -> tuple[Tensor, Tensor]:
+        dim = initial.shape[-1]
+        candidate, forget_input, reset_input, *fourth = projected.split(dim, dim=-1)
+        skipped = fourth[0] if highway is None else highway
+        forget_weight, reset_weight = recurrent[:, None, 0], recurrent[:, None, 1]
+        directions, time, batch, _ = projected.shape
+        cells = projected.new_empty(directions, time + 1, batch, dim)
+        cells[:, 0] = initial
+        forget = torch.empty_like(cells[:, 1:], memory_format=torch.contiguous_format)
+        if padding is not None:
+            forget_input = torch.where(padding[..., None], forget.new_tensor(FROZEN), forget_input, out=forget)
+        inputs, gates, candidates, steps = (x.unbind(1) for x in (forget_input, forget, candidate, cells))
+        for t in range(time):
+            torch.addcmul(inputs[t], steps[t], forget_weight, out=gates[t])
+            torch.sigmoid(gates[t], out=gates[t])
+            torch.lerp(candidates[t], steps[t], gates[t], out=steps[t + 1])
+        reset = torch.addcmul(reset_input, cells[:, :-1], reset_weight[:, None]).sigmoid_()
+        hidden = torch.lerp(skipped if scale == 1 else skipped * scale, cells[:, 1:], reset)
+        ctx.save_for_backward(projected, highway, recurrent, cells, forget, reset)
+        ctx.scale = scale
+        return hidden, cells[:, -1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        d_hidden, d_final = grads
+        projected, highway, recurrent, cells, forget, reset = ctx.saved_tensors
+        dim = cells.shape[-1]
+        candidate, _, _, *fourth = projected.split(dim, dim=-1)
+        skipped = fourth[0] if highway is None else highway
+        forget_weight, reset_weight = recurrent[:, None, 0], recurrent[:, None, 1]
+        before, after = cells[:, :-1], cells[:, 1:]
+        d_projected = torch.empty_like(projected)
+        d_candidate, d_forget, d_reset, *d_fourth = d_projected.split(dim, dim=-1)
+        d_skipped = d_fourth[0] if highway is None else torch.empty_like(highway)
+
+        # h = r * c + (1 - r) * scale * x
+        d_cell = d_hidden * reset
+        torch.sub(d_hidden, d_cell, out=d_skipped)
+        torch.sub(after, skipped, alpha=ctx.scale, out=d_reset).mul_(d_skipped).mul_(reset)
+        if ctx.scale != 1:
+            d_skipped.mul_(ctx.scale)
+
+        # c = f * c' + (1 - f) * candidate: `slope` is dc / d(input of f), `carried` is dc / dc'
+        rest = torch.sub(1, forget, out=d_candidate)
+        slope = torch.sub(before, candidate, out=d_forget).mul_(forget).mul_(rest)
+        carried = torch.addcmul(forget, slope, forget_weight[:, None])
+        d_cell[:, -1] += d_final
+        d_cell[:, :-1].addcmul_(d_reset[:, 1:], reset_weight[:, None])
+        steps, factors = d_cell.unbind(1), carried.unbind(1)
+        for t in range(len(steps) - 2, -1, -1):
+            steps[t].addcmul_(steps[t + 1], factors[t + 1])
+        d_candidate.mul_(d_cell)
+        d_forget.mul_(d_cell)
+
+        d_initial = torch.addcmul(steps[0] * factors[0], d_reset[:, 0], reset_weight)
+        d_recurrent = torch.stack([(gate * before).sum((1, 2)) for gate in (d_forget, d_reset)], 1)
+        return d_projected, None if highway is None else d_skipped, d_recurrent, d_initial, None, None
+
+
+def sru_scan(
+    projected: Float[Tensor, "directions time batch gates_dim"],
+    highway: Float[Tensor, "directions time batch dim"] | None,
+    recurrent: Float[Tensor, "directions 2 dim"],
+    initial: Float[Tensor, "directions batch dim"],
+    *,
+    padding: Bool[Tensor, "directions time batch"] | None = None,
+    scale: float = 1.0,
+) -> tuple[Float[Tensor, "directions time batch dim"], Float[Tensor, "directions batch dim"]]:
+    """Hidden states and final cell of an SRU whose matrix products are done.
+
+    `projected` holds W x, Wf x + bf, Wr x + br side by side, and the fourth product where `highway` (x itself) is None;
+    `recurrent` holds vf and vr. Where `padding` is true the cell does not change. Half precision is computed in fp32.
+    """
+    if projected.dtype in (torch.float16, torch.bfloat16):
+        projected = projected.float()
+    if highway is not None:
+        highway = highway.to(projected.dtype)
+    return SRUScan.apply(  # pyright: ignore[reportReturnType]
+        projected, highway, recurrent.to(projected.dtype), initial.to(projected.dtype), padding, scale
+    )
+
+
+class RecurrentLayer(Protocol):
+    """What SRU, GRU and LSTM share."""
+
+    states: int
+    """Tensors of width `dim` that a sequence carries from step to step."""
+
+    def __call__(
+        self,
+        inputs: Float[Tensor, "time batch input_dim"],
+        initial: Float[Tensor, "batch states dim"] | None = None,
+        padding: Bool[Tensor, "time batch"] | None = None,
+    ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
+        """Hidden states at every step, and the state after the last token that is no padding.
+
+        With two directions each has half of `dim`: first the one that reads left to right.
+        """
+        ...
+
+
+class SRU(nn.Module):
+    """Simple recurrent unit (Lei et al. 2018), one layer, one or two directions.
+
+    f = s(Wf x + vf c' + bf); c = f c' + (1 - f) W x; r = s(Wr x + vr c' + br); h = r c + (1 - r) x scale, where c' is
+    the previous cell. Where input and hidden size of a direction differ, a fourth matrix replaces x in h.
+    `highway_bias` is what br starts from; with `rescale`, scale = sqrt(1 + 2 exp(highway_bias)), else 1.
+    """
+
+    states = 1
+
+    def __init__(
+        self,
+        input_dim: int,
+        dim: int,
+        *,
+        bidirectional: bool = False,
+        highway_bias: float = 0.0,
+        rescale: bool = False,
+    ) -> None:
+        super().__init__()
+        self.directions = 2 if bidirectional else 1
+        assert dim % self.directions == 0
+        self.hidden_dim = dim // self.directions
+        self.matrices = 3 if input_dim == self.hidden_dim else 4
+        self.scale = math.sqrt(1 + 2 * math.exp(highway_bias)) if rescale else 1.0
+        self.weight = nn.Parameter(torch.empty(self.directions, input_dim, self.matrices * self.hidden_dim))
+        self.recurrent = nn.Parameter(torch.empty(self.directions, 2, self.hidden_dim))
+        self.bias = nn.Parameter(torch.zeros(self.directions, 2, self.hidden_dim))
+        bound = math.sqrt(3 / input_dim)
+        nn.init.uniform_(self.weight, -bound, bound)
+        bound = math.sqrt(1.5 / self.hidden_dim)
+        nn.init.uniform_(self.recurrent, -bound, bound)
+        with torch.no_grad():
+            self.weight[..., self.hidden_dim : 3 * self.hidden_dim] *= math.sqrt(0.5)
+            self.bias[:, 1] = highway_bias
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "time batch input_dim"],
+        initial: Float[Tensor, "batch states dim"] | None = None,
+        padding: Bool[Tensor, "time batch"] | None = None,
+    ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
+        time, batch, _ = inputs.shape
+        if initial is None:
+            initial = inputs.new_zeros(batch, 1, self.directions * self.hidden_dim)
+        read = self._each_way(inputs)
+        hidden, final = sru_scan(
+            self._project(read.flatten(1, 2)).unflatten(1, (time, batch)),
+            read if self.matrices == 3 else None,
+            self.recurrent,
+            initial.view(batch, self.directions, self.hidden_dim).transpose(0, 1),
+            padding=None if padding is None else self._each_way(padding),
+            scale=self.scale,
+        )
+        if self.directions == 1:
+            return hidden[0], final[0][:, None]
+        return torch.cat([hidden[0], hidden[1].flip(0)], -1), torch.cat([final[0], final[1]], -1)[:, None]
+
+    def _each_way(self, sequence: Tensor) -> Tensor:
+        """The sequence as each direction reads it. Padding comes first in the backward one and leaves the cell at 0."""
+        return sequence[None] if self.directions == 1 else torch.stack([sequence, sequence.flip(0)])
+
+    def _project(self, rows: Float[Tensor, "directions rows input_dim"]) -> Float[Tensor, "directions rows gates_dim"]:
+        bias = nn.functional.pad(self.bias.flatten(1), (self.hidden_dim, (self.matrices - 3) * self.hidden_dim))
+        if self.directions == 1:
+            return torch.addmm(bias[0], rows[0], self.weight[0])[None]
+        return torch.baddbmm(bias[:, None], rows, self.weight)
+
+
+class GRU(nn.Module):
+    """Gated recurrent unit (Cho et al. 2014) as torch.nn.GRU computes it, one layer, one or two directions."""
+
+    states = 1
+
+    def __init__(self, input_dim: int, dim: int, *, bidirectional: bool = False) -> None:
+        super().__init__()
+        self.directions = 2 if bidirectional else 1
+        assert dim % self.directions == 0
+        self.gru = nn.GRU(input_dim, dim // self.directions, bidirectional=bidirectional)
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "time batch input_dim"],
+        initial: Float[Tensor, "batch states dim"] | None = None,
+        padding: Bool[Tensor, "time batch"] | None = None,
+    ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
+        start = None if initial is None else by_direction(initial[:, 0], self.directions)
+        hidden, final = self.gru(packed(inputs, padding), start)
+        return unpacked(hidden, len(inputs)), final.transpose(0, 1).flatten(1)[:, None]
+
+
+class LSTM(nn.Module):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) as torch.nn.LSTM computes it, one layer."""
+
+    states = 2
+
+    def __init__(self, input_dim: int, dim: int, *, bidirectional: bool = False) -> None:
+        super().__init__()
+        self.directions = 2 if bidirectional else 1
+        assert dim % self.directions == 0
+        self.lstm = nn.LSTM(input_dim, dim // self.directions, bidirectional=bidirectional)
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "time batch input_dim"],
+        initial: Float[Tensor, "batch states dim"] | None = None,
+        padding: Bool[Tensor, "time batch"] | None = None,
+    ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
+        start = None if initial is None else tuple(by_direction(initial[:, i], self.directions) for i in range(2))
+        hidden, final = self.lstm(packed(inputs, padding), start)
+        return unpacked(hidden, len(inputs)), torch.stack([x.transpose(0, 1).flatten(1) for x in final], 1)
+
+
+def by_direction(state: Float[Tensor, "batch dim"], directions: int) -> Float[Tensor, "directions batch part"]:
+    """Splits the width into directions, as torch's modules want their initial states."""
+    return state.unflatten(1, (directions, -1)).transpose(0, 1).contiguous()
+
+
+def packed(
+    inputs: Float[Tensor, "time batch dim"], padding: Bool[Tensor, "time batch"] | None
+) -> Tensor | nn.utils.rnn.PackedSequence:
+    """Hides padding from torch's recurrent modules."""
+    if padding is None:
+        return inputs
+    lengths = (~padding).sum(0).cpu()
+    return nn.utils.rnn.pack_padded_sequence(inputs, lengths, enforce_sorted=False)
+
+
+def unpacked(hidden: Tensor | nn.utils.rnn.PackedSequence, time: int) -> Float[Tensor, "time batch dim"]:
+    """Undoes `packed`; zeros where padding is."""
+    if isinstance(hidden, Tensor):
+        return hidden
+    return nn.utils.rnn.pad_packed_sequence(hidden, total_length=time)[0]

@@ -1,8 +1,9 @@
 """How long work tells its watcher where it is; the command line draws it, tests and libraries stay silent."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """A watcher of one long task at a time."""
 

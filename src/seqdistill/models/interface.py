@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,14 +15,15 @@ Objective = Callable[[Batch], Loss]
 """What training minimises: a function of one batch. The model is bound in it."""
 
 
+@runtime_checkable
 class State(Protocol):
     """What an autoregressive model carries from step to step, one row per sequence being written."""
 
-    def repeat(self, n: int) -> Self:
+    def repeat(self, n: int) -> State:
         """Repeats every row n times, copies side by side: row i becomes rows i*n .. i*n+n-1. Called once at most,
         before the first step. The n rows of a sentence form its group."""
 
-    def select(self, rows: Int[Tensor, " new_rows"]) -> Self:
+    def select(self, rows: Int[Tensor, " new_rows"]) -> State:
         """Keeps these rows in this order (repeats allowed). After `repeat(n)`, rows come in whole groups: new rows
         j*n .. j*n+n-1 all stem from one old group, so what belongs to the sentence can be stored once per group."""
 
@@ -61,10 +62,11 @@ class Canvas(NamedTuple):
     """Log-probability of the row's length."""
 
 
+@runtime_checkable
 class Memory(Protocol):
     """An encoded source, one row per sentence."""
 
-    def select(self, rows: Int[Tensor, " new_rows"]) -> Self:
+    def select(self, rows: Int[Tensor, " new_rows"]) -> Memory:
         """Keeps these rows in this order, repeats allowed."""
         ...
 

@@ -1,0 +1,112 @@
+"""Writing left to right, one hypothesis a row: the most probable token each time, or one drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.limits import forbid, length_limits
+from seqdistill.decoding.sampling import draw, draw_keys, uniform
+from seqdistill.models.interface import State
+from seqdistill.text.tokenizer import BOS, EOS, PAD
+
+Choose = Callable[[Tensor, int, Tensor], Tensor]
+"""(log-probs of the rows still written, step, their row numbers) -> one token each."""
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """What decoding needs of an AutoregressiveModel (see models/interface.py): no forward, no loss."""
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> State: ...
+
+    def step(self, tokens: Int[Tensor, " rows"], state: State) -> tuple[Float[Tensor, "rows vocab"], State]: ...
+
+
+def greedy(model: Writer, source: Int[Tensor, "batch source"], options: DecodingOptions) -> list[list[Hypothesis]]:
+    """Takes the most probable token until EOS or the length limit; one hypothesis for each sentence."""
+
+    def most_probable(log_probs: Tensor, _step: int, _rows: Tensor) -> Tensor:
+        return log_probs.argmax(1)
+
+    return _write(model, source, options, draws=1, choose=most_probable)
+
+
+def sample(
+    model: Writer,
+    source: Int[Tensor, "batch source"],
+    options: DecodingOptions,
+    seeds: Int[Tensor, " batch"],
+) -> list[list[Hypothesis]]:
+    """Draws `n_best` hypotheses for each sentence, best score first (see `sampling.draw` for top-k and top-p).
+
+    Args:
+        seeds: a number for each sentence, such as its line number. With `options.seed` it decides the draws.
+
+    Returns:
+        Hypotheses whose log_prob is the model's own, before temperature and truncation.
+    """
+    keys = draw_keys(options.seed, seeds.cpu().numpy(), options.n_best)
+
+    def drawn(log_probs: Tensor, step: int, rows: Tensor) -> Tensor:
+        numbers = uniform(keys[rows.cpu().numpy()], step)
+        return draw(log_probs, torch.from_numpy(numbers).to(log_probs.device), options)
+
+    return _write(model, source, options, draws=options.n_best, choose=drawn)
+
+
+def _write(
+    model: Writer,
+    source: Int[Tensor, "batch source"],
+    options: DecodingOptions,
+    *,
+    draws: int,
+    choose: Choose,
+) -> list[list[Hypothesis]]:
+    """The loop over positions; finished rows leave the batch."""
+    limits = length_limits(source, options).repeat_interleave(draws)
+    state = model.encode(source)
+    rows = torch.arange(len(limits), device=source.device)
+    if draws > 1:
+        state = state.select(rows // draws)
+    written = source.new_full((len(limits), int(limits.max())), PAD)
+    chosen_log_probs = torch.zeros(written.shape, device=source.device)
+    tokens = source.new_full((len(limits),), BOS)
+    for step in range(written.shape[1]):
+        log_probs, state = model.step(tokens, state)
+        forbid(log_probs)
+        tokens = choose(log_probs, step, rows)
+        written[rows, step] = tokens
+        chosen_log_probs[rows, step] = log_probs.gather(1, tokens[:, None]).squeeze(1).float()
+        alive = ((tokens != EOS) & (limits[rows] > step + 1)).nonzero().squeeze(1)
+        if not len(alive):
+            break
+        if len(alive) < len(rows):
+            rows, tokens, state = rows[alive], tokens[alive], state.select(alive)
+    return _hypotheses(written, chosen_log_probs, draws, options)
+
+
+def _hypotheses(
+    written: Int[Tensor, "rows length"],
+    log_probs: Float[Tensor, "rows length"],
+    draws: int,
+    options: DecodingOptions,
+) -> list[list[Hypothesis]]:
+    """Cuts each row at EOS or padding; the draws of a sentence are sorted by score, equal scores in drawn order."""
+    lengths = (written != PAD).sum(1).cpu().numpy()
+    totals = log_probs.double().sum(1).cpu().numpy()
+    scores = totals / np.maximum(lengths, 1).astype(np.float64) ** options.length_penalty
+    hypotheses = []
+    for row, length, total, score in zip(
+        written.tolist(), lengths.tolist(), totals.tolist(), scores.tolist(), strict=True
+    ):
+        tokens = row[: length - 1] if row[length - 1] == EOS else row[:length]
+        hypotheses.append(Hypothesis(tuple(tokens), total, score))
+    groups = [hypotheses[first : first + draws] for first in range(0, len(hypotheses), draws)]
+    return [sorted(group, key=lambda hypothesis: -hypothesis.score) for group in groups]

@@ -1,0 +1,99 @@
+"""The way in: picks the decoder for a model and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from seqdistill.decoding.autoregressive import Writer, greedy, sample
+from seqdistill.decoding.beam import beam_search
+from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.mixed import Mixed
+from seqdistill.decoding.refinement import refine
+from seqdistill.errors import UserError
+from seqdistill.models.interface import RefinementModel
+
+
+@torch.inference_mode()
+def decode(
+    model: nn.Module,
+    source: Int[Tensor, "batch source"],
+    options: DecodingOptions,
+    *,
+    seeds: Int[Tensor, " batch"] | None = None,
+) -> list[list[Hypothesis]]:
+    """Decodes a batch, in evaluation mode (modes are put back afterwards).
+
+    Args:
+        model: an AutoregressiveModel (`parallel` is False) or a RefinementModel (`parallel` is True).
+        source: ends with EOS, right-padded with PAD.
+        seeds: for sampling, a number for each sentence (its line number, say) that, with `options.seed`, decides its
+            draws whatever the batch; row numbers if absent.
+
+    Returns:
+        For each sentence up to `n_best` hypotheses, best first.
+
+    Raises:
+        UserError: sampling from a model that writes all positions at once.
+    """
+    if not len(source):
+        return []
+    with _evaluating(model):
+        if model.parallel:
+            return _decode_parallel(cast(RefinementModel, model), source, options)
+        writer = cast(Writer, model)
+        if options.sampling:
+            return sample(writer, source, options, torch.arange(len(source)) if seeds is None else seeds)
+        if options.beam == 1:
+            return greedy(writer, source, options)
+        return beam_search(writer, source, options)
+
+
+def mixed(
+    first: nn.Module,
+    second: nn.Module,
+    source: Int[Tensor, "batch source"],
+    *,
+    first_tokens: int,
+    options: DecodingOptions,
+) -> list[list[Hypothesis]]:
+    """Lets `first` write the first tokens of every hypothesis and `second` complete it ([L] section 2, table 1).
+
+    Both models must share their vocabularies; 0 tokens is `second` alone.
+
+    Raises:
+        UserError: a model that does not write left to right, or a negative number of tokens.
+    """
+    if first.parallel or second.parallel:
+        raise UserError("mixed decoding needs two models that write left to right; a non-autoregressive one cannot")
+    if first_tokens < 0:
+        raise UserError(f"the first model writes 0 or more tokens, but {first_tokens} were asked for")
+    return decode(Mixed(first, second, first_tokens=first_tokens), source, options)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, each submodule's own mode afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _decode_parallel(
+    model: RefinementModel, source: Int[Tensor, "batch source"], options: DecodingOptions
+) -> list[list[Hypothesis]]:
+    if options.sampling:
+        raise UserError(
+            "sampling needs a model that writes left to right, but this one writes all positions at once: "
+            "decode it without sampling (beam sets the number of lengths tried)"
+        )
+    return refine(model, source, options)

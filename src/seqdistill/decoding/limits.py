@@ -1,0 +1,34 @@
+"""What every decoder obeys: symbols that are never written, and how long an output may become."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.text.tokenizer import BOS, MASK, PAD, UNK
+
+NEVER_WRITTEN = (PAD, UNK, BOS, MASK)
+"""Ids no decoder and no engine writes. UNK is among them because it is no word (it reads "⁇"). Log-probabilities are
+not renormalised over the other ids: they stay those of the model."""
+
+SPARE_TOKENS = 10
+"""Tokens every output may have beyond `max_ratio` times its source."""
+
+
+def length_limit(source_tokens: int, options: DecodingOptions) -> int:
+    """Most tokens, EOS included, of the output for a source of `source_tokens` tokens (EOS not counted)."""
+    return min(options.max_length, int(options.max_ratio * source_tokens) + SPARE_TOKENS)
+
+
+def length_limits(source: Int[Tensor, "batch source"], options: DecodingOptions) -> Int[Tensor, " batch"]:
+    """`length_limit` of each row; sources end with EOS and are padded with PAD."""
+    counts = (source != PAD).sum(1) - 1
+    return torch.tensor([length_limit(count, options) for count in counts.tolist()], device=source.device)
+
+
+def forbid(log_probs: Float[Tensor, "rows vocab"]) -> None:
+    """Sets the columns of NEVER_WRITTEN to minus infinity, in place: what `step` returns belongs to the decoder."""
+    for token in NEVER_WRITTEN:
+        log_probs[:, token] = -torch.inf

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
+from seqdistill.models.nat import NAT, NATConfig
 from seqdistill.models.rnn import RNN, RNNConfig
 from seqdistill.models.transformer import Transformer, TransformerConfig
 from seqdistill.text.tokenizer import Tokenizers
@@ -24,11 +24,8 @@ from seqdistill.text.tokenizer import Tokenizers
 MODELS: dict[str, tuple[type[nn.Module], type]] = {
     "transformer": (Transformer, TransformerConfig),
     "rnn": (RNN, RNNConfig),
+    "nat": (NAT, NATConfig),
 }
-if find_spec("seqdistill.models.nat"):
-    from seqdistill.models.nat import NAT, NATConfig
-
-    MODELS["nat"] = (NAT, NATConfig)
 """Name of a model in config.json -> its class and the class of its sizes."""
 
 

@@ -59,7 +59,9 @@ class SRUScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
         d_hidden, d_final = grads
         projected, highway, recurrent, cells, forget, reset = ctx.saved_tensors
         dim = cells.shape[-1]

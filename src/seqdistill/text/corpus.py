@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqdistill.errors import UserError
-from seqdistill.text.hub import hub_pairs
+from seqdistill.text.hub import HubData
 from seqdistill.text.lines import read_lines
 from seqdistill.text.shift import explain_shift
 from seqdistill.text.tables import read_table
@@ -68,36 +68,13 @@ class ParallelCorpus:
         return cls(path.name, lambda: read_table(path, (source_column, target_column)), files=(path,))
 
     @classmethod
-    def from_hub(
-        cls,
-        name: str,
-        *,
-        split: str,
-        source_column: str,
-        target_column: str,
-        configuration: str | None = None,
-        revision: str | None = None,
-        cache: Path | None = None,
-    ) -> ParallelCorpus:
-        """A split of a data set on the hub, through the `datasets` library (extra `hub`).
-
-        Columns may be nested, as `translation.de`.
+    def from_hub(cls, data: HubData, split: str, source_column: str, target_column: str) -> ParallelCorpus:
+        """A split of a data set of the hub (see `load_hub`); columns may be nested, as `translation.de`.
 
         Raises, on reading:
-            UserError: the library is missing, the data set cannot be had, or as `text_at`.
+            UserError: no such split or column, or a value that is no text.
         """
-
-        def read() -> Iterator[tuple[str, str]]:
-            return hub_pairs(
-                name,
-                split=split,
-                columns=(source_column, target_column),
-                configuration=configuration,
-                revision=revision,
-                cache=cache,
-            )
-
-        return cls(f"hub:{name}:{split}", read)
+        return cls(f"hub:{data.name}:{split}", lambda: data.pairs(split, (source_column, target_column)))
 
     @classmethod
     def from_pairs(cls, name: str, pairs: Iterable[tuple[str, str]]) -> ParallelCorpus:

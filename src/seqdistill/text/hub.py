@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError
 from seqdistill.text.tables import text_at
 
 
-def hub_pairs(
-    name: str,
-    *,
-    split: str,
-    columns: tuple[str, str],
-    configuration: str | None = None,
-    revision: str | None = None,
-    cache: Path | None = None,
-) -> Iterator[tuple[str, str]]:
-    """Streams two columns of a split; they may be nested, as `translation.de`.
+class HubData(NamedTuple):
+    """A data set that lies in the library's cache, memory-mapped."""
+
+    name: str
+    splits: Mapping[str, Iterable[Mapping[str, Any]]]
+
+    def columns(self, split: str) -> list[str]:
+        """Names of the columns of a split; none where the split is missing or has no rows."""
+        return list(next(iter(self.splits.get(split, ())), {}))
+
+    def pairs(self, split: str, columns: tuple[str, str]) -> Iterator[tuple[str, str]]:
+        """Streams two columns of a split; they may be nested, as `translation.de`.
+
+        Raises:
+            UserError: no such split, it has no rows, or a column is missing or no text.
+        """
+        if split not in self.splits:
+            raise UserError(f"hub:{self.name}: no split {split!r}; there: {', '.join(self.splits)}")
+        number = 0
+        for number, row in enumerate(self.splits[split], 1):
+            where = f"hub:{self.name}, {split}, row {number:,}"
+            yield text_at(row, columns[0], where), text_at(row, columns[1], where)
+        if number == 0:
+            raise UserError(f"hub:{self.name}, {split}: the split has no rows")
+
+
+def load_hub(
+    name: str, *, configuration: str | None = None, revision: str | None = None, cache: Path | None = None
+) -> HubData:
+    """Downloads a data set, or finds it in the cache.
+
+    Args:
+        name: as OWNER/NAME on the hub, or a local folder of JSONL, Parquet or CSV files.
+        configuration, revision: as on the hub.
+        cache: folder of the cache; the library's own when None.
 
     Raises:
-        UserError: the library is missing, the data set cannot be had, or a column is missing or no text.
+        UserError: the library is missing, or the data set cannot be had.
     """
-    rows = _load(name, split, configuration, revision, cache)
-    for number, row in enumerate(rows, 1):
-        where = f"hub:{name}, {split}, row {number:,}"
-        yield text_at(row, columns[0], where), text_at(row, columns[1], where)
-
-
-def _load(name: str, split: str, configuration: str | None, revision: str | None, cache: Path | None) -> Any:
-    """The rows of one split, memory-mapped by the library."""
     try:
         import datasets
     except ImportError:
@@ -40,10 +57,10 @@ def _load(name: str, split: str, configuration: str | None, revision: str | None
         ) from None
     folder = None if cache is None else str(cache / "hub")
     try:
-        return datasets.load_dataset(name, configuration, split=split, revision=revision, cache_dir=folder)
+        return HubData(name, datasets.load_dataset(name, configuration, revision=revision, cache_dir=folder))
     except Exception as error:  # the library raises of many kinds: own ones, ValueError, OSError, those of its network
         configured = f" ({configuration})" if configuration else ""
         raise UserError(
-            f"hub:{name}{configured}, split {split!r} could not be loaded: {type(error).__name__}: {error}. Check the "
-            "name, the split and the network; or give the text as files"
+            f"hub:{name}{configured} could not be loaded: {type(error).__name__}: {error}. Check the name, the "
+            "configuration and the network; or give the text as files"
         ) from error

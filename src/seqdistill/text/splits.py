@@ -1,0 +1,131 @@
+"""Holding out validation and test text so that nothing like it is left in training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+from seqdistill.errors import UserError
+from seqdistill.text.corpus import ParallelCorpus, SentencePair, Splits
+
+TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
+
+_PLACEHOLDERS = re.compile(r"\{[^{}]*\}|%\([^()]*\)[a-z]|%[a-z]\b|</?[a-zA-Z][^<>]*>")
+_NO_LETTERS = re.compile(r"[\W\d_]+")
+_LARGEST_GROUP = 50
+
+
+def source_key(text: str) -> str:
+    """What near-identical texts have in common: their letters, in lower case.
+
+    Placeholders such as `{name}` and `%s`, tags, digits, punctuation and white space are folded away; a text without
+    any letters outside them is its own key.
+    """
+    return _NO_LETTERS.sub("", _PLACEHOLDERS.sub(" ", text.lower())) or text.strip().lower()
+
+
+def hash64(text: str, seed: int = 0) -> int:
+    """8 bytes of BLAKE2b; the same on every machine, another for each seed."""
+    digest = blake2b(text.encode(), digest_size=8, salt=seed.to_bytes(8, "little"))
+    return int.from_bytes(digest.digest(), "little")
+
+
+def choose_parts(keys: np.ndarray, groups: np.ndarray, *, valid: int, test: int, name: str) -> np.ndarray:
+    """Assigns every pair to TRAIN, VALID or TEST, or to DROPPED: a near-copy of something held out.
+
+    Groups are taken whole, in the order of their hashes, first for the test set and then for validation, until each has
+    exactly its number of pairs; groups of more than 50 stay in training. A held-out set holds a key once.
+
+    Args:
+        keys: uint64 hash of each pair's source key.
+        groups: uint64 hash of what must stay together; pass `keys` when nothing more must.
+        valid, test: numbers of pairs to hold out.
+        name: of the corpus, for the error.
+
+    Raises:
+        UserError: the corpus has too few different sources.
+    """
+    wanted = valid + test
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(groups[order]) != 0]) if len(order) else order
+    held: list[int] = []
+    seen: set[int] = set()
+    touched: list[np.ndarray] = []
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        if len(held) == wanted:
+            break
+        group = order[start:end]
+        if len(np.unique(keys[group])) > _LARGEST_GROUP:
+            continue
+        touched.append(group)
+        for row in group:
+            if len(held) < wanted and int(keys[row]) not in seen:
+                seen.add(int(keys[row]))
+                held.append(int(row))
+    if len(held) < wanted:
+        raise UserError(
+            f"{name}: {wanted:,} pairs were to be held out for validation and test, but only {len(held):,} pairs have "
+            "sources that differ enough; hold out fewer, or give validation and test text of your own"
+        )
+    parts = np.where(np.isin(keys, np.fromiter(seen, dtype=np.uint64)), DROPPED, TRAIN).astype(np.int8)
+    for group in touched:
+        parts[group] = DROPPED
+    parts[held[:test]] = TEST
+    parts[held[test:]] = VALID
+    return parts
+
+
+def hold_out(
+    corpus: ParallelCorpus, *, valid: int, test: int, seed: int = 1, groups: Iterable[str] | None = None
+) -> Splits:
+    """Splits a corpus; the training part streams and is never held in memory (16 bytes a pair are).
+
+    Pairs whose sources have the same `source_key`, and pairs of the same group, never lie on both sides of a split:
+    what is too near to a held-out pair is dropped from training. The same corpus and seed give the same split.
+
+    Args:
+        corpus: read once now, and once in each pass over the training part.
+        valid, test: numbers of pairs; a part of 0 pairs is None.
+        seed: of the order in which pairs are chosen.
+        groups: one label a pair, for what else must stay together.
+
+    Raises:
+        UserError: the corpus has too few different sources.
+    """
+    keys = np.fromiter((hash64(source_key(pair.source), seed) for pair in corpus), dtype=np.uint64)
+    labels = keys if groups is None else np.fromiter((hash64(group, seed) for group in groups), dtype=np.uint64)
+    assert len(labels) == len(keys)
+    parts = choose_parts(keys, labels, valid=valid, test=test, name=corpus.name)
+
+    def train() -> Iterator[SentencePair]:
+        return (pair for pair, part in zip(corpus, parts, strict=True) if part == TRAIN)
+
+    def held(part: int, suffix: str) -> ParallelCorpus | None:
+        pairs = [pair for pair, own in zip(corpus, parts, strict=True) if own == part]
+        return ParallelCorpus.from_pairs(f"{corpus.name}:{suffix}", pairs) if pairs else None
+
+    return Splits(
+        ParallelCorpus(f"{corpus.name}:train", train, files=corpus.files), held(VALID, "valid"), held(TEST, "test")
+    )
+
+
+def connected(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Group number of each row, so that rows that share any key, also over other rows, share the number."""
+    parent = list(range(len(rows)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    first: dict[str, int] = {}
+    for row, keys in enumerate(rows):
+        for key in keys:
+            other = root(first.setdefault(key, row))
+            mine = root(row)
+            parent[max(mine, other)] = min(mine, other)
+    return [root(row) for row in range(len(rows))]

@@ -99,7 +99,7 @@ def test_same_pairs_same_bytes(pairs, tokenizers: Tokenizers, tmp_path):
 def test_fingerprint_tells_content_and_tokenizer(pairs, tokenizers: Tokenizers, tmp_path):
     other = train_tokenizers(pairs, vocab_size=47)
     build_store(pairs, tokenizers, tmp_path / "a")
-    build_store(pairs[:-1] + [("abc", "abc")], tokenizers, tmp_path / "b")
+    build_store([*pairs[:-1], ("abc", "abc")], tokenizers, tmp_path / "b")
     build_store([("", "")], tokenizers, tmp_path / "c")
     build_store([("", "")], other, tmp_path / "d")
     stores = [Store.open(tmp_path / name) for name in "abcd"]

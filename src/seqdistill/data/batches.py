@@ -87,7 +87,8 @@ def _cut(longest: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
         window = np.maximum.accumulate(longest[start : start + max(1, max_tokens // int(longest[start]))])
         fits = window * np.arange(1, len(window) + 1) <= max_tokens
         start += max(1, int(fits.argmin()) if not fits.all() else len(window))
-    return np.array(starts, dtype=np.int64), np.array([*starts[1:], len(longest)], dtype=np.int64)
+    bounds = np.array([*starts, len(longest)], dtype=np.int64)
+    return bounds[:-1], bounds[1:]
 
 
 class Batches:

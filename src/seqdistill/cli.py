@@ -174,7 +174,7 @@ def evaluate(settings: EvaluateSettings, out: Out) -> None:
 @command(TranslateSettings, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
 def translate(settings: TranslateSettings) -> None:
     """Translate standard input to standard output, a line for a line, in order."""
-    from seqdistill.stages import translate_lines
+    from seqdistill.verbs.translate import translate_lines
 
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     for line in translate_lines(settings, _standard_input()):
@@ -199,7 +199,7 @@ def compare(
     b: Annotated[Path, typer.Argument(help="Outputs of system B, one a line.")],
 ) -> None:
     """Compare two outputs by paired bootstrap resampling: difference, 95 % interval, p-value."""
-    from seqdistill.stages import compare_files
+    from seqdistill.verbs.compare import compare_files
 
     table = Table("metric", "A", "B", "B - A", "95 % interval", "p", "signature", box=None)
     for row in compare_files(settings, a, b):
@@ -218,7 +218,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about the stages in a directory."""
     from seqdistill.pipeline import REPORT
-    from seqdistill.stages import write_report
+    from seqdistill.verbs.report import write_report
 
     page = page or directory / REPORT
     write_report(directory, page, settings)
@@ -250,7 +250,7 @@ def run(
 
 
 def _print_systems(directory: Path) -> None:
-    from seqdistill.stages import systems_table
+    from seqdistill.verbs.systems import systems_table
 
     header, rows = systems_table(directory)
     if rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqdistill.errors import UserError
-from seqdistill.files import differences, read_json, sha256_file, write_json
+from seqdistill.files import differences, read_json, sha256_file, sha256_json, write_json
 
 Status = Literal["finished", "unfinished", "absent"]
 
@@ -110,6 +110,25 @@ def check_outputs(directory: Path, manifest: Mapping[str, Any]) -> None:
                 f"{path}: {seen}, but the manifest records {recorded['bytes']:,} bytes; "
                 f"delete {directory} and run the stage again"
             )
+
+
+def fingerprint(path: Path) -> str:
+    """A hash of what a file, a finished stage or a model directory holds, wherever it lies.
+
+    Raises:
+        UserError: nothing is there, or a stage that is not finished.
+    """
+    if path.is_file():
+        return sha256_file(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or directory")
+    if status(path) == "unfinished":
+        raise UserError(f"{path}: its stage is not finished; run the command that began it again, it continues")
+    if status(path) == "finished":
+        outputs = read_json(path / FINISHED)["outputs"]
+        return sha256_json({name: recorded["sha256"] for name, recorded in outputs.items()})
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return sha256_json({file.relative_to(path).as_posix(): sha256_file(file) for file in files})
 
 
 def command_line() -> str:

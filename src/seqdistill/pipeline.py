@@ -30,7 +30,8 @@ from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
 from seqdistill.progress import Progress
 from seqdistill.settings import ReportSettings, Settings
-from seqdistill.stages import STAGES, Outcome, differing, run_stage, write_report
+from seqdistill.stages import STAGES, Outcome, differing, run_stage
+from seqdistill.verbs.report import write_report
 
 REPORT = "report.html"
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError, nearest
 
 
@@ -98,7 +99,7 @@ class TrainSettings(Settings):
     """A model trained on a data directory."""
 
     inputs = ("data", "init")
-    free = ("threads", "tensorboard", "device")
+    free = ("threads", "tensorboard", "device", "save_every", "keep", "log_every")
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
     model: str = Field(description="Model by name, such as transformer-base, sru, gru, lstm or nat.")
@@ -120,9 +121,11 @@ class TrainSettings(Settings):
     validate_every: int = Field(1000, ge=1, description="Updates between validations.")
     metric: str = Field("bleu", description="What decides the best checkpoint: bleu, rouge1 or loss.")
     patience: int = Field(0, ge=0, description="Stop after this many validations without a better one; 0: never.")
-    keep: int = Field(5, ge=1, description="Checkpoints kept for averaging.")
-    average: str = Field("best", description="Final model: mean of the last or of the best checkpoints, or none.")
+    save_every: int = Field(0, ge=0, description="Updates between checkpoints besides validations; 0: none.")
+    keep: int = Field(2, ge=1, description="Newest checkpoints kept; the final model's are kept besides.")
+    average: str = Field("best", description="Final model: mean of the best or of the last validated checkpoints.")
     average_count: int = Field(1, ge=1, description="Checkpoints averaged; 1 takes the best (or last) one.")
+    log_every: int = Field(50, ge=1, description="Updates between rows of the log.")
     seed: int = Field(1, description="Seed of weights, batches and dropout.")
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
     threads: int = Field(0, ge=0, description="CPU threads; 0: one a core.")
@@ -145,6 +148,12 @@ class DecodingSettings(Settings):
     compute_type: str = Field("float32", description="Precision of CTranslate2: float32, int8, or another of its own.")
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
 
+    def options(self, *, n_best: int = 1) -> DecodingOptions:
+        """The same, as decoders read it."""
+        return DecodingOptions(
+            n_best=n_best, **{name: getattr(self, name) for name in DecodingOptions.__dataclass_fields__ if name != "n_best"}
+        )
+
 
 class DistillSettings(DecodingSettings):
     """A data directory whose training targets a teacher wrote."""
@@ -162,16 +171,17 @@ class DistillSettings(DecodingSettings):
     select_among: int = Field(0, ge=0, description="Select among this many of the n-best; 0: all.")
     shard_lines: int = Field(2048, ge=1, description="Lines decoded between two files.")
     workers: int = Field(1, ge=1, description="Processes that decode side by side.")
-    engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
 
 
 class EvaluateSettings(DecodingSettings):
     """Outputs of a model, scored against references."""
 
-    inputs = ("model", "data", "source", "reference", "beer_home")
+    inputs = ("model", "first_model", "data", "source", "reference", "beer_home")
     free = ("device",)
 
     model: Path = Field(description="Trained model, from `train`.")
+    first_model: Path | None = Field(None, description="Mixed decoding: this model writes the first tokens.")
+    first_tokens: int = Field(0, ge=0, description="How many tokens --first-model writes before --model completes.")
     data: Path | None = Field(None, description="Data directory whose --split is decoded.")
     split: Literal["valid", "test"] = Field("test", description="Part of --data.")
     source: Path | None = Field(None, description="Text to translate, instead of --data.")
@@ -188,6 +198,8 @@ class TranslateSettings(DecodingSettings):
     """Standard input to standard output, line by line, in order."""
 
     model: Path = Field(description="Trained model, from `train`.")
+    first_model: Path | None = Field(None, description="Mixed decoding: this model writes the first tokens.")
+    first_tokens: int = Field(0, ge=0, description="How many tokens --first-model writes before --model completes.")
 
 
 class CompareSettings(Settings):

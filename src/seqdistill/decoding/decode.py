@@ -64,15 +64,9 @@ def mixed(
 ) -> list[list[Hypothesis]]:
     """Lets `first` write the first tokens of every hypothesis and `second` complete it ([L] section 2, table 1).
 
-    Both models must share their vocabularies; 0 tokens is `second` alone.
-
     Raises:
-        UserError: a model that does not write left to right, or a negative number of tokens.
+        UserError: as `Mixed`.
     """
-    if first.parallel or second.parallel:
-        raise UserError("mixed decoding needs two models that write left to right; a non-autoregressive one cannot")
-    if first_tokens < 0:
-        raise UserError(f"the first model writes 0 or more tokens, but {first_tokens} were asked for")
     return decode(Mixed(first, second, first_tokens=first_tokens), source, options)
 
 

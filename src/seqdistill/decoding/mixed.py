@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seqdistill.decoding.autoregressive import Writer
+from seqdistill.errors import UserError
 from seqdistill.models.interface import State
 
 
@@ -40,6 +41,15 @@ class Mixed(nn.Module):
     second: Writer
 
     def __init__(self, first: nn.Module, second: nn.Module, *, first_tokens: int):
+        """Both models must share their vocabularies; 0 tokens is `second` alone.
+
+        Raises:
+            UserError: a model that does not write left to right, or a negative number of tokens.
+        """
+        if first.parallel or second.parallel:
+            raise UserError("mixed decoding needs two models that write left to right; a non-autoregressive one cannot")
+        if first_tokens < 0:
+            raise UserError(f"the first model writes 0 or more tokens, but {first_tokens} were asked for")
         super().__init__()
         self.first, self.second = cast(Writer, first), cast(Writer, second)
         self.first_tokens = first_tokens

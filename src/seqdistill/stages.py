@@ -1,0 +1,100 @@
+"""The verbs that leave a directory behind: run once, skipped when finished, continued when cut off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seqdistill.files import differences, locked, read_json
+from seqdistill.manifest import FINISHED, UNFINISHED, Request, begin, fingerprint, finish, status
+from seqdistill.progress import Progress
+from seqdistill.settings import DistillSettings, EvaluateSettings, PrepareSettings, Settings, TrainSettings
+from seqdistill.verbs.distill import distill
+from seqdistill.verbs.evaluate import evaluate
+from seqdistill.verbs.prepare import prepare
+from seqdistill.verbs.train import train
+
+
+class Stage(NamedTuple):
+    """A verb: its options, and what it does with them in a directory."""
+
+    settings: type[Settings]
+    perform: Callable[[Any, Path, Progress], dict[str, Any]]
+    """Writes the stage's files, returns what is worth recording."""
+    outputs: tuple[str, ...]
+    """Patterns of the files others read."""
+
+
+STAGES: dict[str, Stage] = {
+    "prepare": Stage(PrepareSettings, prepare, ("*.arrow", "tokenizer/*")),
+    "train": Stage(TrainSettings, train, ("model/**/*",)),
+    "distill": Stage(DistillSettings, distill, ("*.arrow", "tokenizer/*")),
+    "evaluate": Stage(EvaluateSettings, evaluate, ("hypotheses.txt", "references.txt", "sources.txt", "scores.json")),
+}
+
+
+class Outcome(NamedTuple):
+    """How a stage ended."""
+
+    done_now: bool
+    """False: it was finished before, and nothing was done."""
+    results: dict[str, Any]
+
+
+def run_stage(kind: str, settings: Settings, out: Path, progress: Progress, *, title: str) -> Outcome:
+    """Does a stage, unless its directory says it is done; continues it if it was cut off.
+
+    Raises:
+        UserError: the directory is in use, or holds another stage; or the verb's own errors.
+    """
+    stage = STAGES[kind]
+    request = _request(kind, settings)
+    with locked(out):
+        if begin(out, request) == "finished":
+            return Outcome(False, read_json(out / FINISHED)["results"])
+        started = time.time()
+        results = stage.perform(settings, out, Titled(progress, title))
+        outputs = sorted({path for pattern in stage.outputs for path in out.glob(pattern) if path.is_file()})
+        finish(out, request, started=started, results=results, outputs=outputs)
+    return Outcome(True, results)
+
+
+def differing(kind: str, settings: Settings, out: Path) -> list[str]:
+    """What distinguishes the stage in this directory from the one asked for; empty when nothing does or none is there."""
+    found = status(out)
+    if found == "absent":
+        return []
+    recorded = read_json(out / (FINISHED if found == "finished" else UNFINISHED))
+    asked = _request(kind, settings).as_json()
+    return differences({key: recorded.get(key) for key in asked}, asked)
+
+
+def _request(kind: str, settings: Settings) -> Request:
+    values: Mapping[str, Any] = settings.model_dump()
+    inputs = {
+        name: fingerprint(Path(values[name]))
+        for name in settings.inputs
+        if values[name] is not None and name not in settings.free
+    }
+    return Request(kind, settings.of_result(), inputs)
+
+
+class Titled:
+    """Puts the stage's title before that of every task in it."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress, self._title = progress, title
+
+    def start(self, title: str, *, total: int | None, unit: str, done: int = 0) -> None:
+        """See `Progress`."""
+        self._progress.start(f"{self._title}: {title}", total=total, unit=unit, done=done)
+
+    def advance(self, amount: int = 1, **fields: float | str) -> None:
+        """See `Progress`."""
+        self._progress.advance(amount, **fields)
+
+    def finish(self) -> None:
+        """See `Progress`."""
+        self._progress.finish()

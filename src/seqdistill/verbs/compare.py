@@ -1,0 +1,31 @@
+"""`compare`: two outputs of the same text, and whether their difference holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.significance import Comparison, compare
+from seqdistill.settings import CompareSettings
+from seqdistill.text.lines import read_lines
+
+
+def compare_files(settings: CompareSettings, a: Path, b: Path) -> list[Comparison]:
+    """Paired bootstrap resampling (Koehn, 2004) of B against A, for every metric asked for.
+
+    Raises:
+        UserError: files of different length, unreadable text, an unknown metric.
+    """
+    baseline, system, references = (list(read_lines(path)) for path in (a, b, settings.reference))
+    options = MetricOptions(lowercase=settings.lowercase, language=settings.language or "")
+    return [
+        compare(
+            create_metric(name.strip(), options),
+            baseline,
+            system,
+            references,
+            num_samples=settings.samples,
+            seed=settings.seed,
+        )
+        for name in settings.metrics.split(",")
+    ]

@@ -1,0 +1,153 @@
+"""`evaluate`: text decoded by a model, scored against references."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from seqdistill.data.prepare import DataDirectory
+from seqdistill.data.store import Store, build_store
+from seqdistill.decoding.corpus import Engine
+from seqdistill.errors import UserError
+from seqdistill.files import write_json, write_text
+from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.significance import bleu_by_length
+from seqdistill.models.saved import load_model
+from seqdistill.progress import Progress
+from seqdistill.settings import EvaluateSettings
+from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.tokenizer import Tokenizers
+from seqdistill.training.optim import choose_device
+from seqdistill.training.validation import validation_scores
+from seqdistill.verbs.engine import open_engine
+
+CHUNK_LINES = 512
+LENGTH_EDGES = (5, 10, 15, 20, 30, 40)
+
+
+class TestSet(NamedTuple):
+    """Text to decode, and its references."""
+
+    sources: list[str]
+    references: list[str]
+
+
+def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[str, Any]:
+    """Writes hypotheses.txt, scores.json and, apart because no two runs agree on it, speed.json.
+
+    Raises:
+        UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
+    """
+    test = _test_set(settings)
+    loaded = load_model(settings.model)
+    lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
+    metric_options = MetricOptions(
+        lowercase=lowercase, language=settings.language or "", beer_home=settings.beer_home, sources=test.sources
+    )
+    metrics = [create_metric(name.strip(), metric_options) for name in settings.metrics.split(",")]
+    engine = open_engine(settings)
+    hypotheses, seconds = _decode(engine, test.sources, settings, progress)
+    _write_lines(out / "sources.txt", test.sources)
+    _write_lines(out / "references.txt", test.references)
+    _write_lines(out / "hypotheses.txt", hypotheses)
+
+    scores = {metric.name: metric.corpus(hypotheses, test.references) for metric in metrics}
+    buckets = bleu_by_length(
+        hypotheses, test.references, [len(line.split()) for line in test.sources], LENGTH_EDGES, lowercase=lowercase
+    )
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
+    if settings.perplexity:
+        results["perplexity"] = round(_perplexity(settings, test, loaded.model, loaded.tokenizers, out), 4)
+    write_json(
+        out / "scores.json",
+        results
+        | {
+            "signatures": {name: score.signature for name, score in scores.items()},
+            "bleu_by_length": [{"length": bucket.label, **bucket._asdict()} for bucket in _finite(buckets)],
+            "parameters": parameters,
+            "sentences": len(test.sources),
+        },
+    )
+    speed = _speed(engine, test.sources, settings, progress)
+    speed["sentences_per_second"] = round(len(test.sources) / seconds, 2)
+    write_json(out / "speed.json", speed)
+    return results | {"parameters": parameters} | speed
+
+
+def _test_set(settings: EvaluateSettings) -> TestSet:
+    given = settings.source is not None or settings.reference is not None
+    if given == (settings.data is not None):
+        raise UserError("evaluate needs either --data (and --split) or --source with --reference")
+    if settings.data is not None:
+        store = getattr(DataDirectory.open(settings.data), settings.split)
+        if store is None:
+            raise UserError(f"{settings.data}: has no {settings.split} text; prepare it with some, or give --source")
+        return TestSet(list(store.sources()), list(store.targets()))
+    if settings.source is None or settings.reference is None:
+        raise UserError("--source and --reference go together: the text to decode and its translations")
+    pairs = list(ParallelCorpus.from_files(settings.source, settings.reference))
+    return TestSet([pair.source for pair in pairs], [pair.target for pair in pairs])
+
+
+def _decode(
+    engine: Engine, sources: Sequence[str], settings: EvaluateSettings, progress: Progress
+) -> tuple[list[str], float]:
+    progress.start("decoding", total=len(sources), unit="sentences")
+    started = time.perf_counter()
+    hypotheses: list[str] = []
+    for start in range(0, len(sources), CHUNK_LINES):
+        lines = range(start, min(start + CHUNK_LINES, len(sources)))
+        found = engine.decode([sources[line] for line in lines], settings.options(), line_numbers=lines)
+        hypotheses += [best[0].text for best in found]
+        progress.advance(len(found))
+    seconds = time.perf_counter() - started
+    progress.finish()
+    return hypotheses, seconds
+
+
+def _speed(engine: Engine, sources: Sequence[str], settings: EvaluateSettings, progress: Progress) -> dict[str, float]:
+    """Milliseconds a sentence takes by itself on one thread: the median over the first `speed_lines`."""
+    timed = sources[: settings.speed_lines]
+    if not timed:
+        return {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    progress.start("timing one by one", total=len(timed), unit="sentences")
+    times = []
+    for line in timed:
+        started = time.perf_counter()
+        engine.decode([line], settings.options())
+        times.append(time.perf_counter() - started)
+        progress.advance()
+    progress.finish()
+    torch.set_num_threads(threads)
+    return {"milliseconds_per_sentence": round(1000 * statistics.median(times), 3)}
+
+
+def _perplexity(
+    settings: EvaluateSettings, test: TestSet, model: torch.nn.Module, tokenizers: Tokenizers, out: Path
+) -> float:
+    """Per subword token of the references, EOS included (a parallel model: of its own loss)."""
+    path = out / ".references.arrow"
+    build_store(zip(test.sources, test.references, strict=True), tokenizers, path)
+    try:
+        model.to(choose_device(settings.device)).eval()
+        scores = validation_scores(model, Store.open(path), tokenizers, metric="loss", max_tokens=4096)
+    finally:
+        path.unlink()
+    return scores["perplexity"]
+
+
+def _finite(buckets: Sequence[Any]) -> list[Any]:
+    """JSON knows no infinity: the last bucket is open."""
+    return [bucket._replace(high=None if bucket.high == float("inf") else bucket.high) for bucket in buckets]
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    write_text(path, "".join(f"{line}\n" for line in lines))

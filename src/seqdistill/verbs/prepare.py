@@ -1,0 +1,72 @@
+"""`prepare`: text from files or a public source becomes a data directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from seqdistill.data.prepare import prepare as prepare_data
+from seqdistill.errors import UserError
+from seqdistill.progress import Progress
+from seqdistill.settings import PrepareSettings
+from seqdistill.text.corpus import ParallelCorpus, Splits
+from seqdistill.text.filters import Filters
+from seqdistill.text.sources import load_source
+
+
+def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[str, Any]:
+    """Reads, filters, splits, trains the tokenizer and stores; returns the counts.
+
+    Raises:
+        UserError: no text is named, or it is named twice; see the parts for faulty text.
+    """
+    splits = _splits(settings, progress)
+    return prepare_data(
+        train=splits.train,
+        valid=splits.valid,
+        test=splits.test,
+        out=out,
+        valid_size=settings.valid_size,
+        vocab_size=settings.vocab_size,
+        kind=settings.tokenizer,
+        joint=settings.joint,
+        lowercase=settings.lowercase,
+        tokenizer_from=settings.tokenizer_from,
+        filters=Filters(
+            max_length=settings.max_length,
+            max_ratio=settings.max_ratio,
+            duplicates=not settings.keep_duplicates,
+            copies=not settings.keep_copies,
+        ),
+        seed=settings.seed,
+        progress=progress,
+    )
+
+
+def _splits(settings: PrepareSettings, progress: Progress) -> Splits:
+    own = {name: _corpus(settings, name) for name in ("", "valid_", "test_")}
+    train, valid, test = own.values()
+    if settings.corpus is None:
+        if train is None:
+            raise UserError(
+                "prepare needs training text: --source with --target, --table, or --corpus with --languages "
+                "(`seqdistill sources` lists the corpora)"
+            )
+        return Splits(train, valid, test)
+    if train is not None:
+        raise UserError("--corpus and --source/--table both name training text; give one of them")
+    public = load_source(settings.corpus, settings.languages, cache=settings.cache, progress=progress)
+    return Splits(public.train, valid or public.valid, test or public.test)
+
+
+def _corpus(settings: PrepareSettings, prefix: str) -> ParallelCorpus | None:
+    source, target, table = (getattr(settings, f"{prefix}{part}") for part in ("source", "target", "table"))
+    flag = f"--{prefix.replace('_', '-')}"
+    if table is not None:
+        if source or target:
+            raise UserError(f"{flag}table and {flag}source/{flag}target name the same text; give one of them")
+        return ParallelCorpus.from_table(table, settings.source_column, settings.target_column)
+    if (source is None) != (target is None):
+        there, missing = ("source", "target") if target is None else ("target", "source")
+        raise UserError(f"{flag}{there} is given without {flag}{missing}; parallel text has two sides")
+    return ParallelCorpus.from_files(source, target) if source else None

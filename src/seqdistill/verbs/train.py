@@ -1,0 +1,104 @@
+"""`train`: a model, an objective and a data directory become a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from seqdistill.data.batches import Batches
+from seqdistill.data.prepare import DataDirectory
+from seqdistill.errors import UserError, nearest
+from seqdistill.models.interface import Objective
+from seqdistill.models.saved import create_model, load_model, save_model
+from seqdistill.progress import Progress
+from seqdistill.settings import TrainSettings
+from seqdistill.training.distributed import Ranks, joined
+from seqdistill.training.loop import train as run_loop
+from seqdistill.training.optim import choose_device
+from seqdistill.training.options import TrainingOptions
+from seqdistill.training.validation import validation_scores
+
+
+def nll(model: Any, settings: TrainSettings) -> Objective:
+    """The model's own loss on the data's targets: Vanilla on real data, SeqKD on decoded data."""
+    return lambda batch: model.loss(batch, label_smoothing=settings.label_smoothing)
+
+
+OBJECTIVES: dict[str, Callable[[Any, TrainSettings], Objective]] = {"nll": nll}
+
+
+def train(settings: TrainSettings, out: Path, progress: Progress) -> dict[str, Any]:
+    """Trains into `out`, continuing where an earlier run stopped; the final model goes to `out`/model.
+
+    Raises:
+        UserError: an unknown model, objective or option; no validation data; a foreign checkpoint; see the parts.
+    """
+    if settings.objective not in OBJECTIVES:
+        raise UserError(f"unknown objective {settings.objective!r}; {nearest(settings.objective, OBJECTIVES)}")
+    shared = TrainingOptions.__dataclass_fields__.keys() & type(settings).model_fields.keys()
+    options = TrainingOptions(**{name: getattr(settings, name) for name in shared})
+    with joined(choose_device(options.device)) as ranks:
+        return _train(settings, options, ranks, out, progress)
+
+
+def _train(
+    settings: TrainSettings, options: TrainingOptions, ranks: Ranks, out: Path, progress: Progress
+) -> dict[str, Any]:
+    data = DataDirectory.open(settings.data)
+    if data.valid is None:
+        raise UserError(
+            f"{settings.data}: holds no validation data, which choosing a checkpoint needs; "
+            "run `seqdistill prepare` with --valid-source and --valid-target, or --valid-size"
+        )
+    torch.manual_seed(settings.seed)
+    model = create_model(settings.model, data.tokenizers, **settings.set)
+    if settings.init:
+        _start_from(model, settings.init, data)
+    batches = Batches(
+        data.train, max_tokens=settings.batch_tokens, seed=settings.seed, rank=ranks.rank, ranks=ranks.size
+    )
+    valid = data.valid
+
+    def validate() -> dict[str, float]:
+        return validation_scores(
+            model, valid, data.tokenizers, metric=settings.metric, max_tokens=settings.batch_tokens, ranks=ranks
+        )
+
+    result = run_loop(
+        model,
+        OBJECTIVES[settings.objective](model, settings),
+        batches,
+        options=options,
+        validate=validate,
+        out=out,
+        progress=progress,
+        ranks=ranks,
+    )
+    if ranks.first:
+        save_model(result.model, data.tokenizers, out / "model")
+    ranks.barrier()
+    return {
+        "updates": result.updates,
+        "averaged": ", ".join(str(update) for update in result.averaged),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "valid": dict(result.scores),
+    }
+
+
+def _start_from(model: nn.Module, directory: Path, data: DataDirectory) -> None:
+    earlier = load_model(directory)
+    if earlier.tokenizers.fingerprint != data.tokenizers.fingerprint:
+        raise UserError(
+            f"{directory}: was trained with another tokenizer than that of the data; "
+            "prepare the data with --tokenizer-from the directory it was trained on"
+        )
+    if earlier.config != model.config:
+        raise UserError(
+            f"{directory}: --init has the configuration {earlier.config}, but the model asked for has {model.config}; "
+            "give the same --model and --set as in its training"
+        )
+    model.load_state_dict(earlier.model.state_dict())

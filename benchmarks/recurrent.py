@@ -1,0 +1,143 @@
+"""Is training an SRU at least as fast per token as training torch.nn.GRU of the same width? Writes bench-recurrent.
+
+    python benchmarks/recurrent.py [--repeats N] [--threads N]
+
+Forward and backward pass in fp32, 2,048 tokens a batch: one layer of each at the paper's widths, a padded bidirectional
+layer, and the whole 2-layer student with 8,000 words. The two run in turn, and the ratio is the median over turns of
+GRU time / SRU time, so that what else the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.models.rnn import RNN, RNNConfig
+from seqdistill.nn.recurrent import GRU, SRU
+from seqdistill.reports.results import write_result
+from seqdistill.text.tokenizer import EOS, PAD
+from seqdistill.training.memory import keep_freed_memory
+
+TIME, SENTENCES, VOCAB = 16, 128, 8000
+Update = Callable[[], None]
+
+
+def layer_update(layer: nn.Module, width: int) -> Update:
+    """Forward and backward of one layer on random inputs, gradients of the inputs included."""
+    inputs = torch.randn(TIME, SENTENCES, width, requires_grad=True)
+    gradient = torch.randn(TIME, SENTENCES, width)
+
+    def update() -> None:
+        layer.zero_grad()
+        inputs.grad = None
+        hidden, _ = layer(inputs)
+        hidden.backward(gradient)
+
+    return update
+
+
+def padded_update(layer: nn.Module, width: int) -> Update:
+    """The same for a layer that reads sentences of 11 to 16 tokens in both directions."""
+    inputs = torch.randn(TIME, SENTENCES, width, requires_grad=True)
+    gradient = torch.randn(TIME, SENTENCES, width)
+    padding = torch.arange(TIME)[:, None] >= lengths()
+
+    def update() -> None:
+        layer.zero_grad()
+        inputs.grad = None
+        hidden, _ = layer(inputs, None, padding)
+        hidden.backward(gradient)
+
+    return update
+
+
+def model_update(model: RNN) -> Update:
+    """Loss and its gradients for a whole encoder-decoder, on random sentences of 11 to 16 tokens."""
+    real = torch.arange(TIME) < lengths()[:, None]
+    words = torch.randint(EOS + 2, VOCAB, (SENTENCES, TIME)).masked_fill(~real, PAD)
+    batch = Batch(words, words, torch.arange(SENTENCES), int(real.sum()))
+
+    def update() -> None:
+        model.zero_grad()
+        loss = model.loss(batch)
+        (loss.total / loss.count).backward()
+
+    return update
+
+
+def lengths() -> Tensor:
+    """Sentence lengths of a batch, 11 to 16; the longest is there."""
+    return TIME - torch.arange(SENTENCES) % 6
+
+
+def compare(system: str, width: int, sru: Update, gru: Update, repeats: int) -> dict[str, str | int | float]:
+    """Times both in turn.
+
+    Returns:
+        a row with the median seconds of each as tokens/s, and the median and quartiles of the ratio of each turn.
+    """
+    times: dict[Update, list[float]] = {sru: [], gru: []}
+    for turn in range(repeats + 2):
+        for update in (sru, gru) if turn % 2 else (gru, sru):
+            start = time.perf_counter()
+            update()
+            if turn >= 2:
+                times[update].append(time.perf_counter() - start)
+    ratios = [slow / fast for fast, slow in zip(times[sru], times[gru], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {
+        "system": system,
+        "width": width,
+        "sru_tokens_per_second": round(TIME * SENTENCES / statistics.median(times[sru])),
+        "gru_tokens_per_second": round(TIME * SENTENCES / statistics.median(times[gru])),
+        "sru_over_gru": round(middle, 3),
+        "lower_quartile": round(low, 3),
+        "upper_quartile": round(high, 3),
+        "turns": repeats,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def comparisons(repeats: int) -> list[dict[str, str | int | float]]:
+    """All comparisons, one row each."""
+    rows = []
+    for width in (256, 512, 1024):
+        turns = repeats if width < 1024 else max(repeats // 3, 3)
+        sru, gru = layer_update(SRU(width, width), width), layer_update(nn.GRU(width, width), width)
+        rows.append(compare("one layer", width, sru, gru, turns))
+    sru, gru = (padded_update(cell(512, 512, bidirectional=True), 512) for cell in (SRU, GRU))
+    rows.append(compare("one layer, bidirectional, padded", 512, sru, gru, repeats))
+    sru, gru = (model_update(RNN(RNNConfig(VOCAB, VOCAB, cell=cell, tied=True))) for cell in ("sru", "gru"))
+    rows.append(compare("2-layer encoder-decoder, 8,000 words", 512, sru, gru, max(repeats // 3, 3)))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Training speed of our SRU beside torch.nn.GRU's.")
+    parser.add_argument("--repeats", type=int, default=21, help="turns of the smaller comparisons")
+    parser.add_argument("--threads", type=int, default=2, help="cores used")
+    options = parser.parse_args()
+    started = time.time()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(1)
+    keep_freed_memory()
+    rows = comparisons(options.repeats)
+    for row in rows:
+        print(row)
+    figures = {"sru_over_gru": min(float(row["sru_over_gru"]) for row in rows if row["system"] == "one layer")}
+    figures |= {"model_sru_over_gru": float(rows[-1]["sru_over_gru"])}
+    claim = (
+        "SRU training is at least as fast per token as torch.nn.GRU of the same width (sru_over_gru: the least of the "
+        "widths 256, 512, 1024; fp32, forward and backward, 2,048 tokens a batch)"
+    )
+    print(write_result("bench-recurrent", claim=claim, figures=figures, rows=rows, started=started))
+
+
+if __name__ == "__main__":
+    main()

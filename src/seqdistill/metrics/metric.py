@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +24,7 @@ class Score(NamedTuple):
         return f"{self.metric} = {self.value:.{digits}f}  {self.signature}"
 
 
+@runtime_checkable
 class Metric(Protocol):
     """A metric of hypotheses against one reference each, line by line.
 

@@ -17,7 +17,6 @@ from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
 from seqdistill.models.nat import NAT, NATConfig
-from seqdistill.models.nat import NAT, NATConfig
 from seqdistill.models.rnn import RNN, RNNConfig
 from seqdistill.models.transformer import Transformer, TransformerConfig
 from seqdistill.text.tokenizer import Tokenizers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -78,10 +78,10 @@ class RNNState(NamedTuple):
     attended: Bool[Tensor, "groups 1 source"]
     """False where the source is padding."""
 
-    def repeat(self, n: int) -> Self:
+    def repeat(self, n: int) -> RNNState:
         return self._replace(cells=self.cells.repeat_interleave(n, dim=1))
 
-    def select(self, rows: Int[Tensor, " new_rows"]) -> Self:
+    def select(self, rows: Int[Tensor, " new_rows"]) -> RNNState:
         group = self.cells.shape[1] // self.keys.shape[0]
         sentences = rows[::group] // group
         selected = self._replace(cells=self.cells[:, rows])

@@ -231,7 +231,10 @@ class GRU(nn.Module):
 
 
 class LSTM(nn.Module):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997) as torch.nn.LSTM computes it, one layer."""
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) as torch.nn.LSTM computes it, one layer.
+
+    On CPUs autocast is not followed: without AVX-512, oneDNN has no LSTM in bfloat16 and stops.
+    """
 
     states = 2
 
@@ -247,8 +250,12 @@ class LSTM(nn.Module):
         initial: Float[Tensor, "batch states dim"] | None = None,
         padding: Bool[Tensor, "time batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
-        start = None if initial is None else tuple(by_direction(initial[:, i], self.directions) for i in range(2))
-        hidden, final = self.lstm(packed(inputs, padding), start)
+        with torch.autocast("cpu", enabled=False):
+            if inputs.device.type == "cpu":
+                dtype = next(self.parameters()).dtype
+                inputs, initial = inputs.to(dtype), None if initial is None else initial.to(dtype)
+            start = None if initial is None else tuple(by_direction(x, self.directions) for x in initial.unbind(1))
+            hidden, final = self.lstm(packed(inputs, padding), start)
         return unpacked(hidden, len(inputs)), torch.stack([x.transpose(0, 1).flatten(1) for x in final], 1)
 
 

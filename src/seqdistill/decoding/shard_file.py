@@ -1,0 +1,173 @@
+"""One shard of a decoded corpus: a Parquet file that says what it holds and proves it.
+
+Columns: `line` (from 0), `source`, `hypotheses` (list of struct text, log_prob, score; best first). The file's metadata
+holds, under `seqdistill`, the decoding it belongs to, its lines, and the SHA-256 of its sources and of all its content.
+Any Parquet reader (Ray Data, pandas, DuckDB) reads it as it is; equal content gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seqdistill.decoding.corpus import TextHypothesis
+from seqdistill.errors import UserError
+from seqdistill.files import differences, sha256_json, written_beside
+
+_HYPOTHESIS = pa.struct(
+    [
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("log_prob", pa.float64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("hypotheses", pa.list_(pa.field("element", _HYPOTHESIS, nullable=False)), nullable=False),
+    ]
+)
+_METADATA = b"seqdistill"
+_REMEDY = "delete this file and run the same command again: only its lines are decoded anew"
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """What a shard must be."""
+
+    decoding: Mapping[str, Any]
+    """The decoding it is part of: corpus hash, number of lines, engine, options; JSON values."""
+    first_line: int
+    num_lines: int
+    source_sha256: str
+    """`source_hash` of its sources."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "decoding": dict(self.decoding),
+            "first_line": self.first_line,
+            "num_lines": self.num_lines,
+            "source_sha256": self.source_sha256,
+        }
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Consecutive lines of a corpus and what the model wrote for them."""
+
+    first_line: int
+    sources: Sequence[str]
+    hypotheses: Sequence[Sequence[TextHypothesis]]
+
+
+def source_hash(sources: Sequence[str]) -> str:
+    """SHA-256 of the lines of a shard, in order."""
+    return sha256_json(list(sources))
+
+
+def write_shard(path: Path, header: ShardHeader, shard: Shard) -> None:
+    """Writes a shard so that it is there whole or not at all.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    assert len(shard.sources) == len(shard.hypotheses) == header.num_lines, "a shard has one entry for each line"
+    assert all(shard.hypotheses), "every line has a hypothesis, if an empty one"
+    counts = [len(hypotheses) for hypotheses in shard.hypotheses]
+    flat = [hypothesis for hypotheses in shard.hypotheses for hypothesis in hypotheses]
+    columns = {name: [getattr(hypothesis, name) for hypothesis in flat] for name in TextHypothesis._fields}
+    description = header.as_json() | {
+        "content_sha256": _content_hash(header.first_line, shard.sources, counts, columns)
+    }
+    offsets = pa.array([0, *_running_sum(counts)], pa.int32())
+    structs = pa.StructArray.from_arrays(
+        [pa.array(columns[field.name], field.type) for field in _HYPOTHESIS], fields=list(_HYPOTHESIS)
+    )
+    table = pa.Table.from_arrays(
+        [
+            pa.array(range(header.first_line, header.first_line + header.num_lines), pa.int64()),
+            pa.array(shard.sources, pa.string()),
+            pa.ListArray.from_arrays(offsets, structs, type=SCHEMA.field("hypotheses").type),
+        ],
+        schema=SCHEMA.with_metadata({_METADATA: json.dumps(description, sort_keys=True, ensure_ascii=False).encode()}),
+    )
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=False)
+    with written_beside(path) as beside:
+        beside.write_bytes(buffer.getvalue())
+
+
+def read_shard(path: Path, expected: ShardHeader | None = None) -> tuple[ShardHeader, Shard]:
+    """Reads a shard and checks every value in it against the hashes it carries.
+
+    Args:
+        expected: what the shard must be; None: whatever it says it is.
+
+    Raises:
+        UserError: no such file; cut, altered, or no shard at all; the shard of another decoding (says what differs).
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such shard; run the command that decodes again, it continues")
+    try:
+        table = pq.read_table(path, partitioning=None)
+        description = json.loads((table.schema.metadata or {})[_METADATA])
+        content_sha256 = description.pop("content_sha256")
+        header = ShardHeader(**description)
+        if table.schema.remove_metadata() != SCHEMA:
+            raise UserError(f"{path}: expected the columns {SCHEMA.names}, found {table.schema.names}; {_REMEDY}")
+        columns = _columns(table)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: this shard was cut or altered ({_first_line(error)}); {_REMEDY}") from None
+    if expected and (changed := differences(header.as_json(), expected.as_json())):
+        raise UserError(f"{path}: a shard of another decoding:\n  " + "\n  ".join(changed) + f"\n{_REMEDY}")
+    lines, sources, counts, flat = columns
+    if len(sources) != header.num_lines or lines != list(range(header.first_line, header.first_line + len(lines))):
+        raise UserError(f"{path}: expected {header.num_lines} lines, found {len(sources)}; {_REMEDY}")
+    if source_hash(sources) != header.source_sha256:
+        raise UserError(f"{path}: its sources are not those it was decoded from, it was altered; {_REMEDY}")
+    if _content_hash(header.first_line, sources, counts, flat) != content_sha256:
+        raise UserError(f"{path}: its content is not what was written, it was altered; {_REMEDY}")
+    hypotheses = [TextHypothesis(*values) for values in zip(flat["text"], flat["log_prob"], flat["score"], strict=True)]
+    ends = _running_sum(counts)
+    grouped = [hypotheses[end - count : end] for end, count in zip(ends, counts, strict=True)]
+    return header, Shard(header.first_line, sources, grouped)
+
+
+def _columns(table: pa.Table) -> tuple[list[int], list[str], list[int], dict[str, list[Any]]]:
+    """Line numbers, sources, hypotheses a line, and the fields of all hypotheses."""
+    hypotheses = table.column("hypotheses").combine_chunks()
+    if isinstance(hypotheses, pa.ChunkedArray):
+        hypotheses = pa.concat_arrays(hypotheses.chunks)
+    structs = hypotheses.flatten()
+    flat = {name: structs.field(name).to_pylist() for name in TextHypothesis._fields}
+    counts = hypotheses.value_lengths().to_pylist()
+    return table.column("line").to_pylist(), table.column("source").to_pylist(), counts, flat
+
+
+def _content_hash(
+    first_line: int, sources: Sequence[str], counts: Sequence[int], columns: Mapping[str, Sequence[str | float]]
+) -> str:
+    return sha256_json(
+        [first_line, list(sources), list(counts), [list(columns[name]) for name in TextHypothesis._fields]]
+    )
+
+
+def _running_sum(counts: Sequence[int]) -> list[int]:
+    total, ends = 0, []
+    for count in counts:
+        total += count
+        ends.append(total)
+    return ends
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

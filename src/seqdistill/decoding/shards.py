@@ -1,0 +1,274 @@
+"""A decoded corpus: a directory of shards that a killed run continues, to the same bytes, with any number of workers.
+
+    store.json          the decoding: corpus hash, number of lines, lines a shard, engine, options
+    000000.parquet ...  the shards (see shard_file.py)
+
+The content of a shard depends on its own lines only: they are decoded in one call, which fixes the batches they fall
+into, by one thread, which fixes the order of every sum. Several workers of one thread also translate more than one
+worker of several threads (ARCHITECTURE, "Speed").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from seqdistill.data.store import Store
+from seqdistill.decoding.corpus import Engine, TextHypothesis
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, source_hash, write_shard
+from seqdistill.decoding.workers import in_processes
+from seqdistill.errors import UserError
+from seqdistill.files import differences, read_json, write_json
+from seqdistill.progress import Progress, Silent
+
+SHARD_LINES = 2048
+"""Some seconds to a minute of work: what a kill costs at most, and enough lines to form full batches."""
+FORMAT = "seqdistill decode store 1"
+_DESCRIPTION = "store.json"
+_KEYS = {"format", "corpus", "lines", "shard_lines", "engine", "options"}
+
+
+class DecodedLine(NamedTuple):
+    """One line of the corpus."""
+
+    line: int
+    """Its place, from 0."""
+    source: str
+    hypotheses: Sequence[TextHypothesis]
+    """Best first; at least one, whose text may be empty."""
+
+
+class ShardStore:
+    """A finished decoded corpus; iterating reads it in order, a shard in memory at a time."""
+
+    def __init__(self, path: Path, headers: Sequence[ShardHeader]) -> None:
+        """Use `open`."""
+        self.path = path
+        self._headers = headers
+        self.decoding: Mapping[str, Any] = headers[0].decoding
+
+    @staticmethod
+    def open(path: Path) -> ShardStore:
+        """Reads every shard once and checks it: all there, unaltered, all of one decoding, together the corpus of it.
+
+        Raises:
+            UserError: names the first shard that is not so.
+        """
+        path = Path(path)
+        decoding = _read_description(path)
+        headers, corpus = [], hashlib.sha256()
+        for number, (first, last) in enumerate(_ranges(decoding["lines"], decoding["shard_lines"])):
+            header, shard = read_shard(_shard_path(path, number))
+            expected = ShardHeader(decoding, first, last - first, header.source_sha256)
+            if changed := differences(header.as_json(), expected.as_json()):
+                raise UserError(_foreign(_shard_path(path, number), changed))
+            _add(corpus, shard.sources)
+            headers.append(header)
+        if corpus.hexdigest() != decoding["corpus"]:
+            raise UserError(f"{path}: the shards hold another corpus than {_DESCRIPTION} says; decode it anew")
+        return ShardStore(path, headers)
+
+    def __len__(self) -> int:
+        """Number of lines."""
+        return self.decoding["lines"]
+
+    def __iter__(self) -> Iterator[DecodedLine]:
+        """Every line in order.
+
+        Raises:
+            UserError: a shard changed since the store was opened.
+        """
+        for number, header in enumerate(self._headers):
+            _, shard = read_shard(_shard_path(self.path, number), header)
+            for place, (source, hypotheses) in enumerate(zip(shard.sources, shard.hypotheses, strict=True)):
+                yield DecodedLine(shard.first_line + place, source, hypotheses)
+
+
+def decode_to_shards(
+    sources: Store | Sequence[str],
+    *,
+    engine: Callable[[], Engine],
+    engine_fingerprint: Mapping[str, Any],
+    options: DecodingOptions,
+    out: Path,
+    shard_lines: int = SHARD_LINES,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> ShardStore:
+    """Decodes what is not decoded yet of a corpus. The caller holds `out` or a folder above it (`files.locked`).
+
+    Args:
+        engine: called once in each worker; picklable if there are several.
+        engine_fingerprint: `Engine.fingerprint` of what it returns.
+        shard_lines: lines of a shard. It decides which lines share a batch, so it is part of what is compared.
+        workers: processes, each of one thread with an engine of its own; 1 works in this process.
+
+    Raises:
+        UserError: nothing to decode; `out` holds another decoding (says what differs) or an altered shard (names it);
+            the disk is full; workers keep dying; what the engine raises.
+    """
+    if workers < 1 or shard_lines < 1:
+        raise UserError(f"workers and shard_lines must be 1 or more, but are {workers} and {shard_lines}")
+    if not len(sources):
+        raise UserError("there is nothing to decode: the corpus has no lines")
+    progress, out = progress or Silent(), Path(out)
+    headers = _plan(sources, shard_lines, engine_fingerprint, options)
+    _claim(out, headers)
+    missing = [number for number, header in enumerate(headers) if not _is_there(out, number, header)]
+    num_lines = sum(headers[number].num_lines for number in missing)
+    progress.start("decoding", total=len(sources), unit="lines", done=len(sources) - num_lines)
+    tasks = (_Task(_shard_path(out, number), headers[number], _lines(sources, headers[number])) for number in missing)
+    start = partial(_start, engine, options)
+    try:
+        with closing(_done(start, tasks, min(workers, len(missing)))) as done:
+            for num_written in done:
+                progress.advance(num_written)
+    finally:
+        _sweep(out)
+    progress.finish()
+    return ShardStore(out, headers)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A shard to be decoded."""
+
+    path: Path
+    header: ShardHeader
+    sources: list[str]
+
+
+def _done(
+    start: Callable[[], Callable[[_Task], int]], tasks: Iterable[_Task], workers: int
+) -> Generator[int, None, None]:
+    """Numbers of lines of the shards as they are written, in any order."""
+    if workers > 1:
+        yield from in_processes(start, tasks, workers=workers)
+        return
+    threads, decode = torch.get_num_threads(), None
+    try:
+        for task in tasks:
+            decode = decode or start()
+            yield decode(task)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _start(engine: Callable[[], Engine], options: DecodingOptions) -> Callable[[_Task], int]:
+    """Loads the engine in a worker, which is to compute with one thread."""
+    torch.set_num_threads(1)
+    return partial(_decode, engine(), options)
+
+
+def _decode(engine: Engine, options: DecodingOptions, task: _Task) -> int:
+    """Decodes and writes one shard; returns its number of lines."""
+    fingerprint = json.loads(json.dumps(dict(engine.fingerprint)))
+    assert fingerprint == task.header.decoding["engine"], "a worker's engine is the one the shards are labelled with"
+    first = task.header.first_line
+    numbers = range(first, first + len(task.sources))
+    hypotheses = engine.decode(task.sources, options, line_numbers=numbers)
+    write_shard(task.path, task.header, Shard(first, task.sources, hypotheses))
+    return len(task.sources)
+
+
+def _plan(
+    sources: Store | Sequence[str], shard_lines: int, engine_fingerprint: Mapping[str, Any], options: DecodingOptions
+) -> list[ShardHeader]:
+    """What every shard must be; reads the corpus once, a shard in memory at a time."""
+    corpus, hashes = hashlib.sha256(), []
+    texts = sources.sources() if isinstance(sources, Store) else iter(sources)
+    ranges = list(_ranges(len(sources), shard_lines))
+    for first, last in ranges:
+        lines = [next(texts) for _ in range(first, last)]
+        _add(corpus, lines)
+        hashes.append(source_hash(lines))
+    decoding = {
+        "format": FORMAT,
+        "corpus": corpus.hexdigest(),
+        "lines": len(sources),
+        "shard_lines": shard_lines,
+        "engine": dict(engine_fingerprint),
+        "options": asdict(options),
+    }
+    decoding = json.loads(json.dumps(decoding))
+    return [ShardHeader(decoding, first, last - first, sha) for (first, last), sha in zip(ranges, hashes, strict=True)]
+
+
+def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
+    """Makes `out` the directory of this decoding, or finds that it is."""
+    _sweep(out)
+    expected = {_shard_path(out, number) for number in range(len(headers))}
+    if (out / _DESCRIPTION).exists():
+        if changed := differences(_read_description(out), headers[0].decoding):
+            raise UserError(_foreign(out, changed))
+        strangers = sorted(set(out.glob("*.parquet")) - expected)
+    else:
+        strangers = sorted(out.glob("*"))
+    if strangers:
+        raise UserError(
+            f"{out}: holds {strangers[0].name}, which is no part of this decoding; "
+            "give another directory, or delete what is there"
+        )
+    write_json(out / _DESCRIPTION, headers[0].decoding)
+
+
+def _is_there(out: Path, number: int, header: ShardHeader) -> bool:
+    """Whether a shard was written before; reads and checks it."""
+    path = _shard_path(out, number)
+    if not path.exists():
+        return False
+    read_shard(path, header)
+    return True
+
+
+def _sweep(out: Path) -> None:
+    """Removes what killed workers left half written."""
+    for part in out.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _lines(sources: Store | Sequence[str], header: ShardHeader) -> list[str]:
+    numbers = range(header.first_line, header.first_line + header.num_lines)
+    if isinstance(sources, Store):
+        return [sources.source_text(line) for line in numbers]
+    return [sources[line] for line in numbers]
+
+
+def _ranges(num_lines: int, shard_lines: int) -> Iterator[tuple[int, int]]:
+    return ((first, min(first + shard_lines, num_lines)) for first in range(0, num_lines, shard_lines))
+
+
+def _add(corpus: hashlib._Hash, lines: Iterable[str]) -> None:
+    """Adds lines as a text file holds them: the hash of a corpus is that of its file."""
+    for line in lines:
+        corpus.update(f"{line}\n".encode())
+
+
+def _shard_path(out: Path, number: int) -> Path:
+    return out / f"{number:06d}.parquet"
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    found = read_json(path / _DESCRIPTION)
+    if not isinstance(found, dict) or found.get("format") != FORMAT or found.keys() != _KEYS:
+        raise UserError(
+            f"{path / _DESCRIPTION}: expected a {FORMAT}, found something else; decode into a new directory"
+        )
+    return found
+
+
+def _foreign(path: Path, changed: Sequence[str]) -> str:
+    listed = "\n  ".join(changed)
+    return (
+        f"{path}: holds another decoding:\n  {listed}\n"
+        "give another directory, ask for the same decoding again, or delete what is there"
+    )

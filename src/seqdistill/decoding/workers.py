@@ -1,0 +1,170 @@
+"""Work on many tasks in worker processes that may be killed at any time: each task is done once more until it is done.
+
+Every worker talks through a pipe of its own, so a killed worker leaves no lock behind, and ends with its parent, also
+when the parent is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+from seqdistill.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+ATTEMPTS = 3
+"""Workers that may die over one task, or before their first, until it is the user's turn."""
+
+_READY, _DONE, _MISTAKE, _FAILURE = "ready", "done", "mistake", "failure"
+
+
+class WorkerError(RuntimeError):
+    """A worker raised something that is no UserError: a fault of the program; the message holds its traceback."""
+
+
+def in_processes(
+    start: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task], *, workers: int
+) -> Generator[Result, None, None]:
+    """Does the tasks in `workers` spawned processes; yields results as they come, in any order.
+
+    Close the iterator (or exhaust it) to end the processes.
+
+    Args:
+        start: picklable; called once in each process, returns what does one task.
+        tasks: picklable, taken one by one as workers become free.
+
+    Raises:
+        UserError: raised by a worker, or three workers died over the same task.
+        WorkerError: a worker raised anything else.
+    """
+    team = _Team(start, iter(tasks))
+    try:
+        for _ in range(workers):
+            team.hire()
+        while team.members:
+            for connection in wait(list(team.members)):
+                assert isinstance(connection, Connection)
+                yield from team.listen(connection)
+    finally:
+        team.dismiss()
+
+
+@dataclass
+class _Member(Generic[Task]):
+    process: BaseProcess
+    task: Task | None = None
+    """What it works on; None: nothing yet."""
+
+
+class _Team(Generic[Task, Result]):
+    """The workers, and which task each one has."""
+
+    def __init__(self, start: Callable[[], Callable[[Task], Result]], tasks: Iterator[Task]) -> None:
+        self.members: dict[Connection, _Member[Task]] = {}
+        self._start = start
+        self._tasks = tasks
+        self._again: list[Task] = []
+        self._deaths: Counter[int] = Counter()
+
+    def hire(self) -> None:
+        context = get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._start), daemon=True)
+        process.start()
+        theirs.close()
+        self.members[ours] = _Member(process)
+
+    def listen(self, connection: Connection) -> Iterator[Result]:
+        """Takes one message of a worker and gives it the next task, or lets it go when there is none."""
+        member = self.members[connection]
+        try:
+            kind, value = connection.recv()
+        except (EOFError, ConnectionError):
+            self._replace(connection)
+            return
+        if kind == _MISTAKE:
+            raise UserError(value)
+        if kind == _FAILURE:
+            raise WorkerError(f"a worker process failed:\n{value}")
+        finished, member.task = member.task, self._next()
+        self._deaths.pop(id(finished), None)
+        if member.task is None:
+            self._let_go(connection)
+        else:
+            with suppress(ConnectionError):  # if it just died, its pipe ends: seen in the next round
+                connection.send(member.task)
+        if kind == _DONE:
+            yield value
+
+    def dismiss(self) -> None:
+        for member in self.members.values():
+            member.process.terminate()
+        for connection in list(self.members):
+            self._let_go(connection)
+
+    def _next(self) -> Task | None:
+        return self._again.pop() if self._again else next(self._tasks, None)
+
+    def _let_go(self, connection: Connection) -> None:
+        connection.close()
+        self.members.pop(connection).process.join()
+
+    def _replace(self, connection: Connection) -> None:
+        """A worker died: another one gets its task."""
+        member = self.members[connection]
+        self._let_go(connection)
+        self._deaths[id(member.task)] += 1
+        if self._deaths[id(member.task)] >= ATTEMPTS:
+            raise UserError(_obituary(member.process.exitcode, started=member.task is not None))
+        if member.task is not None:
+            self._again.append(member.task)
+        self.hire()
+
+
+def _serve(connection: Connection, start: Callable[[], Callable[[Any], Any]]) -> None:
+    """The life of a worker: says it is ready, then does tasks until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        work = start()
+        connection.send((_READY, None))
+        while True:
+            connection.send((_DONE, work(connection.recv())))
+    except (EOFError, ConnectionError):
+        return
+    except UserError as error:
+        last = (_MISTAKE, str(error))
+    except Exception:
+        last = (_FAILURE, traceback.format_exc())
+    with suppress(ConnectionError):
+        connection.send(last)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _obituary(exitcode: int | None, *, started: bool) -> str:
+    when = "over the same lines" if started else "before they began to work"
+    cause = (
+        f"signal {signal.Signals(-exitcode).name}" if exitcode is not None and exitcode < 0 else f"exit code {exitcode}"
+    )
+    return (
+        f"{ATTEMPTS} worker processes died {when}, the last of {cause}; SIGKILL usually means that memory ran out: "
+        "give fewer workers or a smaller beam and run the same command again, it continues"
+    )

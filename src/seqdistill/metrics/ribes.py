@@ -61,28 +61,22 @@ def aligned_positions(hypothesis: Sequence[str], reference: Sequence[str]) -> li
     n-gram the word is left out.
     """
     numbers = {word: chr(index) for index, word in enumerate(dict.fromkeys([*reference, *hypothesis]), start=0xF0000)}
-    source, target = ("".join(numbers[word] for word in words) for words in (hypothesis, reference))
+    hypothesis_text, reference_text = ("".join(numbers[word] for word in words) for words in (hypothesis, reference))
     positions = []
-    for i, word in enumerate(source):
-        if word in target:
-            position = _position(i, source, target)
-            if position is not None:
-                positions.append(position)
+    for i, word in enumerate(hypothesis_text):
+        if hypothesis_text.count(word) == 1 == reference_text.count(word):
+            positions.append(reference_text.index(word))
+        elif word in reference_text:
+            positions += _position_by_context(i, hypothesis_text, reference_text)
     return positions
 
 
-def _position(i: int, hypothesis: str, reference: str) -> int | None:
-    """Where the reference has the hypothesis word i; texts hold one character per word."""
-    if _once(hypothesis[i], hypothesis, reference):
-        return reference.index(hypothesis[i])
-    for width in range(1, max(i + 1, len(hypothesis) - i + 1)):
+def _position_by_context(i: int, hypothesis: str, reference: str) -> list[int]:
+    """Where the reference has the hypothesis word i, or nothing; texts hold one character per word."""
+    for width in range(1, max(i, len(hypothesis) - i) + 1):
         left, right = hypothesis[max(i - width, 0) : i + 1], hypothesis[i : i + width + 1]
-        if width <= i and _once(left, hypothesis, reference):
-            return reference.index(left) + width
-        if i + width < len(hypothesis) and _once(right, hypothesis, reference):
-            return reference.index(right)
-    return None
-
-
-def _once(ngram: str, hypothesis: str, reference: str) -> bool:
-    return all(text.find(ngram) == text.rfind(ngram) != -1 for text in (hypothesis, reference))
+        for ngram, offset in ((left, width), (right, 0)):
+            unique = all(text.find(ngram) == text.rfind(ngram) != -1 for text in (hypothesis, reference))
+            if len(ngram) == width + 1 and unique:
+                return [reference.index(ngram) + offset]
+    return []

@@ -55,8 +55,6 @@ class NATConfig:
             raise UserError(f"dim must be even and divisible by heads, but dim is {self.dim} and heads {self.heads}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be at least 0 and below 1, but is {self.dropout}")
-        if self.length not in ("offset", "absolute"):
-            raise UserError(f"length must be offset or absolute, but is {self.length!r}")
         if self.tied and self.source_vocab != self.target_vocab:
             raise UserError(
                 f"tied embeddings need one vocabulary, but the source has {self.source_vocab} tokens and the target "
@@ -127,6 +125,7 @@ class NAT(nn.Module):
         classes = self._length_classes(memory.lengths, lengths, batch.index)
         states = self._states(memory, lengths)
         weight = self.target_embedding.weight
+        words = words[:, : states.shape[1]]
         spelled = label_smoothed_nll(states, weight, words, padding=PAD, label_smoothing=label_smoothing)
         length_loss = F.cross_entropy(self._length_logits(memory), classes, reduction="none")
         return Loss(spelled.total + LENGTH_WEIGHT * (length_loss * lengths).sum(), spelled.count)

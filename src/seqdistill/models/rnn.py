@@ -26,7 +26,7 @@ class RNNConfig:
     """Sizes of an RNN.
 
     Raises:
-        UserError: an unknown cell, or sizes that do not fit each other.
+        UserError: a value out of range, or values that do not fit each other.
     """
 
     source_vocab: int
@@ -49,8 +49,6 @@ class RNNConfig:
     """Source and target share one embedding. The output layer is the target embedding in any case."""
 
     def __post_init__(self) -> None:
-        if self.cell not in CELLS:
-            raise UserError(f"unknown cell {self.cell!r}; choose from {', '.join(CELLS)}")
         if self.dim < 2 or self.dim % 2:
             raise UserError(f"dim is split between the encoder's two directions: it must be even, but is {self.dim}")
         if min(self.embedding_dim, self.layers, self.source_vocab, self.target_vocab) < 1 or self.projection < 0:

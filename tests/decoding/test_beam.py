@@ -5,10 +5,11 @@ import torch
 from toy_models import ToyWriter, every_output, forced_log_prob, random_sources
 
 from seqdistill.decoding.autoregressive import greedy
-from seqdistill.decoding.beam import beam_search, top_tokens
+from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import NEVER_WRITTEN, length_limits
+from seqdistill.decoding.top import top_tokens
 
 VOCAB = 8
 

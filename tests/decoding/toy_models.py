@@ -65,10 +65,12 @@ class ToyWriter(nn.Module):
 
 
 def forced_log_prob(model: nn.Module, source: Tensor, words: tuple[int, ...], *, ended: bool) -> float:
-    """Sum of the log-probabilities of the words, and of EOS if ended, under teacher forcing."""
+    """Sum of the log-probabilities of the words, and of EOS if ended, teacher-forced, special ids excluded."""
     labels = torch.tensor([*words, EOS] if ended else words)
     context = torch.tensor([[BOS, *labels[:-1].tolist()]])
-    log_probs = model(source, context).log_softmax(-1)[0]
+    logits = model(source, context)[0]
+    logits[:, [PAD, UNK, BOS, MASK]] = -torch.inf
+    log_probs = logits.log_softmax(-1)
     return log_probs[torch.arange(len(labels)), labels].sum().item()
 
 

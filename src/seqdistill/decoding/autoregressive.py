@@ -13,6 +13,7 @@ from torch import Tensor
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import forbid, length_limits
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
+from seqdistill.decoding.top import top_tokens
 from seqdistill.models.interface import State
 from seqdistill.text.tokenizer import BOS, EOS, PAD
 
@@ -33,7 +34,7 @@ def greedy(model: Writer, source: Int[Tensor, "batch source"], options: Decoding
     """Takes the most probable token until EOS or the length limit; one hypothesis for each sentence."""
 
     def most_probable(log_probs: Tensor, _step: int, _rows: Tensor) -> Tensor:
-        return log_probs.argmax(1)
+        return top_tokens(log_probs, 1)[1].squeeze(1)
 
     return _write(model, source, options, draws=1, choose=most_probable)
 
@@ -50,7 +51,7 @@ def sample(
         seeds: a number for each sentence, such as its line number. With `options.seed` it decides the draws.
 
     Returns:
-        Hypotheses whose log_prob is the model's own, before temperature and truncation.
+        Hypotheses whose log_prob is that of the model before temperature and truncation.
     """
     keys = draw_keys(options.seed, seeds.cpu().numpy(), options.n_best)
 
@@ -80,10 +81,10 @@ def _write(
     tokens = source.new_full((len(limits),), BOS)
     for step in range(written.shape[1]):
         log_probs, state = model.step(tokens, state)
-        forbid(log_probs)
+        left = forbid(log_probs)
         tokens = choose(log_probs, step, rows)
         written[rows, step] = tokens
-        chosen_log_probs[rows, step] = log_probs.gather(1, tokens[:, None]).squeeze(1).float()
+        chosen_log_probs[rows, step] = (log_probs.gather(1, tokens[:, None]) - left).squeeze(1).float()
         alive = ((tokens != EOS) & (limits[rows] > step + 1)).nonzero().squeeze(1)
         if not len(alive):
             break

@@ -21,10 +21,8 @@ from torch import Tensor
 from seqdistill.decoding.autoregressive import Writer
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import forbid, length_limits
+from seqdistill.decoding.top import top_tokens
 from seqdistill.text.tokenizer import BOS, EOS, PAD
-
-BLOCK = 64
-"""Width of the blocks whose maxima preselect the top of a long row (`top_tokens`)."""
 
 
 class Live(NamedTuple):
@@ -79,8 +77,8 @@ def beam_search(model: Writer, source: Int[Tensor, "batch source"], options: Dec
     tokens = source.new_full((batch * beam,), BOS)
     for step in range(longest):
         log_probs, state = model.step(tokens, state)
-        forbid(log_probs)
-        candidates = _candidates(live.log_probs, log_probs)
+        left = forbid(log_probs)
+        candidates = _candidates(live.log_probs, log_probs, left)
         _collect(ended, live, candidates, step, options)
         live, parents = _continue(live, candidates, step)
         going = (~_done(live, ended, step, options)).nonzero().squeeze(1)
@@ -90,26 +88,6 @@ def beam_search(model: Writer, source: Int[Tensor, "batch source"], options: Dec
         state = state.select(rows)
         tokens = live.tokens[:, :, step].flatten()
     return _hypotheses(ended)
-
-
-def top_tokens(log_probs: Float[Tensor, "rows vocab"], k: int) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
-    """The k largest of each row, largest first, and their columns.
-
-    Long rows are searched by blocks: the k largest values lie in the k blocks of largest maxima, so only k * BLOCK
-    values a row are sorted. Exact, and several times faster than `topk` on the row.
-    """
-    rows, vocab = log_probs.shape
-    blocks = vocab // BLOCK
-    if blocks <= 2 * k:
-        return log_probs.topk(k)
-    body, tail = log_probs[:, : blocks * BLOCK], log_probs[:, blocks * BLOCK :]
-    body = body.unflatten(1, (blocks, BLOCK))
-    best_blocks = body.amax(2).topk(k, sorted=False).indices
-    values = body.gather(1, best_blocks[:, :, None].expand(rows, k, BLOCK)).flatten(1)
-    top, place = torch.cat([values, tail], 1).topk(k)
-    in_tail = place - k * BLOCK + blocks * BLOCK
-    in_body = best_blocks.gather(1, (place // BLOCK).clamp(max=k - 1)) * BLOCK + place % BLOCK
-    return top, torch.where(place >= k * BLOCK, in_tail, in_body)
 
 
 def _none_ended(live: Live, n_best: int) -> Ended:
@@ -123,12 +101,14 @@ def _none_ended(live: Live, n_best: int) -> Ended:
     )
 
 
-def _candidates(live_log_probs: Float[Tensor, "n beam"], log_probs: Float[Tensor, "rows vocab"]) -> Candidates:
+def _candidates(
+    live_log_probs: Float[Tensor, "n beam"], log_probs: Float[Tensor, "rows vocab"], left: Float[Tensor, "rows 1"]
+) -> Candidates:
     """The best 2 * beam of a sentence are among the best 2 * beam of each of its rows."""
     n, beam = live_log_probs.shape
     wanted = min(2 * beam, log_probs.shape[1])
     values, tokens = top_tokens(log_probs, wanted)
-    totals = (values.view(n, beam, wanted) + live_log_probs[:, :, None]).flatten(1)
+    totals = ((values - left).view(n, beam, wanted) + live_log_probs[:, :, None]).flatten(1)
     best, place = totals.topk(min(2 * beam, totals.shape[1]))
     return Candidates(best, place // wanted, tokens.view(n, beam * wanted).gather(1, place))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
+from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
-from seqdistill.text.tokenizer import EOS, PAD, Tokenizers
+from seqdistill.text.tokenizer import Tokenizer, Tokenizers
 
 
 class TextHypothesis(NamedTuple):
@@ -23,6 +24,7 @@ class TextHypothesis(NamedTuple):
     """log_prob / length ** length_penalty, the length counting EOS."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Decodes text with one model; engines differ in speed, not in their rules."""
 
@@ -43,14 +45,14 @@ class Engine(Protocol):
         ...
 
 
-EMPTY = TextHypothesis("", 0.0, 0.0)
-"""The only hypothesis of a line without words."""
+EMPTY = Hypothesis((), 0.0, 0.0)
+"""The only hypothesis of a source without words."""
 
 
 class NativeEngine:
     """Our own decoder: any model, any device.
 
-    Lines are sorted by length and decoded in batches of at most `max_tokens` source tokens times hypotheses, longest
+    Sources are sorted by length and decoded in batches of at most `max_tokens` source tokens times hypotheses, longest
     first (so a batch that does not fit into memory fails at once).
     """
 
@@ -76,41 +78,48 @@ class NativeEngine:
     def decode(
         self, sources: Sequence[str], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
     ) -> list[list[TextHypothesis]]:
+        """As `Engine.decode`."""
         ids = self.tokenizers.source.encode_batch(sources)
-        numbers = range(len(ids)) if line_numbers is None else line_numbers
-        results = [[EMPTY]] * len(ids)
-        for lines in length_batches(ids, self.max_tokens // (options.n_best if options.sampling else options.beam)):
-            source = padded_sources([ids[line] for line in lines]).to(self.device)
-            seeds = torch.tensor([numbers[line] for line in lines])
-            found = decode(self.model, source, options, seeds=seeds)
-            for line, hypotheses in zip(lines, found, strict=True):
-                results[line] = self._texts(hypotheses)
+        return as_text(self.decode_ids(ids, options, line_numbers=line_numbers), self.tokenizers.target)
+
+    def decode_ids(
+        self, sources: Sequence[Sequence[int]], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
+    ) -> list[list[Hypothesis]]:
+        """The same in token ids, without BOS and EOS on either side."""
+        numbers = range(len(sources)) if line_numbers is None else line_numbers
+        results = [[EMPTY]] * len(sources)
+        width = options.n_best if options.sampling else options.beam
+        for rows in length_batches(sources, self.max_tokens // width):
+            source = collate_sources([sources[row] for row in rows]).to(self.device)
+            seeds = torch.tensor([numbers[row] for row in rows])
+            for row, hypotheses in zip(rows, decode(self.model, source, options, seeds=seeds), strict=True):
+                results[row] = hypotheses
         return results
 
-    def _texts(self, hypotheses: Sequence[Hypothesis]) -> list[TextHypothesis]:
-        texts = self.tokenizers.target.decode_batch([list(hypothesis.tokens) for hypothesis in hypotheses])
-        return [TextHypothesis(text, h.log_prob, h.score) for text, h in zip(texts, hypotheses, strict=True)]
+
+def as_text(results: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer) -> list[list[TextHypothesis]]:
+    """Detokenises hypotheses, all in one call."""
+    texts = iter(tokenizer.decode_batch([found.tokens for hypotheses in results for found in hypotheses]))
+    return [
+        [TextHypothesis(next(texts), found.log_prob, found.score) for found in hypotheses] for hypotheses in results
+    ]
 
 
-def length_batches(ids: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
-    """Line numbers of the sources that have words, in batches of similar length, longest first.
+def length_batches(sources: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
+    """Row numbers of the sources that have words, in batches of similar length, longest first.
 
-    A batch holds at most `max_tokens` tokens counting EOS and padding, or one line.
+    A batch holds at most `max_tokens` tokens counting EOS and padding, or one source.
     """
-    order = sorted((line for line in range(len(ids)) if ids[line]), key=lambda line: (-len(ids[line]), line))
     batch: list[int] = []
-    for line in order:
-        if batch and (len(batch) + 1) * (len(ids[batch[0]]) + 1) > max_tokens:
+    for row in longest_first(sources):
+        if batch and (len(batch) + 1) * (len(sources[batch[0]]) + 1) > max_tokens:
             yield batch
             batch = []
-        batch.append(line)
+        batch.append(row)
     if batch:
         yield batch
 
 
-def padded_sources(ids: Sequence[Sequence[int]]) -> torch.Tensor:
-    """One row a sentence, EOS appended, right-padded with PAD; shape (len(ids), longest + 1)."""
-    rows = torch.full((len(ids), max(map(len, ids)) + 1), PAD)
-    for row, words in zip(rows, ids, strict=True):
-        row[: len(words) + 1] = torch.tensor([*words, EOS])
-    return rows
+def longest_first(sources: Sequence[Sequence[int]]) -> list[int]:
+    """Row numbers of the sources that have words, longest first, equal lengths in their order."""
+    return sorted((row for row in range(len(sources)) if sources[row]), key=lambda row: -len(sources[row]))

@@ -14,7 +14,8 @@ class Hypothesis(NamedTuple):
     tokens: tuple[int, ...]
     """Without BOS and EOS."""
     log_prob: float
-    """Natural log-probability of the tokens, and of EOS if the hypothesis was finished by it."""
+    """Natural log-probability of the tokens, and of EOS if the hypothesis was finished by it, given that no symbol of
+    `limits.NEVER_WRITTEN` is written."""
     score: float
     """log_prob / length ** length_penalty, the length counting EOS: what hypotheses are ranked by."""
 

@@ -11,7 +11,7 @@ from seqdistill.text.tokenizer import BOS, MASK, PAD, UNK
 
 NEVER_WRITTEN = (PAD, UNK, BOS, MASK)
 """Ids no decoder and no engine writes. UNK is among them because it is no word (it reads "⁇"). Log-probabilities are
-not renormalised over the other ids: they stay those of the model."""
+those of the model given that none of them is written: normalised over the other ids, as in CTranslate2."""
 
 SPARE_TOKENS = 10
 """Tokens every output may have beyond `max_ratio` times its source."""
@@ -28,7 +28,13 @@ def length_limits(source: Int[Tensor, "batch source"], options: DecodingOptions)
     return torch.tensor([length_limit(count, options) for count in counts.tolist()], device=source.device)
 
 
-def forbid(log_probs: Float[Tensor, "rows vocab"]) -> None:
-    """Sets the columns of NEVER_WRITTEN to minus infinity, in place: what `step` returns belongs to the decoder."""
-    for token in NEVER_WRITTEN:
-        log_probs[:, token] = -torch.inf
+def forbid(log_probs: Float[Tensor, "rows vocab"]) -> Float[Tensor, "rows 1"]:
+    """Sets the columns of NEVER_WRITTEN to minus infinity, in place: what `step` returns belongs to the decoder.
+
+    Returns:
+        The log of the probability left to the other ids: to be subtracted from the log-probability of what is chosen.
+    """
+    ids = torch.tensor(NEVER_WRITTEN, device=log_probs.device)
+    forbidden = log_probs.index_select(1, ids).exp().sum(1, keepdim=True)
+    log_probs.index_fill_(1, ids, -torch.inf)
+    return torch.log1p(-forbidden.clamp(max=1 - 1e-6))

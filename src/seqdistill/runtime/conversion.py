@@ -1,0 +1,129 @@
+"""Our Transformer as a CTranslate2 model, by construction: every weight goes to its place, nothing is guessed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ctranslate2.specs import TransformerSpec
+from ctranslate2.specs.attention_spec import MultiHeadAttentionSpec
+from ctranslate2.specs.transformer_spec import FeedForwardSpec
+from torch import Tensor, nn
+
+from seqdistill.errors import UserError
+from seqdistill.models.saved import LoadedModel
+from seqdistill.models.transformer import Transformer
+from seqdistill.nn.attention import CrossAttention, SelfAttention
+from seqdistill.nn.layers import FeedForward, sinusoids
+from seqdistill.text.tokenizer import BOS, EOS, UNK, Tokenizer
+
+MAX_POSITIONS = 4096
+"""Positions a converted model knows, EOS and BOS included; our own model knows any number."""
+
+
+def convert(loaded: LoadedModel, directory: Path) -> None:
+    """Writes `directory` with a CTranslate2 model of the same outputs (float32), in one rename.
+
+    Sources must be given with EOS; decoding starts from BOS. An existing directory is left as it is.
+
+    Raises:
+        UserError: the model is no Transformer of ours, or the directory cannot be written.
+    """
+    if directory.exists():
+        return
+    spec = transformer_spec(loaded)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        spec.save(str(beside))
+        beside.chmod(0o755)
+        os.rename(beside, directory)  # noqa: PTH104 - Path.rename is the same call; this one says it fails if full
+    except OSError:
+        if not directory.exists():  # otherwise another process has just written the same
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def transformer_spec(loaded: LoadedModel) -> TransformerSpec:
+    """The specification with all weights, checked by CTranslate2 for completeness.
+
+    Raises:
+        UserError: the model is no Transformer of ours.
+    """
+    model = loaded.model
+    if not isinstance(model, Transformer):
+        raise UserError(
+            f"CTranslate2 runs Transformers only, but this model is a {type(model).__name__}: use --engine native"
+        )
+    config = model.config
+    spec: Any = TransformerSpec.from_config(  # Any: CTranslate2 declares its fields as None
+        (config.encoder_layers, config.decoder_layers), config.heads, pre_norm=config.norm_first
+    )
+    encoder: Any = model.encoder
+    decoder: Any = model.decoder
+    for part, source in ((spec.encoder, encoder), (spec.decoder, decoder)):
+        part.position_encodings.encodings = sinusoids(MAX_POSITIONS, config.dim).numpy()
+        if config.norm_first:
+            _set_norm(part.layer_norm, source.norm)
+        for layer_spec, layer in zip(part.layer, source.layers, strict=True):
+            _set_self_attention(layer_spec.self_attention, layer.self_attention, layer.around_self.norm)
+            _set_feed_forward(layer_spec.ffn, layer.feed_forward, layer.around_feed_forward.norm)
+    for layer_spec, layer in zip(spec.decoder.layer, decoder.layers, strict=True):
+        _set_cross_attention(layer_spec.attention, layer.cross_attention, layer.around_cross.norm)
+    spec.encoder.embeddings[0].weight = _array(model.source_embedding.weight)
+    spec.decoder.embeddings.weight = _array(model.target_embedding.weight)
+    spec.decoder.projection.weight = _array(model.target_embedding.weight)
+    _set_vocabularies(spec, loaded)
+    spec.config.layer_norm_epsilon = decoder.layers[0].around_self.norm.eps
+    spec.validate()
+    spec.optimize()
+    return spec
+
+
+def pieces(tokenizer: Tokenizer) -> list[str]:
+    """The piece of every id: what CTranslate2 calls a token."""
+    return [tokenizer.piece(token) for token in range(len(tokenizer))]
+
+
+def _set_vocabularies(spec: Any, loaded: LoadedModel) -> None:
+    source, target = pieces(loaded.tokenizers.source), pieces(loaded.tokenizers.target)
+    spec.register_source_vocabulary(source)
+    spec.register_target_vocabulary(target)
+    spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = target[UNK], target[BOS], target[EOS]
+    spec.config.decoder_start_token = target[BOS]
+    spec.config.add_source_eos = True
+
+
+def _set_self_attention(spec: MultiHeadAttentionSpec, attention: SelfAttention, norm: nn.LayerNorm) -> None:
+    _set_norm(spec.layer_norm, norm)
+    for part, linear in zip(spec.linear, (attention.query_key_value, attention.output), strict=True):
+        _set_linear(part, linear)
+
+
+def _set_cross_attention(spec: MultiHeadAttentionSpec, attention: CrossAttention, norm: nn.LayerNorm) -> None:
+    _set_norm(spec.layer_norm, norm)
+    for part, linear in zip(spec.linear, (attention.query, attention.key_value, attention.output), strict=True):
+        _set_linear(part, linear)
+
+
+def _set_feed_forward(spec: FeedForwardSpec, feed_forward: FeedForward, norm: nn.LayerNorm) -> None:
+    _set_norm(spec.layer_norm, norm)
+    _set_linear(spec.linear_0, feed_forward.inner)
+    _set_linear(spec.linear_1, feed_forward.outer)
+
+
+def _set_norm(spec: Any, norm: nn.LayerNorm) -> None:
+    spec.gamma, spec.beta = _array(norm.weight), _array(norm.bias)
+
+
+def _set_linear(spec: Any, linear: nn.Linear) -> None:
+    spec.weight, spec.bias = _array(linear.weight), _array(linear.bias)
+
+
+def _array(weight: Tensor) -> np.ndarray:
+    return weight.detach().cpu().numpy()

@@ -1,0 +1,223 @@
+"""Engines by name: our own decoder, and CTranslate2 for Transformers. Same rules, same definitions of the scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import torch
+
+from seqdistill.decoding.corpus import EMPTY, Engine, NativeEngine, TextHypothesis, as_text, longest_first
+from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
+from seqdistill.errors import UserError, nearest
+from seqdistill.models.saved import LoadedModel, load_model
+from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
+from seqdistill.text.tokenizer import EOS
+
+CALL_LINES = 4096
+"""Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
+
+
+class CTranslate2Engine:
+    """A Transformer of ours, converted and run by CTranslate2 on the CPU.
+
+    It follows the native engine's rules, and in float32 its greedy output is the same token for token. Beam search
+    differs in one detail: a sentence stops only by rules 1 and 3 of `decoding.beam`.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        directory: Path,
+        *,
+        compute_type: str = "auto",
+        workers: int = 0,
+        threads: int = 1,
+        max_tokens: int = 2048,
+    ):
+        """Converts the model into `directory` unless that is there.
+
+        Args:
+            compute_type: "auto" (the fastest whose outputs hardly differ: int8), or one of CTranslate2's.
+            workers: batches decoded side by side; 0: one for each core.
+            threads: threads of each worker.
+            max_tokens: source tokens in a batch, padding included.
+
+        Raises:
+            UserError: the model cannot be converted, or the processor lacks the compute type.
+        """
+        convert(loaded, directory)
+        self.compute_type = _checked_compute_type(compute_type)
+        self.max_tokens = max_tokens
+        self.loaded = loaded
+        self._translator = ctranslate2.Translator(
+            str(directory),
+            device="cpu",
+            compute_type=self.compute_type,
+            inter_threads=workers or usable_cores(),
+            intra_threads=threads,
+            max_queued_batches=-1,
+        )
+        self._source_pieces = pieces(loaded.tokenizers.source)
+        target = pieces(loaded.tokenizers.target)
+        self._target_ids = {piece: token for token, piece in enumerate(target)}
+        self._forbidden = [[target[token]] for token in NEVER_WRITTEN]
+
+    @classmethod
+    def load(
+        cls,
+        model_dir: Path,
+        *,
+        compute_type: str = "auto",
+        workers: int = 0,
+        threads: int = 1,
+        max_tokens: int = 2048,
+    ) -> CTranslate2Engine:
+        """Loads a model directory; the conversion is kept in it, named after the model's fingerprint."""
+        loaded = load_model(model_dir)
+        directory = Path(model_dir) / f"ctranslate2-{loaded.fingerprint[:16]}"
+        return cls(
+            loaded, directory, compute_type=compute_type, workers=workers, threads=threads, max_tokens=max_tokens
+        )
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            "engine": f"ctranslate2 {ctranslate2.__version__}",
+            "model": self.loaded.fingerprint,
+            "precision": self.compute_type,
+        }
+
+    def decode(
+        self, sources: Sequence[str], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
+    ) -> list[list[TextHypothesis]]:
+        """As `Engine.decode`.
+
+        Raises:
+            UserError: sampling, or a source of more than 4,095 tokens.
+        """
+        ids = self.loaded.tokenizers.source.encode_batch(sources)
+        return as_text(self.decode_ids(ids, options, line_numbers=line_numbers), self.loaded.tokenizers.target)
+
+    def decode_ids(
+        self, sources: Sequence[Sequence[int]], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
+    ) -> list[list[Hypothesis]]:
+        """The same in token ids, without BOS and EOS on either side; `line_numbers` decide nothing: nothing is drawn.
+
+        CTranslate2 has one length limit a call: the largest of its lines. Lines with a hypothesis beyond their own
+        limit are decoded again, with the lines of the same limit.
+        """
+        del line_numbers
+        if options.sampling:
+            raise UserError(
+                "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be "
+                "repeated: use --engine native for sampling"
+            )
+        self._check_lengths(sources)
+        limits = [length_limit(len(words), options) for words in sources]
+        rows = longest_first(sources)
+        calls = [rows[first : first + CALL_LINES] for first in range(0, len(rows), CALL_LINES)]
+        found = self._run(sources, calls, limits, options)
+        again: dict[int, list[int]] = {}
+        for row in rows:
+            if any(len(hypothesis.tokens) > limits[row] for hypothesis in found[row]):
+                again.setdefault(limits[row], []).append(row)
+        found |= self._run(sources, again.values(), limits, options)
+        return [found.get(row, [EMPTY]) for row in range(len(sources))]
+
+    def _run(
+        self,
+        sources: Sequence[Sequence[int]],
+        calls: Iterable[Sequence[int]],
+        limits: Sequence[int],
+        options: DecodingOptions,
+    ) -> dict[int, list[Hypothesis]]:
+        """Hypotheses by row; all calls are under way at once."""
+        piece = self._source_pieces.__getitem__
+        pending = []
+        for rows in calls:
+            results = self._translator.translate_batch(
+                [[piece(token) for token in sources[row]] for row in rows],
+                max_batch_size=self.max_tokens,
+                batch_type="tokens",
+                asynchronous=True,
+                beam_size=options.beam,
+                num_hypotheses=options.n_best,
+                length_penalty=options.length_penalty,
+                max_input_length=0,
+                min_decoding_length=0,
+                max_decoding_length=max(limits[row] for row in rows),
+                suppress_sequences=self._forbidden,
+                return_end_token=True,
+                return_scores=True,
+            )
+            pending.append((rows, results))
+        return {
+            row: self._hypotheses(result.result(), options)
+            for rows, results in pending
+            for row, result in zip(rows, results, strict=True)
+        }
+
+    def _hypotheses(self, result: ctranslate2.TranslationResult, options: DecodingOptions) -> list[Hypothesis]:
+        """CTranslate2's score is ours: the sum of log-probabilities over length ** length_penalty, EOS counted."""
+        hypotheses = []
+        for words, score in zip(result.hypotheses, result.scores, strict=True):
+            tokens = tuple([self._target_ids[word] for word in words])
+            log_prob = score * len(tokens) ** options.length_penalty
+            hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (EOS,) else tokens, log_prob, score))
+        return hypotheses
+
+    def _check_lengths(self, sources: Sequence[Sequence[int]]) -> None:
+        for line, words in enumerate(sources, 1):
+            if len(words) >= MAX_POSITIONS:
+                raise UserError(
+                    f"line {line} has {len(words):,} tokens; a model converted to CTranslate2 reads at most "
+                    f"{MAX_POSITIONS - 1:,}: split the line, or use --engine native"
+                )
+
+
+def native_engine(model_dir: Path, *, device: str | torch.device = "cpu", max_tokens: int = 8192) -> NativeEngine:
+    """Loads a model directory into our own decoder."""
+    loaded = load_model(model_dir, device)
+    return NativeEngine(
+        loaded.model, loaded.tokenizers, max_tokens=max_tokens, device=device, fingerprint=loaded.fingerprint
+    )
+
+
+ENGINES: Mapping[str, Callable[..., Engine]] = {"native": native_engine, "ctranslate2": CTranslate2Engine.load}
+"""Name of an engine -> what loads it."""
+
+
+def load_engine(name: str, model_dir: Path, **options: Any) -> Engine:
+    """An engine by name, for a model directory.
+
+    Args:
+        options: keyword arguments of `native_engine` or `CTranslate2Engine.load`.
+
+    Raises:
+        UserError: unknown engine, or a model it cannot run.
+    """
+    if name not in ENGINES:
+        raise UserError(f"unknown engine {name!r}; {nearest(name, ENGINES)}")
+    return ENGINES[name](Path(model_dir), **options)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def _checked_compute_type(compute_type: str) -> str:
+    supported = ctranslate2.get_supported_compute_types("cpu")
+    if compute_type == "auto":
+        return "int8" if "int8" in supported else "float32"
+    if compute_type not in supported:
+        raise UserError(
+            f"compute type {compute_type!r} is not available on this processor; choose auto or one of "
+            f"{', '.join(sorted(supported))}"
+        )
+    return compute_type

@@ -1,0 +1,167 @@
+"""CTranslate2 and our own decoder agree: same weights, same rules, same scores."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqdistill.decoding.corpus import EMPTY, NativeEngine
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
+from seqdistill.errors import UserError
+from seqdistill.models.saved import create_model, load_model, save_model
+from seqdistill.runtime.conversion import MAX_POSITIONS
+from seqdistill.runtime.engines import CTranslate2Engine, load_engine
+from seqdistill.text.tokenizer import BOS, EOS, Tokenizer, Tokenizers
+
+TEXT = """the quick brown fox jumps over a lazy dog while seven wizards quietly mix vexing jars of bright pink goo
+and nobody asks why it glows"""
+WORDS = TEXT.split()
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 14, (count,), generator=generator).tolist()
+    return [
+        " ".join(WORDS[i] for i in torch.randint(len(WORDS), (length,), generator=generator).tolist())
+        for length in lengths
+    ]
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> Tokenizers:
+    joint = Tokenizer.train(sentences(400, seed=1), vocab_size=120)
+    return Tokenizers(joint, joint, joint=True)
+
+
+def saved_model(tokenizers: Tokenizers, folder: Path, name: str = "transformer", ending: float = 2.0, **sizes) -> Path:
+    """Random weights; sublayers weigh more than what they are added to, so that outputs vary, and so does `ending`."""
+    torch.manual_seed(3)
+    model = create_model(name, tokenizers, **sizes).eval()
+    if name == "transformer":
+        with torch.no_grad():
+            for key, parameter in model.named_parameters():
+                parameter += 0.1 * torch.randn(parameter.shape)
+                if key.endswith(("output.weight", "outer.weight", "query.weight")):
+                    parameter *= 4
+            norm = model.decoder.norm if model.config.norm_first else model.decoder.layers[-1].around_feed_forward.norm
+            vector = model.target_embedding.weight[EOS]
+            norm.bias += ending * vector / vector.square().sum()
+    save_model(model, tokenizers, folder / "model")
+    return folder / "model"
+
+
+def engines(tokenizers: Tokenizers, folder: Path, **sizes) -> tuple[NativeEngine, CTranslate2Engine]:
+    model = saved_model(tokenizers, folder, dim=32, ffn_dim=48, heads=4, **sizes)
+    native = load_engine("native", model)
+    other = load_engine("ctranslate2", model, compute_type="float32", workers=1)
+    assert isinstance(native, NativeEngine) and isinstance(other, CTranslate2Engine)
+    return native, other
+
+
+def test_greedy_is_the_same_token_for_token(tokenizers, tmp_path) -> None:
+    lines, options = sentences(200, seed=2), DecodingOptions(max_length=30, max_ratio=0.5)
+    sources = tokenizers.source.encode_batch(lines)
+    distinct, ended = set(), 0
+    for number, (norm_first, layers) in enumerate(itertools.product([True, False], [(2, 1), (1, 3)])):
+        sizes = {"norm_first": norm_first, "encoder_layers": layers[0], "decoder_layers": layers[1]}
+        native, other = engines(tokenizers, tmp_path / str(number), **sizes)
+        ours = [found.tokens for (found,) in native.decode_ids(sources, options)]
+        assert ours == [found.tokens for (found,) in other.decode_ids(sources, options)]
+        distinct |= set(ours)
+        ended += sum(len(out) < length_limit(len(words), options) for out, words in zip(ours, sources, strict=True))
+    assert len(distinct) > 200
+    assert 100 < ended < 400
+
+
+@pytest.mark.parametrize("length_penalty, ending", [(0.0, -6.0), (1.0, 0.0)])
+def test_beam_search_agrees_in_nearly_all(tokenizers, tmp_path, length_penalty: float, ending: float) -> None:
+    native, other = engines(tokenizers, tmp_path, ending=ending)
+    lines = sentences(200, seed=2)
+    options = DecodingOptions(beam=5, n_best=3, max_length=20, length_penalty=length_penalty)
+    ours, theirs = native.decode(lines, options), other.decode(lines, options)
+    assert len({one[0].text for one in ours}) > 20
+    assert sum(one[0].text == another[0].text for one, another in zip(ours, theirs, strict=True)) > 196
+    every = [a.text == b.text for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True)]
+    assert sum(every) > 590
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("beam", [1, 4])
+def test_scores_have_our_definition(tokenizers, tmp_path, beam: int, length_penalty: float) -> None:
+    """log_prob is the teacher-forced sum over the tokens that may be written; score divides it by the length."""
+    native, other = engines(tokenizers, tmp_path)
+    sources = tokenizers.source.encode_batch(sentences(30, seed=4))
+    options = DecodingOptions(beam=beam, n_best=beam, max_length=15, max_ratio=0.3, length_penalty=length_penalty)
+    for source, hypotheses in zip(sources, other.decode_ids(sources, options), strict=True):
+        for words, log_prob, score in hypotheses:
+            labels = [*words, EOS][: length_limit(len(source), options)]
+            logits = native.model(torch.tensor([[*source, EOS]]), torch.tensor([[BOS, *labels[:-1]]]))[0]
+            logits[:, list(NEVER_WRITTEN)] = -torch.inf
+            expected = logits.log_softmax(-1)[range(len(labels)), labels].sum().item()
+            assert log_prob == pytest.approx(expected, abs=2e-3)
+            assert score == pytest.approx(expected / len(labels) ** length_penalty, abs=2e-3)
+
+
+def test_limits_hold_line_by_line_and_lines_keep_their_places(tokenizers, tmp_path, monkeypatch) -> None:
+    """Calls of 40 lines mix limits; empty lines and repeated ones come out where they went in."""
+    monkeypatch.setattr("seqdistill.runtime.engines.CALL_LINES", 40)
+    native, other = engines(tokenizers, tmp_path)
+    words = sentences(100, seed=6)
+    lines = ["", *words, "   ", *words[:20]]
+    options = DecodingOptions(max_ratio=0.2)
+    results = other.decode_ids(tokenizers.source.encode_batch(lines), options)
+    assert results[0] == results[101] == [EMPTY]
+    assert [found.tokens for (found,) in results[1:21]] == [found.tokens for (found,) in results[102:]]
+    assert [found.tokens for (found,) in results] == [
+        found.tokens for (found,) in native.decode_ids(tokenizers.source.encode_batch(lines), options)
+    ]
+
+
+def test_untied_vocabularies_convert(tmp_path) -> None:
+    source = Tokenizer.train(sentences(300, seed=1), vocab_size=90)
+    target = Tokenizer.train([line.upper() for line in sentences(300, seed=2)], vocab_size=110)
+    native, other = engines(Tokenizers(source, target, joint=False), tmp_path)
+    lines, options = sentences(60, seed=5), DecodingOptions(max_length=12)
+    ours = native.decode(lines, options)
+    assert [h.text for (h,) in ours] == [h.text for (h,) in other.decode(lines, options)]
+    assert any(h.text for (h,) in ours)
+
+
+def test_int8_is_close_and_conversion_is_kept(tokenizers, tmp_path) -> None:
+    _, other = engines(tokenizers, tmp_path)
+    folder = next((tmp_path / "model").glob("ctranslate2-*"))
+    assert not list((tmp_path / "model").glob(".*"))
+    written = (folder / "model.bin").stat().st_mtime_ns
+    quick = load_engine("ctranslate2", tmp_path / "model", compute_type="int8", workers=1)
+    assert (folder / "model.bin").stat().st_mtime_ns == written
+    assert quick.fingerprint["model"] == other.fingerprint["model"] == load_model(tmp_path / "model").fingerprint
+    assert quick.fingerprint["precision"] == "int8"
+    lines, options = sentences(50, seed=8), DecodingOptions(max_length=5)
+    same = [a == b for a, b in zip(_texts(quick, lines, options), _texts(other, lines, options), strict=True)]
+    assert sum(same) > 35
+
+
+def _texts(engine, lines: list[str], options: DecodingOptions) -> list[str]:
+    return [found[0].text for found in engine.decode(lines, options)]
+
+
+@pytest.mark.parametrize("name", ["gru", "nat"])
+def test_other_models_are_sent_to_the_native_engine(tokenizers, tmp_path, name: str) -> None:
+    model = saved_model(tokenizers, tmp_path, name)
+    with pytest.raises(UserError, match=r"runs Transformers only.*use --engine native"):
+        load_engine("ctranslate2", model)
+    assert len(load_engine("native", model).decode(sentences(3, seed=1), DecodingOptions(max_length=5))) == 3
+
+
+def test_mistakes_are_named(tokenizers, tmp_path) -> None:
+    _, other = engines(tokenizers, tmp_path)
+    with pytest.raises(UserError, match=r"unknown engine 'ctranslate'; did you mean 'ctranslate2'\?"):
+        load_engine("ctranslate", tmp_path / "model")
+    with pytest.raises(UserError, match=r"compute type 'int3' is not available on this processor; choose auto or"):
+        load_engine("ctranslate2", tmp_path / "model", compute_type="int3")
+    with pytest.raises(UserError, match=r"use --engine native for sampling"):
+        other.decode(["a dog"], DecodingOptions(sampling=True))
+    with pytest.raises(UserError, match=r"line 2 has [\d,]+ tokens; .* at most 4,095: split the line"):
+        other.decode(["a dog", "dog " * MAX_POSITIONS], DecodingOptions())

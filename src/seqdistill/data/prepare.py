@@ -97,15 +97,21 @@ def prepare(
 
 
 def retarget(
-    data: DataDirectory, targets: Iterable[str], out: Path, *, progress: Progress | None = None
+    data: DataDirectory,
+    targets: Iterable[str],
+    out: Path,
+    *,
+    tokenizers: Tokenizers | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Makes a data directory with other training targets, such as what a teacher wrote for the training sources.
 
-    Tokenizers, validation and test stay those of `data`: real text. A pair whose new target is empty is dropped and
-    counted as `empty`. Called again after a kill, it gives the same bytes.
+    Validation and test stay those of `data`: real text. A pair whose new target is empty is dropped and counted as
+    `empty`. Called again after a kill, it gives the same bytes.
 
     Args:
         targets: one line for each training pair of `data`, in their order.
+        tokenizers: encode every split anew with these; None: keep those of `data`.
 
     Returns:
         As `prepare`.
@@ -113,15 +119,16 @@ def retarget(
     Raises:
         UserError: more or fewer targets than training pairs; all are empty; `out` holds other data; a full disk.
     """
-    state = _begin(out, {"retargeted": data.fingerprint})
+    taken, progress = tokenizers or data.tokenizers, progress or Silent()
+    state = _begin(out, {"retargeted": data.fingerprint, "tokenizer": {"taken": taken.fingerprint}})
     earlier = state["splits"].get("train")
     beside = out / (_AGAIN if earlier else "train.arrow")
     counts = _build(
         ParallelCorpus(f"new targets for {data.path}", lambda: _retargeted(data.train, targets)),
-        data.tokenizers,
+        taken,
         beside,
         "train",
-        progress or Silent(),
+        progress,
     )
     if earlier:
         again = Store.open(beside).fingerprint
@@ -132,13 +139,23 @@ def retarget(
         return _results(state)
     state["filters"] = {"read": len(data.train), "kept": counts.pairs, "empty": len(data.train) - counts.pairs}
     _record(out, state, "train")
-    data.tokenizers.save(out / "tokenizer")
+    taken.save(out / "tokenizer")
     for name, store in (("valid", data.valid), ("test", data.test)):
         if store is not None:
-            with written_beside(out / f"{name}.arrow") as copy:
-                shutil.copyfile(store.path, copy)
+            _copy(store, taken, out, name, progress)
             _record(out, state, name)
-    return _finish(out, state, data.tokenizers)
+    return _finish(out, state, taken)
+
+
+def _copy(store: Store, tokenizers: Tokenizers, out: Path, name: str, progress: Progress) -> None:
+    """The same text in another directory, encoded anew if the tokenizers are others."""
+    path = out / f"{name}.arrow"
+    if store.tokenizers_fingerprint == tokenizers.fingerprint:
+        with written_beside(path) as copy:
+            shutil.copyfile(store.path, copy)
+    else:
+        pairs = ParallelCorpus(str(store.path), lambda: zip(store.sources(), store.targets(), strict=True))
+        _build(pairs, tokenizers, path, name, progress)
 
 
 def _present(
@@ -166,6 +183,8 @@ def _begin(out: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         state = {"request": request, "splits": {}}
         write_json(out / UNFINISHED, state)
         return state
+    if recorded.name == DESCRIPTION:
+        (out / UNFINISHED).unlink(missing_ok=True)
     state = read_json(recorded)
     if changed := differences(state["request"], request):
         listed = "\n  ".join(changed)

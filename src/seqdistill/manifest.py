@@ -127,8 +127,9 @@ def fingerprint(path: Path) -> str:
     if status(path) == "finished":
         outputs = read_json(path / FINISHED)["outputs"]
         return sha256_json({name: recorded["sha256"] for name, recorded in outputs.items()})
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    return sha256_json({file.relative_to(path).as_posix(): sha256_file(file) for file in files})
+    files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
+    seen = {place: file for place, file in files.items() if not any(part.startswith(".") for part in place.parts)}
+    return sha256_json({place.as_posix(): sha256_file(file) for place, file in seen.items()})
 
 
 def command_line() -> str:

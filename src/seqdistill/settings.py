@@ -145,7 +145,7 @@ class DecodingSettings(Settings):
     temperature: float = Field(1.0, gt=0, description="Sharper below 1, flatter above.")
     seed: int = Field(1, description="Seed of the sampling.")
     engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
-    compute_type: str = Field("float32", description="Precision of CTranslate2: float32, int8, or another of its own.")
+    compute_type: str = Field("auto", description="Precision of CTranslate2: float32, int8, ...; auto: int8.")
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
 
     def options(self, *, n_best: int = 1) -> DecodingOptions:

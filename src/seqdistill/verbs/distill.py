@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from seqdistill.distillation.sequence import distil
+from seqdistill.data.directory import DataDirectory
+from seqdistill.distillation.sequence import Similarity, distil
+from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.progress import Progress
+from seqdistill.runtime.engines import load_engine
 from seqdistill.settings import DistillSettings
+from seqdistill.verbs.engine import engine_options
+
+SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}
 
 
 def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[str, Any]:
@@ -16,18 +23,18 @@ def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[st
     Raises:
         UserError: validation or test text among the training sources, a damaged shard, a foreign teacher; see the parts.
     """
+    options = engine_options(settings)
+    if settings.engine == "ctranslate2" and settings.workers > 1:
+        options["workers"] = 1
     return distil(
-        data=settings.data,
-        teacher=settings.teacher,
+        data=DataDirectory.open(settings.data),
+        engine=partial(load_engine, settings.engine, settings.teacher, **options),
         out=out,
         options=settings.options(n_best=settings.n_best),
-        engine=settings.engine,
-        compute_type=settings.compute_type,
-        device=settings.device,
-        workers=settings.workers,
-        select=settings.select,
+        similarity=SIMILARITIES[settings.select],
         select_among=settings.select_among,
+        student=DataDirectory.open(settings.student_data) if settings.student_data else None,
+        workers=settings.workers,
         shard_lines=settings.shard_lines,
-        student_data=settings.student_data,
         progress=progress,
     )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seqdistill.data.prepare import DataDirectory
+from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.corpus import Engine
 from seqdistill.errors import UserError

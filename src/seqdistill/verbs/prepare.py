@@ -35,8 +35,8 @@ def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[st
         filters=Filters(
             max_length=settings.max_length,
             max_ratio=settings.max_ratio,
-            duplicates=not settings.keep_duplicates,
-            copies=not settings.keep_copies,
+            keep_duplicates=settings.keep_duplicates,
+            keep_copies=settings.keep_copies,
         ),
         seed=settings.seed,
         progress=progress,

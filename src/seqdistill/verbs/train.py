@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from seqdistill.data.batches import Batches
-from seqdistill.data.prepare import DataDirectory
+from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.interface import Objective
 from seqdistill.models.saved import create_model, load_model, save_model

@@ -1,0 +1,69 @@
+"""Files are whole or absent; directories have one writer."""
+
+import errno
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from seqdistill.errors import UserError
+from seqdistill.files import differences, locked, read_json, write_json, write_text, written_beside
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "result.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), written_beside(path) as beside:
+        beside.write_text("new, half")
+        raise RuntimeError
+    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["result.txt"]
+
+
+def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "result.txt"
+    with pytest.raises(UserError, match="the disk is full"), written_beside(path) as beside:
+        beside.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def _try_lock(directory: Path, queue: multiprocessing.Queue) -> None:
+    try:
+        with locked(directory):
+            queue.put("got it")
+    except UserError as error:
+        queue.put(str(error))
+
+
+def test_two_processes_cannot_hold_one_directory(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+
+    def other() -> str:
+        process = context.Process(target=_try_lock, args=(tmp_path, queue))
+        process.start()
+        answer = queue.get(timeout=60)
+        process.join()
+        return answer
+
+    with locked(tmp_path):
+        assert "another process is writing here" in other()
+    assert other() == "got it"
+
+
+def test_json_round_trip_and_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"ü": [1, None]})
+    assert read_json(path) == {"ü": [1, None]}
+    path.write_text(path.read_text()[:-4])
+    with pytest.raises(UserError, match="not valid JSON"):
+        read_json(path)
+    with pytest.raises(UserError, match="no such file"):
+        read_json(tmp_path / "b.json")
+
+
+def test_differences_name_nested_keys() -> None:
+    assert differences({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}}) == [
+        "a.c: 2 there, 4 now",
+        "d: 3 there, '(absent)' now",
+    ]

@@ -1,0 +1,101 @@
+"""Recipes: read whole before anything runs, ordered by need, wrong keys answered with the nearest right one."""
+
+from pathlib import Path
+
+import pytest
+
+from seqdistill.errors import UserError
+from seqdistill.pipeline import plan, read_recipe, stages_in
+from seqdistill.settings import TrainSettings
+
+RECIPE = """
+name = "tiny"
+
+[evaluate.student-test]
+model = "student"
+data = "data"
+
+[train.student]
+data = "distilled"
+model = "sru"
+max_updates = 10
+
+[distill.distilled]
+teacher = "teacher"
+data = "data"
+
+[train.teacher]
+data = "data"
+model = "transformer-tiny"
+set = { dim = 32 }
+
+[prepare.data]
+corpus = "home-assistant"
+languages = "en-de"
+
+[defaults.train]
+batch_tokens = 99
+max_updates = 20
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_stages_run_after_what_they_need_whatever_the_order_of_the_file(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, RECIPE), out=tmp_path / "out")
+    names = [step.name for step in recipe.steps]
+    for earlier, later in [("data", "teacher"), ("teacher", "distilled"), ("distilled", "student")]:
+        assert names.index(earlier) < names.index(later)
+    assert names[-1] == "student-test"
+    settings = {step.name: step.settings for step in recipe.steps}
+    student, teacher = settings["student"], settings["teacher"]
+    assert isinstance(student, TrainSettings) and isinstance(teacher, TrainSettings)
+    assert student.data == tmp_path / "out" / "distilled"
+    assert (student.batch_tokens, student.max_updates, teacher.max_updates) == (99, 10, 20)
+    assert teacher.set == {"dim": 32}
+
+
+def test_a_dry_run_of_an_untouched_recipe_runs_everything_and_writes_nothing(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, RECIPE), out=tmp_path / "out")
+    rows = plan(recipe)
+    assert [row.action for row in rows] == ["run"] * 5
+    assert rows[0].why == "not begun" and rows[1].why.startswith("after data")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_updates = 10", "max_update = 10", r"\[train\.student\]: unknown key 'max_update'; did you mean 'max_updates'"),
+        ("max_updates = 10", 'max_updates = "many"', r"\[train\.student\]: 'max_updates': .*but it is 'many'"),
+        ("[distill.distilled]", "[distil.distilled]", r"unknown key 'distil'; did you mean 'distill'"),
+        ("[defaults.train]", "[defaults.trains]", r"\[defaults\.trains\]: no such verb; did you mean 'train'"),
+        ('model = "sru"', "", r"\[train\.student\]: 'model' is required"),
+        ("[train.teacher]", "[train.data]", "two stages are called 'data'"),
+        ('teacher = "teacher"\ndata = "data"', 'teacher = "student"\ndata = "data"', "wait for each other: .*student"),
+        ("[prepare.data]", "[prepare.data", "not valid TOML"),
+    ],
+)
+def test_faults_of_a_recipe_are_named_with_the_way_out(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in RECIPE
+    with pytest.raises(UserError, match=message):
+        read_recipe(write(tmp_path, RECIPE.replace(old, new)), out=tmp_path / "out")
+
+
+def test_a_missing_recipe_and_an_empty_directory_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such recipe"):
+        read_recipe(tmp_path / "none.toml")
+    with pytest.raises(UserError, match="no stage of seqdistill"):
+        stages_in(tmp_path)
+    with pytest.raises(UserError, match="no such directory"):
+        stages_in(tmp_path / "none")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_committed_recipe_is_valid(path: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(path, out=tmp_path / "out")
+    assert recipe.steps and recipe.description

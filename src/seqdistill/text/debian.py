@@ -160,17 +160,18 @@ def fetch_descriptions(languages: tuple[str, ...], cache: Path, progress: Progre
         )
     folder.mkdir(parents=True, exist_ok=True)
     progress.start("fetching Debian's package descriptions through apt", total=None, unit="file")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".apt") as state:
-        files = _update(Path(state), languages)
-        for language, path in zip(languages, wanted, strict=True):
-            if not files.get(language):
-                raise UserError(
-                    f"debian-descriptions: the archives this system's apt reads have no translations into "
-                    f"{language!r}; choose one of {', '.join(LANGUAGES)}, and check that apt reads a Debian archive"
-                )
-            write_text(path, "\n\n".join(part.read_text(encoding="utf-8").strip("\n") for part in files[language]))
-            progress.advance()
-    progress.finish()
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".apt") as state:
+            files = _update(Path(state), languages)
+            for language, path in zip(languages, wanted, strict=True):
+                if language not in files:
+                    raise UserError(
+                        f"debian-descriptions: the archives this system's apt reads have no translations into "
+                        f"{language!r}; choose one of {', '.join(LANGUAGES)}, and check that apt reads a Debian archive"
+                    )
+                write_text(path, "\n\n".join(part.read_text(encoding="utf-8").strip("\n") for part in files[language]))
+    finally:
+        progress.finish()
     return folder
 
 

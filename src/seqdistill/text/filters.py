@@ -109,7 +109,7 @@ class SeenHashes:
         new[first[fresh]] = True
         run = unique[fresh]
         while self._runs and len(self._runs[-1]) <= 2 * len(run):
-            run = np.union1d(self._runs.pop(), run)
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
         if len(run):
             self._runs.append(run)
         return new

@@ -77,12 +77,13 @@ def fetch_wheel(cache: Path, progress: Progress) -> Path:
     path = cache / "home-assistant" / WHEEL
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download") as folder:
-            progress.start(f"downloading Home Assistant {VERSION}'s translations (51 MB)", total=None, unit="file")
-            _pip_download(Path(folder), path)
-            _verify(Path(folder) / WHEEL)
-            (Path(folder) / WHEEL).replace(path)
-            progress.advance()
+        progress.start(f"downloading Home Assistant {VERSION}'s translations (51 MB)", total=None, unit="file")
+        try:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download") as folder:
+                _pip_download(Path(folder), path)
+                _verify(Path(folder) / WHEEL)
+                (Path(folder) / WHEEL).replace(path)
+        finally:
             progress.finish()
         return path
     _verify(path)

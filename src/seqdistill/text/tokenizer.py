@@ -70,13 +70,14 @@ class Tokenizer:
         """Learns `vocab_size` pieces, special symbols included; the same sentences and options give the same bytes.
 
         BPE is Sennrich et al. 2016, unigram Kudo 2018, both as in SentencePiece. For a joint tokenizer give the
-        sentences of both sides. `max_sentences`: from more sentences than this, so many are drawn evenly with a fixed
+        sentences of both sides. `max_sentences` (above 100): from more sentences than this, so many are drawn evenly with a fixed
         seed. `threads` changes the last digits of a unigram model's scores, so it is a constant, not the machine's
         number of cores.
 
         Raises:
             UserError: the vocabulary is too large or too small for the text, or there is no text.
         """
+        assert max_sentences > 100
         writer = io.BytesIO()
         lower = (sentence.lower() for sentence in sentences) if lowercase else iter(sentences)
         try:
@@ -241,6 +242,6 @@ def _explain(message: str, vocab_size: int) -> str:
             f"a vocabulary of {vocab_size:,} is too small for this text: its characters and the special symbols alone "
             f"take {int(required[1]):,}; give a larger vocabulary size, or a character coverage below 1"
         )
-    if "sentences_.empty()" in message:
+    if "sentences_.empty()" in message or "all_chars_count" in message:
         return "there is no text to train a tokenizer on: every sentence is empty, or filtered away"
     return f"SentencePiece could not train a vocabulary of {vocab_size:,}: {message}"

@@ -21,8 +21,17 @@ from torch import Tensor, nn
 
 from seqdistill.errors import UserError
 from seqdistill.files import differences, read_json, sha256_file, sha256_json, write_json
+from seqdistill.models.saved import stored_weights
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the model scored after an update."""
+
+    update: int
+    scores: dict[str, float]
 
 
 @dataclass
@@ -31,11 +40,11 @@ class Run:
 
     update: int = 0
     """Updates done."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """Scores of every validation, each with its `update`; the best one and early stopping follow from it."""
+    history: list[Validation] = field(default_factory=list)
+    """Every validation; the best one and early stopping follow from it."""
     loss: float = 0.0
     """Sum of the loss since the last row of the log."""
-    labels: float = 0
+    labels: float = 0.0
     """Labels since the last row of the log."""
 
 
@@ -59,7 +68,7 @@ def save(
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        _write(beside / MODEL, weights(model))
+        _write(beside / MODEL, stored_weights(model))
         _write(beside / OPTIMIZER, _moments(model, optimizer))
         state = {
             "run": asdict(run),
@@ -98,7 +107,8 @@ def resume(
         )
     load_weights(model, read_weights(newest), where=newest / MODEL)
     _load_moments(model, optimizer, _read(newest, OPTIMIZER, state))
-    return Run(**state["run"]), state["batches"]
+    history = [Validation(**row) for row in state["run"]["history"]]
+    return Run(**state["run"] | {"history": history}), state["batches"]
 
 
 def saved(directory: Path) -> Iterator[Path]:
@@ -113,20 +123,13 @@ def prune(directory: Path, *, newest: int, updates: Sequence[int]) -> None:
             shutil.rmtree(folder)
 
 
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by name, each tensor once: of tied ones the first name."""
-    kept = model.state_dict(keep_vars=True)
-    unique = {id(tensor): name for name, tensor in reversed(kept.items())}
-    return {name: tensor.detach() for name, tensor in kept.items() if unique[id(tensor)] == name}
-
-
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, where: Path) -> None:
     """Copies tensors into the model's own.
 
     Raises:
         UserError: names or shapes are those of another model; lists all that differ.
     """
-    own = weights(model)
+    own = stored_weights(model)
     expected = {name: list(tensor.shape) for name, tensor in own.items()}
     if changed := differences({name: list(tensor.shape) for name, tensor in tensors.items()}, expected):
         raise UserError(f"{where}: weights of another model:\n  " + "\n  ".join(changed))

@@ -41,10 +41,10 @@ class Ranks:
         """The numbers of 0..count-1 that are this rank's: every size-th."""
         return range(self.rank, count, self.size)
 
-    def all_sum(self, *values: float) -> list[float]:
+    def all_sum(self, *values: int | float) -> list[float]:
         """Sums each value over the ranks, in float64."""
         if self.size == 1:
-            return list(values)
+            return [float(value) for value in values]
         summed = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(summed)
         return summed.tolist()

@@ -6,8 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
@@ -38,10 +37,10 @@ class Log:
             progress.start("training", total=options.max_updates, unit="updates", done=run.update)
         self.restart_clock()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Log:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(self, *raised: object) -> None:
         if not self._silent:
             self._file.close()
             self._progress.finish()
@@ -64,7 +63,7 @@ class Log:
         if run.update % self._options.log_every == 0:
             row = {"loss": run.loss / run.labels, "learning_rate": rate, "gradient_norm": norm}
             self._write("train", run.update, row | {"tokens_per_second": round(speed, 1)})
-            run.loss = run.labels = 0.0
+            run.loss, run.labels = 0.0, 0.0
             self.restart_clock()
 
     def validated(self, update: int, scores: Mapping[str, float]) -> None:

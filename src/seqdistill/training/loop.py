@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from seqdistill.files import locked
 from seqdistill.models.interface import Objective
 from seqdistill.progress import Progress, Silent
 from seqdistill.training import checkpoint
-from seqdistill.training.checkpoint import Run
+from seqdistill.training.checkpoint import Run, Validation
 from seqdistill.training.distributed import ALONE, Ranks
 from seqdistill.training.log import Log
 from seqdistill.training.memory import keep_freed_memory
@@ -28,6 +28,7 @@ from seqdistill.training.optim import adam, choose_device, choose_precision, div
 from seqdistill.training.options import METRICS, TrainingOptions, scheduled_rate
 
 
+@runtime_checkable
 class BatchStream(Protocol):
     """An endless stream of batches that knows its place."""
 
@@ -53,8 +54,8 @@ class TrainingResult(NamedTuple):
     """Updates of the checkpoints whose mean the weights are."""
     scores: dict[str, float]
     """Validation scores of the final weights."""
-    history: list[dict[str, float]]
-    """Scores of every validation, each with its `update`."""
+    history: list[Validation]
+    """Every validation on the way."""
 
 
 def train(
@@ -110,7 +111,7 @@ def train(
 
                 if validation_due := run.update % options.validate_every == 0 or run.update == options.max_updates:
                     scores = _scores(model, validate, options.metric)
-                    run.history.append({"update": run.update, **scores})
+                    run.history.append(Validation(run.update, scores))
                     log.validated(run.update, scores)
                 if validation_due or (options.save_every and run.update % options.save_every == 0):
                     _save(folder, model, optimizer, run, batches, options, ranks)
@@ -118,20 +119,20 @@ def train(
         return _finish(folder, model, run, validate, options, ranks)
 
 
-def exhausted(history: list[dict[str, float]], options: TrainingOptions) -> bool:
+def exhausted(history: list[Validation], options: TrainingOptions) -> bool:
     """Whether the last `patience` validations brought nothing better than the best before them."""
     best = chosen(history, metric=options.metric, average="best", count=1)
-    since_best = [row["update"] for row in history if row["update"] > max(best, default=0)]
+    since_best = [row for row in history if row.update > max(best, default=0)]
     return 0 < options.patience <= len(since_best)
 
 
-def chosen(history: list[dict[str, float]], *, metric: str, average: str, count: int) -> list[int]:
+def chosen(history: list[Validation], *, metric: str, average: str, count: int) -> list[int]:
     """Updates of the `count` best validations by a metric (of equals, the first), or of the last; in order of time."""
     rows = history
     if average == "best":
         sign = -1 if METRICS[metric] else 1
-        rows = sorted(history, key=lambda row: sign * row[metric])[:count]
-    return sorted(int(row["update"]) for row in rows[-count:])
+        rows = sorted(history, key=lambda row: sign * row.scores[metric])[:count]
+    return sorted(row.update for row in rows[-count:])
 
 
 def seed_everything(seed: int, update: int, micro_batch: int) -> None:
@@ -248,8 +249,7 @@ def _finish(
         raise UserError(f"{folder}: stopped at update {run.update} before any validation; raise max_updates")
     folders = [folder / f"{update:08d}" for update in updates]
     checkpoint.load_weights(model, checkpoint.average(folders), where=folder)
-    scores = next(dict(row) for row in run.history if row["update"] == updates[-1])
-    scores.pop("update")
+    scores = next(row.scores for row in run.history if row.update == updates[-1])
     if len(updates) > 1:
         scores = _scores(model, validate, options.metric)
     ranks.barrier()

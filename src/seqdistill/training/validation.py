@@ -42,6 +42,8 @@ def validation_scores(
     Raises:
         UserError: an unknown metric.
     """
+    options = MetricOptions(lowercase=tokenizers.target.lowercase, language=language)
+    measure = None if metric == "loss" else create_metric(metric, options)
     device = next(model.parameters()).device
     total, count = 0.0, 0
     outputs: dict[int, str] = {}
@@ -53,15 +55,14 @@ def validation_scores(
             batch = batch._replace(source=batch.source.to(device), target=batch.target.to(device))
             loss = model.loss(batch)  # type: ignore[operator]
             total, count = total + float(loss.total), count + loss.count
-            if metric != "loss":
+            if measure:
                 hypotheses = [found[0].tokens for found in decode(model, batch.source, DecodingOptions())]
                 texts = tokenizers.target.decode_batch(hypotheses)
                 outputs |= zip(batch.index.tolist(), texts, strict=True)
     total, count = ranks.all_sum(total, count)
     scores = {"loss": total / count, "perplexity": math.exp(min(total / count, 700.0))}
-    if metric != "loss":
+    if measure:
         gathered = {line: text for part in ranks.gather(outputs) for line, text in part.items()}
-        options = MetricOptions(lowercase=tokenizers.target.lowercase, language=language)
         lines = [gathered[line] for line in range(len(store))]
-        scores[metric] = create_metric(metric, options).corpus(lines, list(store.targets())).value
+        scores[metric] = measure.corpus(lines, list(store.targets())).value
     return scores

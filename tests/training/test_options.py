@@ -1,0 +1,50 @@
+"""What may be asked of training, and how a wrong wish is turned down."""
+
+from typing import Any
+
+import pytest
+
+from seqdistill.errors import UserError
+from seqdistill.training.options import TrainingOptions, scheduled_rate
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "blue"}, "unknown metric 'blue'; did you mean 'bleu'"),
+        ({"precision": "bf16"}, "unknown precision 'bf16'; did you mean 'bfloat16'"),
+        ({"schedule": "inverse_sqrt"}, "unknown schedule 'inverse_sqrt'; did you mean 'inverse-sqrt'"),
+        ({"average": "lats"}, "unknown average 'lats'; did you mean 'last'"),
+        ({"max_updates": 0}, "max_updates must be 1 or more, but is 0"),
+        ({"accumulate": 0}, "accumulate must be 1 or more, but is 0"),
+        ({"average_count": 0}, "average_count must be 1 or more"),
+        ({"warmup": -1}, "warmup must be 0 or more, but is -1"),
+        ({"clip_norm": -0.5}, "clip_norm must be 0 or more, but is -0.5"),
+        ({"learning_rate": 0.0}, "learning_rate and epsilon must be above 0"),
+        ({"betas": (0.9, 1.0)}, r"betas in \[0, 1\)"),
+        ({"schedule": "linear", "warmup": 100}, "warmup is 100 and max_updates 100: shorten the warm-up"),
+        ({"schedule": "cosine", "warmup": 500}, "falls to 0 between warmup and max_updates"),
+    ],
+)
+def test_wrong_values_are_named_with_the_way_out(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        TrainingOptions(**({"max_updates": 100} | options))
+
+
+def test_a_run_may_be_prolonged_unless_the_schedule_ends_with_it() -> None:
+    for schedule, same in (("inverse-sqrt", True), ("constant", True), ("linear", False), ("cosine", False)):
+        first, longer = (TrainingOptions(max_updates=n, warmup=10, schedule=schedule) for n in (100, 200))
+        assert (first.of_result() == longer.of_result()) is same
+
+
+def test_what_changes_the_weights_is_part_of_a_run() -> None:
+    options = TrainingOptions(max_updates=100)
+    changed = {"learning_rate": 1e-3, "warmup": 7, "accumulate": 2, "seed": 5, "weight_decay": 0.1, "clip_norm": 2.0}
+    for name, value in changed.items():
+        assert TrainingOptions(max_updates=100, **{name: value}).of_result() != options.of_result(), name
+    assert TrainingOptions(max_updates=100, patience=3, keep=9, threads=2).of_result() == options.of_result()
+
+
+def test_the_rate_of_an_update_follows_from_the_options() -> None:
+    options = TrainingOptions(max_updates=100, warmup=4, learning_rate=8.0)
+    assert [scheduled_rate(update, options) for update in (1, 4, 16)] == [2.0, 8.0, 4.0]

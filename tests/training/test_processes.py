@@ -1,0 +1,81 @@
+"""Training in processes of its own: killed and continued, and shared by two under torchrun."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Data
+from run_training import main
+from safetensors.torch import load_file
+
+from seqdistill.training.checkpoint import saved
+
+SCRIPT = Path(__file__).parent / "run_training.py"
+OPTIONS = {"warmup": 10, "learning_rate": 5e-3, "log_every": 4, "average_count": 2, "threads": 1}
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def start(data: Data, out: Path, *launcher: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    source = Path(__file__).parents[2] / "src"
+    command = [sys.executable, *launcher, str(SCRIPT), str(data.train.path.parent), str(out)]
+    return subprocess.run(
+        [*command, json.dumps(OPTIONS | options)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def train_here(data: Data, out: Path, **options: Any) -> None:
+    main(data.train.path.parent, out, OPTIONS | options)
+
+
+def logged(out: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "tokens_per_second"} for row in rows]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_continued_is_never_killed(data: Data, tmp_path: Path) -> None:
+    """While a checkpoint is written, between two, and before old ones go: the same bytes of final weights."""
+    options = {"max_updates": 30, "validate_every": 10, "save_every": 4}
+    train_here(data, tmp_path / "whole", **options)
+    for die_at, left in (("writing", []), (14, [10, 12]), ("pruning", [10, 12, 16])):
+        killed = start(data, tmp_path / "parts", **options, die_at=die_at)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert [int(path.name) for path in saved(tmp_path / "parts" / "checkpoints")] == left, f"after {die_at}"
+    train_here(data, tmp_path / "parts", **options)
+    files = [tmp_path / name / "final.safetensors" for name in ("whole", "parts")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert logged(tmp_path / "whole") == logged(tmp_path / "parts")
+
+
+@pytest.mark.slow
+def test_two_ranks_train_as_one(data: Data, tmp_path: Path) -> None:
+    """Same options, with dropout: weights agree to 1e-5 (sums of float32 in another order), scores to 1e-4.
+
+    Also when one process continues, after half the updates, what two began.
+    """
+    options = {"max_updates": 12, "validate_every": 6, "accumulate": 4}
+    train_here(data, tmp_path / "one", **options)
+    shared = start(data, tmp_path / "two", *TORCHRUN, **options)
+    assert shared.returncode == 0, shared.stderr
+    shutil.copytree(tmp_path / "two", tmp_path / "handed over")
+    shutil.rmtree(tmp_path / "handed over" / "checkpoints" / "00000012")
+    train_here(data, tmp_path / "handed over", **options)
+    one = load_file(tmp_path / "one" / "final.safetensors")
+    for name in ("two", "handed over"):
+        other = load_file(tmp_path / name / "final.safetensors")
+        assert other.keys() == one.keys()
+        for key, tensor in one.items():
+            torch.testing.assert_close(other[key], tensor, rtol=0, atol=1e-5)
+        for row, its in zip(logged(tmp_path / "one"), logged(tmp_path / name), strict=True):
+            assert its == pytest.approx(row, rel=1e-4)

@@ -1,0 +1,137 @@
+"""How each column of a table is headed and its numbers are written, the same in README, docs and the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+Cell = str | bool | int | float | None
+Row = Mapping[str, Cell]
+
+ABSENT = "–"
+
+
+class Column(NamedTuple):
+    """One column.
+
+    Args:
+        digits: after the point; -1 chooses by the size of the numbers.
+        best: which value of a column is worth emphasis.
+        scale: what a number is divided by before it is written, and the unit written behind it.
+    """
+
+    title: str
+    digits: int = -1
+    best: Literal["high", "low", "none"] = "none"
+    scale: tuple[float, str] = (1.0, "")
+
+
+COLUMNS: dict[str, Column] = {
+    "system": Column("System"),
+    "model": Column("Model"),
+    "data": Column("Trained on"),
+    "objective": Column("Objective"),
+    "seed": Column("Seed", 0),
+    "bleu": Column("BLEU", 2, "high"),
+    "chrf": Column("chrF", 2, "high"),
+    "chrf++": Column("chrF++", 2, "high"),
+    "ter": Column("TER", 2, "low"),
+    "rouge1": Column("ROUGE-1", 2, "high"),
+    "rouge2": Column("ROUGE-2", 2, "high"),
+    "rougeL": Column("ROUGE-L", 2, "high"),
+    "ribes": Column("RIBES", 4, "high"),
+    "meteor": Column("METEOR", 4, "high"),
+    "beer": Column("BEER", 4, "high"),
+    "comet": Column("COMET", 4, "high"),
+    "perplexity": Column("Perplexity", 2, "low"),
+    "loss": Column("Loss", 3, "low"),
+    "parameters": Column("Parameters", 1, "none", (1e6, " M")),
+    "milliseconds_per_sentence": Column("ms a sentence", 1, "low"),
+    "sentences_per_second": Column("Sentences/s", 0, "high"),
+    "tokens_per_second": Column("Tokens/s", 0, "high"),
+    "wall_seconds": Column("Seconds", 0),
+    "p_value": Column("p", 4),
+}
+
+
+def column(name: str) -> Column:
+    """A column's heading and numbers; one not in COLUMNS is headed by its name."""
+    return COLUMNS.get(name) or Column(name.replace("_", " "))
+
+
+def columns_of(rows: Sequence[Row]) -> list[str]:
+    """Names of all columns in order of appearance, signatures apart (`signatures_of`)."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [name for name in names if not is_signature(name)]
+
+
+def is_signature(name: str) -> bool:
+    """Signatures are too long for a cell: `signature`, `bleu_signature` and the like are written below the table."""
+    return name == "signature" or name.endswith("_signature")
+
+
+def signatures_of(rows: Sequence[Row]) -> list[str]:
+    """Each different signature, once, with its metric's heading in front."""
+    found = {}
+    for row in rows:
+        for name, value in row.items():
+            if is_signature(name) and value:
+                metric = name.removesuffix("signature").rstrip("_")
+                found[f"{column(metric).title}: {value}" if metric else str(value)] = None
+    return list(found)
+
+
+def written(name: str, values: Sequence[Cell]) -> list[str]:
+    """The cells of a column as text, all numbers with the same number of digits."""
+    spec = column(name)
+    numbers = list(_numbers(values).values())
+    digits = spec.digits if spec.digits >= 0 else _digits(numbers)
+    return [_written(value, digits, spec.scale) for value in values]
+
+
+def is_numeric(values: Sequence[Cell]) -> bool:
+    """Whether a column holds numbers only, absent ones aside, and so is aligned to the right."""
+    present = [value for value in values if value is not None]
+    return bool(present) and len(_numbers(present)) == len(present)
+
+
+def best_rows(name: str, values: Sequence[Cell]) -> set[int]:
+    """Rows that hold the best value as it is written; none where a column has no better and worse, or no contest."""
+    spec = column(name)
+    texts = written(name, values)
+    numbers = _numbers(values)
+    if spec.best == "none" or len(numbers) < 2:
+        return set()
+    choose = max if spec.best == "high" else min
+    top = texts[choose(numbers, key=lambda i: numbers[i])]
+    chosen = {i for i in numbers if texts[i] == top}
+    return set() if len(chosen) == len(numbers) else chosen
+
+
+def _numbers(values: Sequence[Cell]) -> dict[int, float]:
+    """The numbers among the cells, by row."""
+    return {
+        i: float(value)
+        for i, value in enumerate(values)
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def _digits(numbers: Sequence[float]) -> int:
+    if all(number == int(number) for number in numbers):
+        return 0
+    largest = max(abs(number) for number in numbers)
+    return max(0, 3 - max(0, math.floor(math.log10(largest))))
+
+
+def _written(value: Cell, digits: int, scale: tuple[float, str]) -> str:
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    number = value / scale[0]
+    grouped = f"{number:,.{digits}f}" if abs(number) >= 10_000 else f"{number:.{digits}f}"
+    return grouped + scale[1]

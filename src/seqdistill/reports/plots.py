@@ -1,0 +1,279 @@
+"""Plots as SVG text, the same bytes for the same numbers: curves of training, BLEU by length, quality against cost.
+
+Text and lines take the colour of the text around them (`currentColor`), so a plot suits a light and a dark page.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from seqdistill.reports.columns import Row, column
+
+INK = "#010101"  # stands for currentColor, which matplotlib cannot write
+COLOURS = ("#3574d4", "#d9722e", "#2e9e6b", "#a355c9", "#cf3f5f", "#b08a13", "#1899a8", "#7d828a")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+STYLE: Any = {
+    "svg.hashsalt": "seqdistill",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.14,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+}
+NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+THEME = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}</style>"
+
+
+class Line(NamedTuple):
+    """A named series of points."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+class Point(NamedTuple):
+    """A named system: what it costs, and how good it is."""
+
+    name: str
+    cost: float
+    quality: float
+
+
+def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) -> str:
+    """Lines over a common axis, told apart by colour and marker.
+
+    Args:
+        title: what the plot shows, for readers who cannot see it.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(x_label, y_label)
+        for i, line in enumerate(lines):
+            marker = MARKERS[i % len(MARKERS)]
+            every = max(1, len(line.x) // 12)
+            axes.plot(line.x, line.y, color=_colour(i), marker=marker, markevery=every, label=line.name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        _legend(axes, len(lines))
+        return _svg(figure, title)
+
+
+def category_plot(series: Mapping[str, Mapping[str, float]], *, title: str, x_label: str, y_label: str) -> str:
+    """Values of each system in common, ordered categories, such as buckets of sentence length."""
+    categories = sorted({name for values in series.values() for name in values}, key=_first_number)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(x_label, y_label)
+        for i, (name, values) in enumerate(series.items()):
+            x = [k for k, category in enumerate(categories) if category in values]
+            y = [values[categories[k]] for k in x]
+            axes.plot(x, y, color=_colour(i), marker=MARKERS[i % len(MARKERS)], label=name)
+        axes.set_xticks(range(len(categories)), categories)
+        axes.set_xlim(-0.3, len(categories) - 0.7)
+        _legend(axes, len(series))
+        return _svg(figure, title)
+
+
+def trade_off_plot(points: Sequence[Point], *, title: str, x_label: str, y_label: str, more_is_better: bool) -> str:
+    """Quality against cost or speed, on a logarithmic axis, with a line through the systems that no other one beats.
+
+    Args:
+        more_is_better: whether more on the x-axis is better, as speed is and size is not.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(x_label, y_label)
+        costs = [point.cost for point in points]
+        if max(costs) > 3 * min(costs):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        front = undominated(points, more_is_better=more_is_better)
+        axes.plot([p.cost for p in front], [p.quality for p in front], color=INK, alpha=0.25, linestyle="--", zorder=1)
+        for i, point in enumerate(points):
+            axes.plot(point.cost, point.quality, color=_colour(i), marker=MARKERS[i % len(MARKERS)], markersize=8)
+        axes.margins(0.14, 0.16)
+        _name_points(axes, points)
+        return _svg(figure, title)
+
+
+def undominated(points: Sequence[Point], *, more_is_better: bool) -> list[Point]:
+    """Systems for which no other one is at least as good and as cheap (or fast), and better in one; by cost."""
+    sign = 1 if more_is_better else -1
+
+    def beats(other: Point, point: Point) -> bool:
+        one, two = (sign * other.cost, other.quality), (sign * point.cost, point.quality)
+        return one != two and one[0] >= two[0] and one[1] >= two[1]
+
+    return sorted((p for p in points if not any(beats(other, p) for other in points)), key=lambda p: p.cost)
+
+
+class Box(NamedTuple):
+    """A rectangle, in points (1/72 inch)."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def overlaps(self, other: Box) -> bool:
+        beside = self.right <= other.left or other.right <= self.left
+        return not (beside or self.top <= other.bottom or other.top <= self.bottom)
+
+
+def _name_points(axes: Axes, points: Sequence[Point]) -> None:
+    """Writes each name beside its point, where it lies on no other name or point if there is such a place."""
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()  # settles the layout, and with it where a point lies
+    scale = 72 / figure.dpi
+    places = [axes.transData.transform((point.cost, point.quality)) * scale for point in points]
+    left_edge, right_edge = axes.transAxes.transform([(0, 0), (1, 0)])[:, 0] * scale
+    taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    for point, (x, y) in zip(points, places, strict=True):
+        width = 6.0 * len(point.name)
+        offsets = [(9, 0, 0.0), (-9, 0, 1.0), (0, 13, 0.5), (0, -13, 0.5), (6, 12, 0.0), (-6, 12, 1.0), (6, -12, 0.0)]
+        lefts = [x + dx - width * share for dx, _, share in offsets]
+        boxes = [
+            Box(left, y + dy - 6, left + width, y + dy + 6) for left, (_, dy, _) in zip(lefts, offsets, strict=True)
+        ]
+        outside = [box.left < left_edge or box.right > right_edge for box in boxes]
+        cost = [sum(box.overlaps(other) for other in taken) + 2 * out for box, out in zip(boxes, outside, strict=True)]
+        best = cost.index(min(cost))
+        dx, dy, share = offsets[best]
+        taken.append(boxes[best])
+        text = axes.annotate(point.name, (point.cost, point.quality), xytext=(dx, dy), textcoords="offset points")
+        text.set(va="center", ha={0.0: "left", 0.5: "center", 1.0: "right"}[share], in_layout=False)
+
+
+def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, 3.7), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return figure, axes
+
+
+def _legend(axes: Axes, count: int) -> None:
+    if count > 1:
+        figure = axes.figure
+        figure.legend(loc="outside lower center", ncols=min(count, 4), handlelength=2.2)  # type: ignore[union-attr]
+
+
+def _colour(i: int) -> str:
+    return COLOURS[i % len(COLOURS)]
+
+
+def _first_number(category: str) -> int:
+    return int(re.match(r"\d+", category)[0])  # type: ignore[index]
+
+
+def _svg(figure: Figure, title: str) -> str:
+    buffer = io.StringIO()
+    figure.canvas.print_svg(buffer, metadata=NO_METADATA)  # type: ignore[attr-defined]
+    svg = buffer.getvalue()
+    head, body = svg[svg.index("<svg") :].split(">", 1)
+    head = re.sub(r'\s(?:width|height)="[^"]*pt"', "", head)
+    label = html.escape(title)
+    svg = f'{head} role="img" aria-label="{label}">\n <title>{label}</title>{body}'
+    svg = svg.replace(INK, "currentColor").replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif")
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
+def standalone(svg: str) -> str:
+    """A plot as a file of its own, which follows its reader's choice of light or dark."""
+    return svg.replace("</title>", f"</title>\n {THEME}", 1)
+
+
+def inline(svg: str, prefix: str) -> str:
+    """A plot as part of a page: its identifiers get a prefix, so that several plots do not share one."""
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
+
+
+def figures_of(rows: Sequence[Row]) -> dict[str, str]:
+    """Every plot that the rows of a result have the columns for, by the end of its file's name."""
+    quality = next((name for name in QUALITIES if any(name in row for row in rows)), None)
+    if quality is None:
+        return {}
+    plots = {}
+    for suffix, (x, draw) in FIGURES.items():
+        complete = [row for row in rows if all(_is_present(row.get(name)) for name in ("system", x, quality))]
+        if complete:
+            plots[suffix] = standalone(draw(complete, x, quality))
+    return plots
+
+
+def _is_present(value: object) -> bool:
+    return value is not None and value != ""
+
+
+def _by_system(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    names = [str(row["system"]) for row in rows]
+    return {name: [row for row in rows if row["system"] == name] for name in dict.fromkeys(names)}
+
+
+def _points(rows: Sequence[Row], x: str, quality: str) -> list[Point]:
+    scale = column(x).scale[0]
+    return [Point(str(row["system"]), float(row[x]) / scale, float(row[quality])) for row in rows]  # type: ignore[arg-type]
+
+
+def _speed(rows: Sequence[Row], x: str, quality: str) -> str:
+    title = f"{column(quality).title} against speed"
+    labels = {"x_label": "sentences a second", "y_label": column(quality).title}
+    return trade_off_plot(_points(rows, x, quality), title=title, more_is_better=True, **labels)
+
+
+def _size(rows: Sequence[Row], x: str, quality: str) -> str:
+    title = f"{column(quality).title} against size"
+    labels = {"x_label": "million parameters", "y_label": column(quality).title}
+    return trade_off_plot(_points(rows, x, quality), title=title, more_is_better=False, **labels)
+
+
+def _length(rows: Sequence[Row], x: str, quality: str) -> str:
+    series = {
+        name: {str(row[x]): float(row[quality]) for row in own}  # type: ignore[arg-type]
+        for name, own in _by_system(rows).items()
+    }
+    title = f"{column(quality).title} by sentence length"
+    return category_plot(series, title=title, x_label="words in the source", y_label=column(quality).title)
+
+
+def _curve(rows: Sequence[Row], x: str, quality: str) -> str:
+    lines = [
+        Line(name, [float(row[x]) for row in own], [float(row[quality]) for row in own])  # type: ignore[arg-type]
+        for name, own in _by_system(rows).items()
+    ]
+    title = f"{column(quality).title} during training"
+    return line_plot(lines, title=title, x_label="updates", y_label=column(quality).title)
+
+
+QUALITIES = ("bleu", "rouge1", "chrf", "comet")
+FIGURES: dict[str, tuple[str, Callable[[Sequence[Row], str, str], str]]] = {
+    "speed": ("sentences_per_second", _speed),
+    "size": ("parameters", _size),
+    "length": ("length", _length),
+    "curve": ("update", _curve),
+}

@@ -88,8 +88,7 @@ def test_the_same_bytes_each_time(cache):
     assert json.dumps(one) == json.dumps(two)
 
 
-def test_by_name(cache, monkeypatch):
-    monkeypatch.setattr(homeassistant, "HELD_OUT", 3)
+def test_by_name_a_thousand_are_held_out_for_each(cache):
     with pytest.raises(UserError, match="2,000 pairs were to be held out"):
         load_source("home-assistant", "de-en", cache=cache)
     with pytest.raises(UserError, match="2,000 pairs were to be held out"):

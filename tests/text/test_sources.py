@@ -68,8 +68,10 @@ def test_pairs_of_languages():
 
 
 def test_summaries_are_not_filtered_by_ratio():
-    assert recommended_filters("en-de") == Filters()
-    assert recommended_filters("summary").max_ratio == math.inf
+    for translated in (("home-assistant", None), ("debian-descriptions", "en-de"), (None, None)):
+        assert recommended_filters(*translated) == Filters()
+    for summarized in (("cnn-dailymail", None), ("debian-descriptions", "summary")):
+        assert recommended_filters(*summarized).max_ratio == math.inf
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):

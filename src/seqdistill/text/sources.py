@@ -87,8 +87,13 @@ def find_source(name: str) -> Source:
     return SOURCES[name]
 
 
-def recommended_filters(languages: str | None) -> Filters:
-    """Filters for translations, or for summaries, which are much shorter than their texts."""
+def recommended_filters(corpus: str | None, languages: str | None = None) -> Filters:
+    """Filters for translations, or for summaries, which are much shorter than their texts.
+
+    `corpus` and `languages` as for `load_source`; a corpus of the user's own (None) counts as translations.
+    """
+    if languages is None and corpus in SOURCES:
+        languages = SOURCES[corpus].languages[0]
     return Filters(max_length=2000, max_ratio=math.inf) if languages == SUMMARY else Filters()
 
 

@@ -254,7 +254,7 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     """A run of one process is killed; its continuation loses a worker, then is killed; a third finishes it, to the
     bytes of an uninterrupted run."""
     out, script = tmp_path / "shards", tmp_path / "run.py"
-    script.write_text(RUN.format(tests=str(Path(__file__).parent), out=str(out)))
+    script.write_text(RUN.format(tests=str(Path(__file__).parents[1]), out=str(out)))
     process = start(script, workers=1)
     wait_for(out, 3, process)
     process.kill()

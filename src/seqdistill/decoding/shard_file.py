@@ -116,7 +116,7 @@ def read_shard(path: Path, expected: ShardHeader | None = None) -> tuple[ShardHe
     if not path.is_file():
         raise UserError(f"{path}: no such shard; run the command that decodes again, it continues")
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = pq.ParquetFile(path).read()
         description = json.loads((table.schema.metadata or {})[_METADATA])
         content_sha256 = description.pop("content_sha256")
         header = ShardHeader(**description)

@@ -50,9 +50,11 @@ class DecodedLine(NamedTuple):
 class ShardStore:
     """A finished decoded corpus; iterating reads it in order, a shard in memory at a time."""
 
-    def __init__(self, path: Path, headers: Sequence[ShardHeader]) -> None:
+    def __init__(self, path: Path, headers: Sequence[ShardHeader], *, num_new_lines: int = 0) -> None:
         """Use `open`."""
         self.path = path
+        self.num_new_lines = num_new_lines
+        """Lines that the call which returned this store decoded; the others were there before."""
         self._headers = headers
         self.decoding: Mapping[str, Any] = headers[0].decoding
 
@@ -135,7 +137,7 @@ def decode_to_shards(
     finally:
         _sweep(out)
     progress.finish()
-    return ShardStore(out, headers)
+    return ShardStore(out, headers, num_new_lines=num_lines)
 
 
 @dataclass(frozen=True)

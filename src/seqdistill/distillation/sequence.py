@@ -1,0 +1,193 @@
+"""Sequence-level distillation: the teacher's outputs as training targets (Kim and Rush 2016, section 3.2), and
+sequence-level interpolation: of its n-best outputs the one most like the reference (section 3.3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqdistill.data.directory import DataDirectory
+from seqdistill.data.prepare import retarget
+from seqdistill.data.store import Store
+from seqdistill.decoding.corpus import Engine, TextHypothesis
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.decoding.limits import SPARE_TOKENS
+from seqdistill.decoding.shards import SHARD_LINES, DecodedLine, decode_to_shards
+from seqdistill.errors import UserError
+from seqdistill.progress import Progress
+from seqdistill.text.splits import hash64, source_key
+
+Similarity = Callable[[str, str], float]
+"""(hypothesis, reference) -> how alike they are, such as smoothed sentence BLEU."""
+
+
+def distil(
+    *,
+    data: DataDirectory,
+    engine: Callable[[], Engine],
+    out: Path,
+    options: DecodingOptions,
+    similarity: Similarity | None = None,
+    select_among: int = 0,
+    student: DataDirectory | None = None,
+    workers: int = 1,
+    shard_lines: int = SHARD_LINES,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Makes `out` a data directory whose training targets the teacher wrote; `out`/shards keeps all it wrote.
+
+    Validation and test stay real text. A line for which the teacher wrote nothing is dropped. The caller holds `out`
+    (`files.locked`); a run that was cut off continues.
+
+    Args:
+        engine: loads the teacher, here and in each worker; picklable if there are several workers.
+        similarity: interpolation, with the hypothesis most like the reference; None: the teacher's best.
+        select_among: how many of the best hypotheses are compared with the reference; 0: all `options.n_best`.
+        student: a data directory whose tokenizers the new one takes; the vocabularies of teacher and student are free.
+
+    Returns:
+        The counts of `retarget`; `lines_per_second` decoded by this call, loading in workers included (None: all were
+        there before); and measures of the new targets, see `_measures`.
+
+    Raises:
+        UserError: a training source is validation or test text; nothing to select among; what `decode_to_shards`, the
+            engine and `retarget` raise.
+    """
+    _check_selection(options, similarity, select_among)
+    refuse_held_out(data, [data] if student is None else [data, student])
+    fingerprint, engine = _loaded(engine, workers)
+    started = time.perf_counter()
+    decoded = decode_to_shards(
+        data.train,
+        engine=engine,
+        engine_fingerprint=fingerprint,
+        options=options,
+        out=out / "shards",
+        shard_lines=shard_lines,
+        workers=workers,
+        progress=progress,
+    )
+    seconds = time.perf_counter() - started
+    tally = _Tally()
+    targets = _targets(decoded, data.train.targets(), similarity, select_among or options.n_best, tally)
+    counts = retarget(data, targets, out, tokenizers=student.tokenizers if student else None, progress=progress)
+    speed = round(decoded.num_new_lines / seconds, 1) if decoded.num_new_lines else None
+    measures = _measures(tally, Store.open(out / "train.arrow"), options)
+    return counts | measures | {"lines_per_second": speed}
+
+
+def most_similar(hypotheses: Sequence[TextHypothesis], reference: str, similarity: Similarity) -> int:
+    """Which hypothesis is most like the reference; of equals the first, which the teacher prefers."""
+    similarities = [similarity(hypothesis.text, reference) for hypothesis in hypotheses]
+    return max(range(len(similarities)), key=lambda k: (similarities[k], -k))
+
+
+def refuse_held_out(data: DataDirectory, directories: Iterable[DataDirectory]) -> None:
+    """Raises UserError where a training source of `data` is a validation or test source of any of the directories.
+
+    Sources are compared as `prepare` does when it keeps them apart (`source_key`), so a directory that it made passes,
+    and one line is enough to be refused: the teacher's output for it would teach the student what it is scored on.
+    """
+    held_out = {
+        hash64(source_key(source)): f"{directory.path}/{name}.arrow"
+        for directory in directories
+        for name, store in (("test", directory.test), ("valid", directory.valid))
+        if store is not None
+        for source in store.sources()
+    }
+    found = [
+        (line, source, held_out[key])
+        for line, source in enumerate(data.train.sources(), 1)
+        if (key := hash64(source_key(source))) in held_out
+    ]
+    if found:
+        line, source, where = found[0]
+        raise UserError(
+            f"{data.path}/train.arrow: {len(found):,} of {len(data.train):,} training sources are validation or test "
+            f"text; the first is line {line:,}, {source[:80]!r}, which is in {where}. A student trained on them could "
+            "not be judged: run seqdistill prepare on the training text together with that validation and test text, "
+            "which leaves such lines out"
+        )
+
+
+@dataclass
+class _Tally:
+    """Counts over the chosen targets."""
+
+    lines: int = 0
+    not_first: int = 0
+    equal_to_reference: int = 0
+    equal_to_source: int = 0
+    characters: int = 0
+    reference_characters: int = 0
+
+
+def _loaded(engine: Callable[[], Engine], workers: int) -> tuple[Mapping[str, Any], Callable[[], Engine]]:
+    """The teacher's fingerprint, and where decoding gets the teacher: one worker takes this one, several load theirs.
+
+    Loading it here first finds a faulty teacher before anything starts, and converts it once, not in every worker.
+    """
+    teacher = engine()
+    return teacher.fingerprint, engine if workers > 1 else lambda: teacher
+
+
+def _check_selection(options: DecodingOptions, similarity: Similarity | None, select_among: int) -> None:
+    if select_among > options.n_best:
+        raise UserError(
+            f"select_among {select_among} is more than n_best {options.n_best}: keep more hypotheses (n_best), or "
+            "select among fewer"
+        )
+    if similarity is None and select_among:
+        raise UserError(f"select_among {select_among} needs a similarity to select by: set select to bleu or chrf")
+    if similarity is not None and (options.n_best == 1 or select_among == 1):
+        raise UserError("one hypothesis leaves nothing to select: set n_best to 2 or more, with a beam as wide")
+    if similarity is None and options.sampling and options.n_best > 1:
+        raise UserError(
+            f"{options.n_best} samples a line are sorted by probability, and the first of them is no sample of the "
+            "teacher: leave n_best at 1, or select by bleu or chrf"
+        )
+
+
+def _targets(
+    decoded: Iterable[DecodedLine],
+    references: Iterable[str],
+    similarity: Similarity | None,
+    among: int,
+    tally: _Tally,
+) -> Iterator[str]:
+    """The new target of every line."""
+    for (_, source, hypotheses), reference in zip(decoded, references, strict=True):
+        choice = most_similar(hypotheses[:among], reference, similarity) if similarity else 0
+        target = hypotheses[choice].text
+        tally.lines += 1
+        tally.not_first += choice > 0
+        tally.equal_to_reference += target == reference
+        tally.equal_to_source += target == source
+        tally.characters += len(target)
+        tally.reference_characters += len(reference)
+        yield target
+
+
+def _measures(tally: _Tally, train: Store, options: DecodingOptions) -> dict[str, float]:
+    """What is worth knowing of the new targets.
+
+    `characters_to_reference`: their characters by those of the references. `mean_tokens`: their mean length in the
+    subwords of the new directory. `share_...`: of all lines, those that equal the reference or the source, those where
+    another hypothesis than the teacher's first was chosen, and those as long as decoding allowed, so probably cut off
+    (counted in the subwords of the new directory: exact where the teacher has the same).
+    """
+    limits = np.minimum(options.max_length, (options.max_ratio * train.source_lengths).astype(int) + SPARE_TOKENS)
+    values = {
+        "characters_to_reference": tally.characters / tally.reference_characters,
+        "mean_tokens": float(train.target_lengths.mean()),
+        "share_equal_to_reference": tally.equal_to_reference / tally.lines,
+        "share_equal_to_source": tally.equal_to_source / tally.lines,
+        "share_not_first": tally.not_first / tally.lines,
+        "share_at_length_limit": float((train.target_lengths >= limits).mean()),
+    }
+    return {name: round(value, 4) for name, value in values.items()}

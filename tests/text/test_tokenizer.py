@@ -1,15 +1,19 @@
 """Tokenizers: fixed special ids, reversible, the same bytes each time, and clear words when it cannot be."""
 
+import os
 import pickle
 import random
 import re
+import subprocess
+import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdistill.errors import UserError
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK, Tokenizer, Tokenizers, train_tokenizers
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK, Tokenizer, Tokenizers, _drawn, train_tokenizers
 
 RNG = random.Random(5)
 WORDS = ["".join(RNG.choices("abdeghilmnorstuäüß", k=RNG.randint(2, 8))) for _ in range(200)] + ["the", "dog", "Straße"]
@@ -67,11 +71,29 @@ def test_training_is_deterministic():
         assert one.fingerprint == two.fingerprint
 
 
-def test_a_sample_of_the_sentences_is_used():
-    """From all 3,001 sentences the rare character is learnt; from 1,000 of them it is not."""
-    text = ["dog"] * 3000 + ["Ω"]
-    assert UNK not in Tokenizer.train(text, vocab_size=10).encode("Ω")
-    assert UNK in Tokenizer.train(text, vocab_size=9, max_sentences=1000).encode("Ω")
+def test_every_part_of_the_text_is_drawn_as_much():
+    """2,000 of 20,000: from each tenth about 200, within 5 standard deviations; and no sentence twice."""
+    drawn = [int(each) for each in _drawn(map(str, range(20_000)), 2000)]
+    assert len(set(drawn)) == 2000
+    counts = Counter(each // 2000 for each in drawn)
+    assert all(abs(counts[tenth] - 200) < 5 * (2000 * 0.1 * 0.9 * 0.9) ** 0.5 for tenth in range(10))
+    assert _drawn(["a", "b"], 2) == ["a", "b"]
+
+
+PROGRAM = """
+from seqdistill.text.tokenizer import Tokenizer
+text = [f"{'abcdefgh'[n % 8]}{'ijklmnop'[n % 7]}{'qrstuvwx'[n % 5]} {n * n % 977}" for n in range(3000)]
+print(Tokenizer.train(text, vocab_size=100, kind="KIND", max_sentences=500).fingerprint)
+"""
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_every_process_trains_the_same(kind):
+    """SentencePiece's own sampling has a seed of the process: two processes trained two tokenizers."""
+    command = [sys.executable, "-c", PROGRAM.replace("KIND", kind)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=environment) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout != ""
 
 
 def test_lower_casing_is_str_lower():

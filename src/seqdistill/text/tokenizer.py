@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -64,33 +66,32 @@ class Tokenizer:
         lowercase: bool = False,
         normalization: Normalization = "nmt_nfkc",
         character_coverage: float = 1.0,
-        max_sentences: int = 2_000_000,
+        max_sentences: int = 1_000_000,
         threads: int = 4,
     ) -> Tokenizer:
         """Learns `vocab_size` pieces, special symbols included; the same sentences and options give the same bytes.
 
         BPE is Sennrich et al. 2016, unigram Kudo 2018, both as in SentencePiece. For a joint tokenizer give the
-        sentences of both sides. `max_sentences` (above 100): from more sentences than this, so many are drawn evenly
-        with a fixed seed. `threads` changes the last digits of a unigram model's scores, so it is a constant, not the
+        sentences of both sides. `max_sentences`: from more sentences than this, so many are drawn evenly with a
+        fixed seed (SentencePiece's own draw differs from process to process). `threads` changes the last digits of a unigram model's scores, so it is a constant, not the
         machine's number of cores.
 
         Raises:
             UserError: the vocabulary is too large or too small for the text, or there is no text.
         """
-        assert max_sentences > 100
         writer = io.BytesIO()
         lower = (sentence.lower() for sentence in sentences) if lowercase else iter(sentences)
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=lower,
+                sentence_iterator=iter(_drawn(lower, max_sentences)),
                 model_writer=writer,
                 vocab_size=vocab_size,
                 model_type=kind,
                 normalization_rule_name=normalization,
                 remove_extra_whitespaces=normalization != "identity",
                 character_coverage=character_coverage,
-                input_sentence_size=max_sentences,
-                shuffle_input_sentence=True,
+                input_sentence_size=0,
+                shuffle_input_sentence=False,
                 max_sentence_length=1 << 20,
                 num_threads=threads,
                 pad_id=PAD,
@@ -196,7 +197,7 @@ def train_tokenizers(
     kind: Kind = "bpe",
     joint: bool = True,
     lowercase: bool = False,
-    max_sentences: int = 2_000_000,
+    max_sentences: int = 1_000_000,
 ) -> Tokenizers:
     """Trains one tokenizer on both sides, or one on each; `pairs` is iterated once (joint) or twice.
 
@@ -213,6 +214,18 @@ def train_tokenizers(
         both = train(text for pair in pairs for text in pair)
         return Tokenizers(both, both, True)
     return Tokenizers(train(pair[0] for pair in pairs), train(pair[1] for pair in pairs), False)
+
+
+def _drawn(sentences: Iterable[str], number: int) -> list[str]:
+    """All sentences, or `number` of more, each with the same chance (reservoir sampling: Vitter 1985, algorithm R)."""
+    stream = iter(sentences)
+    drawn = list(islice(stream, number))
+    chance = random.Random(1).random
+    for index, sentence in enumerate(stream, number + 1):
+        place = int(chance() * index)
+        if place < number:
+            drawn[place] = sentence
+    return drawn
 
 
 def _restored(model: bytes, lowercase: bool) -> Tokenizer:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 Heads = Float[Tensor, "rows heads length head_dim"]
+Cached = Float[Tensor, "rows heads cached head_dim"]
 
 
 def split_heads(x: Float[Tensor, "rows length dim"], heads: int) -> Heads:
@@ -58,7 +59,7 @@ class KeyValueCache:
     def __init__(self, key: Heads | None = None, value: Heads | None = None, length: int = 0) -> None:
         self.key, self.value, self.length = key, value, length
 
-    def append(self, key: Heads, value: Heads) -> tuple[Heads, Heads]:
+    def append(self, key: Heads, value: Heads) -> tuple[Cached, Cached]:
         """Writes one position; returns all so far, as views."""
         self.key, self.value = self._with_room(self.key, key), self._with_room(self.value, value)
         self.key[:, :, self.length], self.value[:, :, self.length] = key[:, :, 0], value[:, :, 0]
@@ -71,7 +72,7 @@ class KeyValueCache:
             return KeyValueCache()
         return KeyValueCache(self.key[rows], self.value[rows], self.length)
 
-    def _with_room(self, stored: Heads | None, new: Heads) -> Heads:
+    def _with_room(self, stored: Tensor | None, new: Heads) -> Cached:
         if stored is not None and stored.shape[2] > self.length:
             return stored
         rows, heads, _, head_dim = new.shape

@@ -125,12 +125,12 @@ class Batches:
         self._seed, self._max_tokens, self._max_length, self._pad_to = seed, max_tokens, max_length, pad_to
         source, target = store.source_lengths + 1, store.target_lengths + 1
         longer = np.maximum(source, target)
-        self._rows = np.flatnonzero(longer <= (max_length or np.iinfo(np.int32).max))
+        self._rows = np.arange(len(store)) if max_length is None else np.flatnonzero(longer <= max_length)
         self.skipped = len(store) - len(self._rows)
         if not len(self._rows):
             raise UserError(
-                f"{store.path}: none of its {len(store)} pairs has at most {max_length} tokens on both sides; "
-                "raise the maximum length"
+                f"{store.path}: none of its {len(store)} pairs can be used: both sides must have at most {max_length} "
+                "tokens, EOS included; raise the maximum length, or give other data"
             )
         self._source, self._target = source[self._rows], target[self._rows]
         self._longer = -(-longer[self._rows].astype(np.int64) // pad_to) * pad_to

@@ -1,4 +1,4 @@
-"""A process that trains a small Transformer, `run_training.py DATA OUT OPTIONS` (JSON): tests start it, also by torchrun.
+"""A process that trains a small Transformer: `run_training.py DATA OUT OPTIONS` (JSON). Started by tests and torchrun.
 
 `dropout` sets the model's; `die_at` kills the process, as kill -9 does, when the update is done, or in the middle of
 writing its checkpoint ("writing"), or before older ones are deleted ("pruning").

@@ -72,9 +72,9 @@ class Tokenizer:
         """Learns `vocab_size` pieces, special symbols included; the same sentences and options give the same bytes.
 
         BPE is Sennrich et al. 2016, unigram Kudo 2018, both as in SentencePiece. For a joint tokenizer give the
-        sentences of both sides. `max_sentences`: from more sentences than this, so many are drawn evenly with a
-        fixed seed (SentencePiece's own draw differs from process to process). `threads` changes the last digits of a unigram model's scores, so it is a constant, not the
-        machine's number of cores.
+        sentences of both sides. `max_sentences`: from more sentences than this, so many are drawn evenly with a fixed
+        seed (SentencePiece's own draw differs from process to process). `threads` changes the last digits of a unigram
+        model's scores, so it is a constant, not the machine's number of cores.
 
         Raises:
             UserError: the vocabulary is too large or too small for the text, or there is no text.

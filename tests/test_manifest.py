@@ -38,7 +38,11 @@ def test_another_request_is_refused_and_every_difference_named(tmp_path: Path, i
     other = Request("prepare", {"vocab_size": 200, "filters": {"max_length": 4}}, {"source": "bb"})
     with pytest.raises(UserError) as error:
         begin(tmp_path, other)
-    for part in ("vocab_size: 100 there, 200 now", "filters.max_length: 3 there, 4 now", "source: 'aa' there, 'bb' now"):
+    for part in (
+        "vocab_size: 100 there, 200 now",
+        "filters.max_length: 3 there, 4 now",
+        "source: 'aa' there, 'bb' now",
+    ):
         assert part in str(error.value)
 
 

@@ -70,7 +70,11 @@ def test_a_dry_run_of_an_untouched_recipe_runs_everything_and_writes_nothing(tmp
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("max_updates = 10", "max_update = 10", r"\[train\.student\]: unknown key 'max_update'; did you mean 'max_updates'"),
+        (
+            "max_updates = 10",
+            "max_update = 10",
+            r"\[train\.student\]: unknown key 'max_update'; did you mean 'max_updates'",
+        ),
         ("max_updates = 10", 'max_updates = "many"', r"\[train\.student\]: 'max_updates': .*but it is 'many'"),
         ("[distill.distilled]", "[distil.distilled]", r"unknown key 'distil'; did you mean 'distill'"),
         ("[defaults.train]", "[defaults.trains]", r"\[defaults\.trains\]: no such verb; did you mean 'train'"),
@@ -95,7 +99,9 @@ def test_a_missing_recipe_and_an_empty_directory_are_errors(tmp_path: Path) -> N
         stages_in(tmp_path / "none")
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")), ids=lambda path: path.stem
+)
 def test_every_committed_recipe_is_valid(path: Path, tmp_path: Path) -> None:
     recipe = read_recipe(path, out=tmp_path / "out")
     assert recipe.steps and recipe.description

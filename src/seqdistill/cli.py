@@ -115,7 +115,14 @@ def _print_results(results: dict[str, Any]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in _flat(results):
         table.add_row(key, f"{value:,.4g}" if isinstance(value, float) else str(value))
-    Console(soft_wrap=True).print(table, highlight=False)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Tables are as wide as what they hold, also in a pipe or a log."""
+    console = Console()
+    width = console.measure(table).maximum
+    Console(width=max(console.width, width) if not console.is_terminal else None).print(table, highlight=False)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -205,9 +212,15 @@ def compare(
     for row in compare_files(settings, a, b):
         interval = f"[{row.low:+.2f}, {row.high:+.2f}]"
         table.add_row(
-            row.metric, f"{row.a:.2f}", f"{row.b:.2f}", f"{row.delta:+.2f}", interval, f"{row.p_value:.3f}", row.signature
+            row.metric,
+            f"{row.baseline:.2f}",
+            f"{row.system:.2f}",
+            f"{row.delta:+.2f}",
+            interval,
+            f"{row.p_value:.3f}",
+            row.signature,
         )
-    Console(soft_wrap=True).print(table, highlight=False)
+    _print(table)
 
 
 @command(ReportSettings, "seqdistill report runs/demo --page report.html")
@@ -239,7 +252,7 @@ def run(
         table = Table("stage", "verb", "action", "why", box=None)
         for row in pipeline.plan(plan):
             table.add_row(row.step.name, row.step.kind, row.action, row.why)
-        Console(soft_wrap=True).print(table, highlight=False)
+        _print(table)
         return
     outcomes = pipeline.run(plan, Terminal())
     if not any(outcome.done_now for _, outcome in outcomes):
@@ -250,14 +263,26 @@ def run(
 
 
 def _print_systems(directory: Path) -> None:
-    from seqdistill.verbs.systems import systems_table
+    from seqdistill.reports.columns import column, columns_of, is_numeric, signatures_of, written
+    from seqdistill.verbs.systems import gains, row_of, systems_in
 
-    header, rows = systems_table(directory)
-    if rows:
-        table = Table(*header, box=None)
-        for row in rows:
-            table.add_row(*row)
-        Console(soft_wrap=True).print(table, highlight=False)
+    systems = systems_in(directory)
+    if not systems:
+        return
+    rows = [row_of(system) for system in systems]
+    table = Table(box=None)
+    cells = []
+    for name in columns_of(rows):
+        values = [row.get(name) for row in rows]
+        table.add_column(column(name).title, justify="right" if is_numeric(values) else "left")
+        cells.append(written(name, values))
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
+    _print(table)
+    for signature in signatures_of(rows):
+        typer.echo(signature)
+    for name, gain in gains(systems).items():
+        typer.echo(f"{name}: {gain}")
 
 
 @app.command(epilog="Example: seqdistill status runs/demo")
@@ -268,7 +293,7 @@ def status(directory: Annotated[Path, typer.Argument(help="Output directory of a
     table = Table("stage", "verb", "status", "detail", box=None)
     for row in stages_in(directory):
         table.add_row(row.name, row.kind, row.status, row.detail)
-    Console(soft_wrap=True).print(table, highlight=False)
+    _print(table)
 
 
 @app.command(epilog="Example: seqdistill sources")
@@ -279,7 +304,7 @@ def sources() -> None:
     table = Table("name", "languages", "licence", "what", box=None)
     for name, source in SOURCES.items():
         table.add_row(name, ", ".join(source.languages), source.licence, source.description)
-    Console(soft_wrap=True).print(table, highlight=False)
+    _print(table)
 
 
 if __name__ == "__main__":

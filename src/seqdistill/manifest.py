@@ -1,4 +1,4 @@
-"""A stage's directory: what it was asked, what it read, what it made; finished, unfinished, or never silently reused."""
+"""A stage's directory: what it was asked, what it read and made; finished, unfinished, never silently reused."""
 
 from __future__ import annotations
 

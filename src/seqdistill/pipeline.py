@@ -1,20 +1,20 @@
 """A recipe is a TOML file of stages; running it does what is not done yet, in the order the stages need each other.
 
-    name = "example"
+name = "example"
 
-    [prepare.data]              # a stage: its verb, its name, the verb's own options
-    corpus = "home-assistant"
-    languages = "en-de"
+[prepare.data]              # a stage: its verb, its name, the verb's own options
+corpus = "home-assistant"
+languages = "en-de"
 
-    [defaults.train]            # options of every train stage of this recipe
-    batch_tokens = 2048
+[defaults.train]            # options of every train stage of this recipe
+batch_tokens = 2048
 
-    [train.teacher]
-    data = "data"               # the name of another stage stands for its directory
-    model = "transformer-small"
+[train.teacher]
+data = "data"               # the name of another stage stands for its directory
+model = "transformer-small"
 
-    [report]
-    title = "An example"
+[report]
+title = "An example"
 """
 
 from __future__ import annotations
@@ -113,9 +113,7 @@ def _steps(path: Path, tables: list[tuple[str, str, Any]], defaults: Mapping[str
             raise UserError(f"{where}: expected a table of options, found {values!r}")
         merged = {**defaults.get(kind, {}), **values}
         declared = STAGES[kind].settings
-        needs = tuple(
-            merged[key] for key in declared.inputs if merged.get(key) in names and merged.get(key) != name
-        )
+        needs = tuple(merged[key] for key in declared.inputs if merged.get(key) in names and merged.get(key) != name)
         merged |= {key: str(out / merged[key]) for key in declared.inputs if merged.get(key) in names}
         steps.append(Step(kind, name, declared.read(merged, where=where), out / name, needs))
     return steps

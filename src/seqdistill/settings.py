@@ -1,4 +1,4 @@
-"""The options of every verb, once: the command line, the recipes and Python read these same names, types and defaults."""
+"""The options of every verb, once: command line, recipes and Python read these same names, types and defaults."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ class PrepareSettings(Settings):
     lowercase: bool = Field(False, description="Lower-case both sides.")
     tokenizer_from: Path | None = Field(None, description="Take the tokenizer of this data directory; trains none.")
     max_length: int = Field(250, ge=1, description="Drop training pairs with more words than this on a side.")
-    max_ratio: float = Field(9.0, gt=1, description="Drop training pairs whose lengths differ by more than this factor.")
+    max_ratio: float = Field(
+        9.0, gt=1, description="Drop training pairs whose lengths differ by more than this factor."
+    )
     keep_duplicates: bool = Field(False, description="Keep training pairs that occurred before.")
     keep_copies: bool = Field(False, description="Keep training pairs whose target is the source.")
     cache: Path | None = Field(None, description="Folder of downloaded sources; default ~/.cache/seqdistill.")
@@ -151,7 +153,8 @@ class DecodingSettings(Settings):
     def options(self, *, n_best: int = 1) -> DecodingOptions:
         """The same, as decoders read it."""
         return DecodingOptions(
-            n_best=n_best, **{name: getattr(self, name) for name in DecodingOptions.__dataclass_fields__ if name != "n_best"}
+            n_best=n_best,
+            **{name: getattr(self, name) for name in DecodingOptions.__dataclass_fields__ if name != "n_best"},
         )
 
 
@@ -170,7 +173,7 @@ class DistillSettings(DecodingSettings):
     )
     select_among: int = Field(0, ge=0, description="Select among this many of the n-best; 0: all.")
     shard_lines: int = Field(2048, ge=1, description="Lines decoded between two files.")
-    workers: int = Field(1, ge=1, description="Processes that decode side by side.")
+    workers: int = Field(0, ge=0, description="Processes that decode side by side; 0: as the engine uses all cores.")
 
 
 class EvaluateSettings(DecodingSettings):

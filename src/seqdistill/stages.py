@@ -62,7 +62,7 @@ def run_stage(kind: str, settings: Settings, out: Path, progress: Progress, *, t
 
 
 def differing(kind: str, settings: Settings, out: Path) -> list[str]:
-    """What distinguishes the stage in this directory from the one asked for; empty when nothing does or none is there."""
+    """What distinguishes the stage in this directory from the one asked for; empty when nothing does, or none is."""
     found = status(out)
     if found == "absent":
         return []

@@ -10,7 +10,7 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.distillation.sequence import Similarity, distil
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.progress import Progress
-from seqdistill.runtime.engines import load_engine
+from seqdistill.runtime.engines import load_engine, usable_cores
 from seqdistill.settings import DistillSettings
 from seqdistill.verbs.engine import engine_options
 
@@ -21,10 +21,12 @@ def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[st
     """Decodes the training sources into `out`/shards, then writes `out` as a data directory.
 
     Raises:
-        UserError: validation or test text among the training sources, a damaged shard, a foreign teacher; see the parts.
+        UserError: validation or test text among the training sources, a damaged shard, another teacher's shards.
     """
     options = engine_options(settings)
-    if settings.engine == "ctranslate2" and settings.workers > 1:
+    inside = settings.engine == "ctranslate2"  # has workers of its own, in one process
+    workers = settings.workers or (1 if inside or options["device"] != "cpu" else usable_cores())
+    if inside and workers > 1:
         options["workers"] = 1
     return distil(
         data=DataDirectory.open(settings.data),
@@ -34,7 +36,7 @@ def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[st
         similarity=SIMILARITIES[settings.select],
         select_among=settings.select_among,
         student=DataDirectory.open(settings.student_data) if settings.student_data else None,
-        workers=settings.workers,
+        workers=workers,
         shard_lines=settings.shard_lines,
         progress=progress,
     )

@@ -26,7 +26,7 @@ def engine_options(settings: DecodingSettings) -> dict[str, Any]:
         return {"compute_type": settings.compute_type}
     if settings.compute_type != "auto":
         raise UserError(
-            f"--compute-type {settings.compute_type} belongs to --engine ctranslate2; our own decoder computes in float32"
+            f"--compute-type {settings.compute_type} belongs to --engine ctranslate2; ours computes in float32"
         )
     return {"device": str(choose_device(settings.device))}
 

@@ -69,7 +69,10 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
         results
         | {
             "signatures": {name: score.signature for name, score in scores.items()},
-            "bleu_by_length": [{"length": bucket.label, **bucket._asdict()} for bucket in _finite(buckets)],
+            "bleu_by_length": [
+                {"length": bucket.label, "sentences": bucket.num_sentences, "bleu": round(bucket.bleu, 4)}
+                for bucket in buckets
+            ],
             "parameters": parameters,
             "sentences": len(test.sources),
         },
@@ -142,11 +145,6 @@ def _perplexity(
     finally:
         path.unlink()
     return scores["perplexity"]
-
-
-def _finite(buckets: Sequence[Any]) -> list[Any]:
-    """JSON knows no infinity: the last bucket is open."""
-    return [bucket._replace(high=None if bucket.high == float("inf") else bucket.high) for bucket in buckets]
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

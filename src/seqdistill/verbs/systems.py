@@ -1,8 +1,8 @@
-"""Which model was trained on which data and scored how: stages of a directory, joined by the hashes in their manifests."""
+"""Which model was trained on which data and scored how: the stages of a directory, joined by their hashes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, fingerprint, status
+from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.significance import Comparison, compare
+from seqdistill.text.lines import read_lines
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,29 @@ def systems_in(directory: Path) -> list[System]:
     return sorted(systems, key=lambda system: (system.evaluation / FINISHED).stat().st_mtime_ns)
 
 
-def systems_table(directory: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, as text, of what a person wants to see first."""
-    systems = systems_in(directory)
-    metrics = list(dict.fromkeys(name for system in systems for name in system.scores["signatures"]))
-    header = ["system", "trained on", *metrics, "parameters", "ms a sentence", "sentences/s"]
-    return header, [
-        [
-            system.name,
-            system.data,
-            *(f"{system.scores[name]:.2f}" if name in system.scores else "" for name in metrics),
-            f"{system.scores['parameters'] / 1e6:.1f} M",
-            f"{system.speed.get('milliseconds_per_sentence', float('nan')):.1f}",
-            f"{system.speed['sentences_per_second']:.0f}",
-        ]
-        for system in systems
-    ]
+def row_of(system: System) -> dict[str, Any]:
+    """What tables and results show of a system, with its metrics' signatures."""
+    metrics = system.scores["signatures"]
+    return {
+        "system": system.name,
+        "model": system.model,
+        "data": system.data,
+        **{name: system.scores[name] for name in metrics},
+        **({"perplexity": system.scores["perplexity"]} if "perplexity" in system.scores else {}),
+        "parameters": system.scores["parameters"],
+        **dict(system.speed),
+        **{f"{name}_signature": signature for name, signature in metrics.items()},
+    }
+
+
+def gains(systems: Sequence[System]) -> dict[str, Comparison]:
+    """BLEU of models trained on distilled data against the same ones trained on real data, by paired bootstrap."""
+    found = {}
+    for distilled in systems:
+        for real in systems:
+            if distilled.model and (distilled.model, distilled.data, real.data) == (real.model, "distilled", "real"):
+                metric = create_metric("bleu", MetricOptions(lowercase="case:lc" in real.scores["signatures"]["bleu"]))
+                texts = [list(read_lines(each.evaluation / "hypotheses.txt")) for each in (real, distilled)]
+                references = list(read_lines(real.evaluation / "references.txt"))
+                found[f"{distilled.name} over {real.name}"] = compare(metric, *texts, references)
+    return found

@@ -1,0 +1,61 @@
+"""`report`: one HTML page about the stages in a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seqdistill.files import read_json
+from seqdistill.manifest import FINISHED, status
+from seqdistill.reports.page import Curve, Example, Page, read_log, write_page
+from seqdistill.settings import ReportSettings
+from seqdistill.text.lines import read_lines
+from seqdistill.verbs.systems import System, gains, row_of, systems_in
+
+NUM_EXAMPLES = 8
+
+
+def write_report(directory: Path, page: Path, settings: ReportSettings) -> None:
+    """Draws what the finished stages in the folders of `directory` say.
+
+    Raises:
+        UserError: no such directory; a file of a stage that was altered.
+    """
+    systems = systems_in(directory)
+    stages = [path for path in sorted(directory.iterdir()) if status(path) == "finished"]
+    curves = [Curve(path.name, read_log(path / "log.jsonl")) for path in stages if (path / "log.jsonl").exists()]
+    by_length = {
+        system.name: {bucket["length"]: bucket["bleu"] for bucket in system.scores["bleu_by_length"]}
+        for system in systems
+    }
+    content = Page(
+        title=settings.title,
+        intro=settings.intro,
+        systems=[row_of(system) for system in systems],
+        highlights={
+            name: f"{gain.delta:+.1f} BLEU [{gain.low:+.1f}, {gain.high:+.1f}]" for name, gain in gains(systems).items()
+        },
+        curves=curves,
+        by_length=by_length,
+        examples=_examples(systems),
+        manifests={path.name: read_json(path / FINISHED) for path in stages},
+    )
+    write_page(content, page)
+
+
+def _examples(systems: Sequence[System]) -> list[Example]:
+    """Lines spread evenly over the text that most systems translated."""
+    texts: dict[str, list[System]] = {}
+    for system in systems:
+        texts.setdefault((system.evaluation / "sources.txt").read_text(encoding="utf-8"), []).append(system)
+    if not texts:
+        return []
+    shared = max(texts.values(), key=len)
+    sources = list(read_lines(shared[0].evaluation / "sources.txt"))
+    references = list(read_lines(shared[0].evaluation / "references.txt"))
+    hypotheses = {system.name: list(read_lines(system.evaluation / "hypotheses.txt")) for system in shared}
+    step = max(1, len(sources) // NUM_EXAMPLES)
+    return [
+        Example(sources[line], references[line], {name: lines[line] for name, lines in hypotheses.items()})
+        for line in range(step // 2, len(sources), step)
+    ][:NUM_EXAMPLES]

@@ -87,7 +87,8 @@ def written(name: str, values: Sequence[Cell]) -> list[str]:
     spec = column(name)
     numbers = list(_numbers(values).values())
     digits = spec.digits if spec.digits >= 0 else _digits(numbers)
-    return [_written(value, digits, spec.scale) for value in values]
+    grouped = any(abs(number / spec.scale[0]) >= 10_000 for number in numbers)
+    return [_written(value, f"{',' if grouped else ''}.{digits}f", spec.scale) for value in values]
 
 
 def is_numeric(values: Sequence[Cell]) -> bool:
@@ -125,13 +126,11 @@ def _digits(numbers: Sequence[float]) -> int:
     return max(0, 3 - max(0, math.floor(math.log10(largest))))
 
 
-def _written(value: Cell, digits: int, scale: tuple[float, str]) -> str:
+def _written(value: Cell, number_format: str, scale: tuple[float, str]) -> str:
     if value is None:
         return ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    number = value / scale[0]
-    grouped = f"{number:,.{digits}f}" if abs(number) >= 10_000 else f"{number:.{digits}f}"
-    return grouped + scale[1]
+    return format(value / scale[0], number_format) + scale[1]

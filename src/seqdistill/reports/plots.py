@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -16,8 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-from seqdistill.reports.columns import Row, column
 
 INK = "#010101"  # stands for currentColor, which matplotlib cannot write
 COLOURS = ("#3574d4", "#d9722e", "#2e9e6b", "#a355c9", "#cf3f5f", "#b08a13", "#1899a8", "#7d828a")
@@ -27,6 +27,8 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 10,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -115,7 +117,7 @@ def trade_off_plot(points: Sequence[Point], *, title: str, x_label: str, y_label
         for i, point in enumerate(points):
             axes.plot(point.cost, point.quality, color=_colour(i), marker=MARKERS[i % len(MARKERS)], markersize=8)
         axes.margins(0.14, 0.16)
-        _name_points(axes, points)
+        _name_points(axes, points, front)
         return _svg(figure, title)
 
 
@@ -143,15 +145,18 @@ class Box(NamedTuple):
         return not (beside or self.top <= other.bottom or other.top <= self.bottom)
 
 
-def _name_points(axes: Axes, points: Sequence[Point]) -> None:
-    """Writes each name beside its point, where it lies on no other name or point if there is such a place."""
+def _name_points(axes: Axes, points: Sequence[Point], front: Sequence[Point]) -> None:
+    """Writes each name beside its point, where it lies on no name, point or line of the front if there is a place."""
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     figure.draw_without_rendering()  # settles the layout, and with it where a point lies
-    scale = 72 / figure.dpi
-    places = [axes.transData.transform((point.cost, point.quality)) * scale for point in points]
-    left_edge, right_edge = axes.transAxes.transform([(0, 0), (1, 0)])[:, 0] * scale
+    places, corners = ([_place(axes, point) for point in group] for group in (points, front))
+    left_edge, right_edge = axes.transAxes.transform([(0, 0), (1, 0)])[:, 0] * 72 / figure.dpi
     taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        steps = [k / 40 for k in range(41)]
+        line = [(x0 + (x1 - x0) * step, y0 + (y1 - y0) * step) for step in steps]
+        taken += [Box(x - 0.1, y - 0.1, x + 0.1, y + 0.1) for x, y in line]
     for point, (x, y) in zip(points, places, strict=True):
         width = 6.0 * len(point.name)
         offsets = [(9, 0, 0.0), (-9, 0, 1.0), (0, 13, 0.5), (0, -13, 0.5), (6, 12, 0.0), (-6, 12, 1.0), (6, -12, 0.0)]
@@ -160,7 +165,7 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
             Box(left, y + dy - 6, left + width, y + dy + 6) for left, (_, dy, _) in zip(lefts, offsets, strict=True)
         ]
         outside = [box.left < left_edge or box.right > right_edge for box in boxes]
-        cost = [sum(box.overlaps(other) for other in taken) + 2 * out for box, out in zip(boxes, outside, strict=True)]
+        cost = [sum(box.overlaps(other) for other in taken) + 50 * out for box, out in zip(boxes, outside, strict=True)]
         best = cost.index(min(cost))
         dx, dy, share = offsets[best]
         taken.append(boxes[best])
@@ -168,8 +173,14 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
         text.set(va="center", ha={0.0: "left", 0.5: "center", 1.0: "right"}[share], in_layout=False)
 
 
+def _place(axes: Axes, point: Point) -> tuple[float, float]:
+    """Where a point lies on the figure, in points (1/72 inch)."""
+    x, y = axes.transData.transform((point.cost, point.quality)) * 72 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    return float(x), float(y)
+
+
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7.2, 3.7), layout="constrained")
+    figure = Figure(figsize=(5.8, 3.5), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     axes.set_xlabel(x_label)
@@ -180,7 +191,7 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 def _legend(axes: Axes, count: int) -> None:
     if count > 1:
         figure = axes.figure
-        figure.legend(loc="outside lower center", ncols=min(count, 4), handlelength=2.2)  # type: ignore[union-attr]
+        figure.legend(loc="outside lower center", ncols=math.ceil(count / math.ceil(count / 4)), handlelength=2.2)  # type: ignore[union-attr]
 
 
 def _colour(i: int) -> str:
@@ -211,69 +222,3 @@ def standalone(svg: str) -> str:
 def inline(svg: str, prefix: str) -> str:
     """A plot as part of a page: its identifiers get a prefix, so that several plots do not share one."""
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-
-
-def figures_of(rows: Sequence[Row]) -> dict[str, str]:
-    """Every plot that the rows of a result have the columns for, by the end of its file's name."""
-    quality = next((name for name in QUALITIES if any(name in row for row in rows)), None)
-    if quality is None:
-        return {}
-    plots = {}
-    for suffix, (x, draw) in FIGURES.items():
-        complete = [row for row in rows if all(_is_present(row.get(name)) for name in ("system", x, quality))]
-        if complete:
-            plots[suffix] = standalone(draw(complete, x, quality))
-    return plots
-
-
-def _is_present(value: object) -> bool:
-    return value is not None and value != ""
-
-
-def _by_system(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    names = [str(row["system"]) for row in rows]
-    return {name: [row for row in rows if row["system"] == name] for name in dict.fromkeys(names)}
-
-
-def _points(rows: Sequence[Row], x: str, quality: str) -> list[Point]:
-    scale = column(x).scale[0]
-    return [Point(str(row["system"]), float(row[x]) / scale, float(row[quality])) for row in rows]  # type: ignore[arg-type]
-
-
-def _speed(rows: Sequence[Row], x: str, quality: str) -> str:
-    title = f"{column(quality).title} against speed"
-    labels = {"x_label": "sentences a second", "y_label": column(quality).title}
-    return trade_off_plot(_points(rows, x, quality), title=title, more_is_better=True, **labels)
-
-
-def _size(rows: Sequence[Row], x: str, quality: str) -> str:
-    title = f"{column(quality).title} against size"
-    labels = {"x_label": "million parameters", "y_label": column(quality).title}
-    return trade_off_plot(_points(rows, x, quality), title=title, more_is_better=False, **labels)
-
-
-def _length(rows: Sequence[Row], x: str, quality: str) -> str:
-    series = {
-        name: {str(row[x]): float(row[quality]) for row in own}  # type: ignore[arg-type]
-        for name, own in _by_system(rows).items()
-    }
-    title = f"{column(quality).title} by sentence length"
-    return category_plot(series, title=title, x_label="words in the source", y_label=column(quality).title)
-
-
-def _curve(rows: Sequence[Row], x: str, quality: str) -> str:
-    lines = [
-        Line(name, [float(row[x]) for row in own], [float(row[quality]) for row in own])  # type: ignore[arg-type]
-        for name, own in _by_system(rows).items()
-    ]
-    title = f"{column(quality).title} during training"
-    return line_plot(lines, title=title, x_label="updates", y_label=column(quality).title)
-
-
-QUALITIES = ("bleu", "rouge1", "chrf", "comet")
-FIGURES: dict[str, tuple[str, Callable[[Sequence[Row], str, str], str]]] = {
-    "speed": ("sentences_per_second", _speed),
-    "size": ("parameters", _size),
-    "length": ("length", _length),
-    "curve": ("update", _curve),
-}

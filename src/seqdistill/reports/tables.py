@@ -19,7 +19,7 @@ from pathlib import Path
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
-from seqdistill.reports.plots import figures_of
+from seqdistill.reports.figures import figures_of
 from seqdistill.reports.results import Result, read_results
 
 RESULTS, DOCS, FIGURES = Path("results"), Path("docs"), Path("docs/figures")

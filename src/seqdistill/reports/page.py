@@ -1,0 +1,207 @@
+"""One self-contained HTML page about a run: scores, plots, translations side by side, and how it all was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from seqdistill import __version__
+from seqdistill.errors import UserError
+from seqdistill.files import write_text
+from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
+from seqdistill.reports.figures import cost_plots
+from seqdistill.reports.plots import Line, category_plot, inline, line_plot
+
+FOLDER = Path(__file__).parent
+
+
+class Curve(NamedTuple):
+    """The training of one system: its rows of log.jsonl (see `read_log`)."""
+
+    name: str
+    rows: Sequence[Mapping[str, Any]]
+
+
+class Example(NamedTuple):
+    """One line of the test set, and each system's translation of it."""
+
+    source: str
+    reference: str
+    translations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows; whatever is empty is left out.
+
+    Args:
+        intro: a paragraph or a few.
+        systems: a row each, keyed by the names in columns.COLUMNS (`system` first; signatures as `bleu_signature`).
+            Quality is plotted against `sentences_per_second` and `parameters` where the rows have them.
+        highlights: a few numbers for the top, by what they are.
+        curves: of training.
+        by_length: BLEU of each system by the label of each bucket of lengths.
+        manifests: of each stage, by its name.
+    """
+
+    title: str
+    intro: str = ""
+    systems: Sequence[Row] = ()
+    highlights: Mapping[str, str] = field(default_factory=dict)
+    curves: Sequence[Curve] = ()
+    by_length: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    examples: Sequence[Example] = ()
+    manifests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Writes the page as one HTML file that loads nothing."""
+    write_text(path, render(page))
+
+
+def render(page: Page) -> str:
+    """The page as HTML: equal input gives equal text."""
+    loader = FileSystemLoader(FOLDER)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    plots = [group for group in (_quality(page), _training(page)) if group.plots]
+    sections = [Section("systems", "Systems")] if page.systems else []
+    sections += [Section(group.anchor, group.heading) for group in plots]
+    sections += [Section("translations", "Translations")] if page.examples else []
+    sections += [Section("manifests", "How it was made")] if page.manifests else []
+    return environment.get_template("page.html").render(
+        page=page,
+        version=__version__,
+        css=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        sections=sections,
+        table=_table(page.systems),
+        signatures=signatures_of(page.systems),
+        plots=plots,
+        manifests=[_manifest(name, manifest) for name, manifest in page.manifests.items()],
+    )
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a training's log.jsonl; a last row that is still being written is left out.
+
+    Raises:
+        UserError: no such file, or a line that is no JSON object.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such log; it is written by seqdistill train")
+    rows = []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error}); the log was altered") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: expected a JSON object, found {line[:60]}; the log was altered")
+        rows.append(row)
+    return rows
+
+
+class Section(NamedTuple):
+    """A part of the page, to jump to."""
+
+    anchor: str
+    heading: str
+
+
+class Plot(NamedTuple):
+    """A plot with its title."""
+
+    title: str
+    svg: Markup
+
+
+class PlotGroup(NamedTuple):
+    """Plots that belong together."""
+
+    anchor: str
+    heading: str
+    note: str
+    plots: list[Plot]
+
+
+class TableColumn(NamedTuple):
+    """A column, ready to write."""
+
+    title: str
+    numeric: bool
+    cells: list[str]
+    best: set[int]
+
+
+class Manifest(NamedTuple):
+    """A manifest, ready to write."""
+
+    name: str
+    summary: str
+    entries: list[tuple[str, str]]
+
+
+def _table(rows: Sequence[Row]) -> list[TableColumn]:
+    columns = {name: [row.get(name) for row in rows] for name in columns_of(rows)}
+    return [
+        TableColumn(column(name).title, is_numeric(values), written(name, values), best_rows(name, values))
+        for name, values in columns.items()
+    ]
+
+
+def _quality(page: Page) -> PlotGroup:
+    drawn = cost_plots(page.systems)
+    note = "The dashed line joins the systems that no other one beats on both axes." if drawn else ""
+    if page.by_length:
+        title = "BLEU by length of the source"
+        drawn[title] = category_plot(page.by_length, title=title, x_label="words in the source", y_label="BLEU")
+        note += " By length, it is corpus BLEU of the sentences of each length."
+    plots = [Plot(title, _markup(svg, "quality", i)) for i, (title, svg) in enumerate(drawn.items())]
+    return PlotGroup("quality", "Quality against cost and length", note.strip(), plots)
+
+
+def _training(page: Page) -> PlotGroup:
+    validations = {curve.name: [row for row in curve.rows if row.get("kind") == "valid"] for curve in page.curves}
+    names = dict.fromkeys(key for rows in validations.values() for row in rows for key in row)
+    measured = [name for name in names if name not in ("kind", "update", "perplexity")]
+    measured.sort(key=lambda name: name == "loss")
+    plots = []
+    for i, name in enumerate(measured):
+        lines = [
+            Line(system, [row["update"] for row in rows if name in row], [row[name] for row in rows if name in row])
+            for system, rows in validations.items()
+        ]
+        label = "loss, nats a token" if name == "loss" else column(name).title
+        title = f"{column(name).title} of the validation data"
+        svg = line_plot([line for line in lines if line.x], title=title, x_label="updates", y_label=label)
+        plots.append(Plot(title, _markup(svg, "training", i)))
+    note = "Measured on the validation data with greedy decoding while the models trained."
+    return PlotGroup("training", "Training", note, plots)
+
+
+def _markup(svg: str, group: str, number: int) -> Markup:
+    return Markup(inline(svg, f"{group}-{number}"))
+
+
+def _manifest(name: str, manifest: Mapping[str, Any]) -> Manifest:
+    facts = [str(manifest["kind"])] if "kind" in manifest else []
+    seconds = manifest.get("wall_seconds")
+    if isinstance(seconds, (int, float)):
+        facts.append(f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min")
+    return Manifest(name, " · ".join(facts), list(_flat(manifest, "")))
+
+
+def _flat(value: object, prefix: str) -> Iterator[tuple[str, str]]:
+    """Nested objects as rows such as (`settings.beam`, `5`)."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -120,9 +120,8 @@ def _print_results(results: dict[str, Any]) -> None:
 
 def _print(table: Table) -> None:
     """Tables are as wide as what they hold, also in a pipe or a log."""
-    console = Console()
-    width = console.measure(table).maximum
-    Console(width=max(console.width, width) if not console.is_terminal else None).print(table, highlight=False)
+    width = Console(width=10_000).measure(table).maximum
+    Console(width=max(Console().width, width)).print(table, highlight=False)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -1,0 +1,66 @@
+"""Runs a recipe (or continues it) and records its systems in results/NAME.json, NAME being the recipe's own.
+
+    python benchmarks/recipe.py recipes/multi30k-en-de.toml
+
+Figures: SYSTEM_METRIC for every metric of every evaluated system, as sru_seqkd_bleu of the stage sru-seqkd, and the gain
+of each distilled student over its twin with the interval of the paired bootstrap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from seqdistill import pipeline
+from seqdistill.console import Terminal
+from seqdistill.files import read_json
+from seqdistill.manifest import FINISHED
+from seqdistill.reports.results import write_result
+from seqdistill.verbs.systems import System, gains, row_of, systems_in
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
+    given = parser.parse_args()
+    recipe = pipeline.read_recipe(given.recipe, out=given.out)
+    pipeline.run(recipe, Terminal())
+    stages = [read_json(step.directory / FINISHED) for step in recipe.steps]
+    systems = systems_in(recipe.out)
+    path = write_result(
+        recipe.name,
+        claim=recipe.description,
+        figures=figures(systems),
+        rows=[row_of(system) | training_of(system) for system in systems],
+        started=time.time() - sum(stage["wall_seconds"] for stage in stages),
+    )
+    print(f"wrote {path}")
+
+
+def figures(systems: list[System]) -> dict[str, float]:
+    found = {}
+    for system in systems:
+        name = system.name.replace("-", "_")
+        found |= {f"{name}_{metric}": system.scores[metric] for metric in system.scores["signatures"]}
+    for name, gain in gains(systems).items():
+        name = name.replace(" ", "_").replace("-", "_")
+        found |= {f"{name}_bleu": gain.delta, f"{name}_low": gain.low, f"{name}_high": gain.high}
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def training_of(system: System) -> dict[str, int | float | str]:
+    if system.training is None:
+        return {}
+    manifest = read_json(system.training / FINISHED)
+    return {
+        "objective": manifest["settings"]["objective"],
+        "seed": manifest["settings"]["seed"],
+        "updates": manifest["results"]["updates"],
+        "training_seconds": round(manifest["wall_seconds"]),
+    }
+
+
+if __name__ == "__main__":
+    main()

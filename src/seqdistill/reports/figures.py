@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from seqdistill.reports.columns import Row, column
-from seqdistill.reports.plots import Line, Point, category_plot, line_plot, standalone, trade_off_plot
+from seqdistill.reports.plots import Labels, Line, Point, category_plot, line_plot, standalone, trade_off_plot
 
 QUALITIES = ("bleu", "rouge1", "chrf", "comet")
 
@@ -16,14 +16,14 @@ class Figure(NamedTuple):
 
     Args:
         title: what it shows; the quality's heading comes in front.
-        draw: SVG from rows, the title, the x column, the x label and the quality column.
+        draw: SVG from rows, labels, the x column and the quality column.
         cost: whether its points are systems, weighed by what they cost.
     """
 
     x: str
     title: str
     x_label: str
-    draw: Callable[[Sequence[Row], str, str, str, str], str]
+    draw: Callable[[Sequence[Row], Labels, str, str], str]
     cost: bool
 
 
@@ -41,36 +41,36 @@ def _drawn(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
     quality = next((name for name in QUALITIES if any(name in row for row in rows)), None)
     if quality is None:
         return {}
+    names = _systems([row for row in rows if row.get("system") is not None])
     plots = {}
     for suffix, figure in FIGURES.items():
         complete = [row for row in rows if all(row.get(name) is not None for name in ("system", figure.x, quality))]
         if complete:
-            title = f"{column(quality).title} {figure.title}"
-            plots[suffix] = title, figure.draw(complete, title, figure.x, figure.x_label, quality)
+            label = column(quality).title
+            labels = Labels(f"{label} {figure.title}", figure.x_label, label, names)
+            plots[suffix] = labels.title, figure.draw(complete, labels, figure.x, quality)
     return plots
 
 
-def _trade_off(rows: Sequence[Row], title: str, x: str, x_label: str, quality: str) -> str:
+def _trade_off(rows: Sequence[Row], labels: Labels, x: str, quality: str) -> str:
     scale = column(x).scale[0]
     points = [Point(str(row["system"]), _number(row, x) / scale, _number(row, quality)) for row in rows]
-    label = column(quality).title
-    more_is_better = column(x).best == "high"
-    return trade_off_plot(points, title=title, x_label=x_label, y_label=label, more_is_better=more_is_better)
+    return trade_off_plot(points, labels, more_is_better=column(x).best == "high")
 
 
-def _categories(rows: Sequence[Row], title: str, x: str, x_label: str, quality: str) -> str:
+def _categories(rows: Sequence[Row], labels: Labels, x: str, quality: str) -> str:
     series: dict[str, dict[str, float]] = {name: {} for name in _systems(rows)}
     for row in rows:
         series[str(row["system"])][str(row[x])] = _number(row, quality)
-    return category_plot(series, title=title, x_label=x_label, y_label=column(quality).title)
+    return category_plot(series, labels)
 
 
-def _lines(rows: Sequence[Row], title: str, x: str, x_label: str, quality: str) -> str:
+def _lines(rows: Sequence[Row], labels: Labels, x: str, quality: str) -> str:
     lines = []
     for name in _systems(rows):
         own = [row for row in rows if row["system"] == name]
         lines.append(Line(name, [_number(row, x) for row in own], [_number(row, quality) for row in own]))
-    return line_plot(lines, title=title, x_label=x_label, y_label=column(quality).title)
+    return line_plot(lines, labels)
 
 
 def _systems(rows: Sequence[Row]) -> list[str]:

@@ -16,7 +16,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
 from seqdistill.reports.figures import cost_plots
-from seqdistill.reports.plots import Line, category_plot, inline, line_plot
+from seqdistill.reports.plots import Labels, Line, category_plot, inline, line_plot
 
 FOLDER = Path(__file__).parent
 
@@ -161,7 +161,7 @@ def _quality(page: Page) -> PlotGroup:
     note = "The dashed line joins the systems that no other one beats on both axes." if drawn else ""
     if page.by_length:
         title = "BLEU by length of the source"
-        drawn[title] = category_plot(page.by_length, title=title, x_label="words in the source", y_label="BLEU")
+        drawn[title] = category_plot(page.by_length, Labels(title, "words in the source", "BLEU", _names(page)))
         note += " By length, it is corpus BLEU of the sentences of each length."
     plots = [Plot(title, _markup(svg, "quality", i)) for i, (title, svg) in enumerate(drawn.items())]
     return PlotGroup("quality", "Quality against cost and length", note.strip(), plots)
@@ -180,10 +180,16 @@ def _training(page: Page) -> PlotGroup:
         ]
         label = "loss, nats a token" if name == "loss" else column(name).title
         title = f"{column(name).title} of the validation data"
-        svg = line_plot([line for line in lines if line.x], title=title, x_label="updates", y_label=label)
+        drawn = [line for line in lines if line.x]
+        svg = line_plot(drawn, Labels(title, "updates", label, _names(page)))
         plots.append(Plot(title, _markup(svg, "training", i)))
     note = "Measured on the validation data with greedy decoding while the models trained."
     return PlotGroup("training", "Training", note, plots)
+
+
+def _names(page: Page) -> list[str]:
+    """Systems in the order of the table, which fixes their looks in every plot."""
+    return list(dict.fromkeys(str(row["system"]) for row in page.systems if row.get("system") is not None))
 
 
 def _markup(svg: str, group: str, number: int) -> Markup:

@@ -50,6 +50,20 @@ NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 THEME = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}</style>"
 
 
+class Labels(NamedTuple):
+    """What is written on a plot.
+
+    Args:
+        title: what it shows, for readers who cannot see it.
+        names: systems in the order that fixes their looks, so that they look the same in every plot of a page.
+    """
+
+    title: str
+    x: str
+    y: str
+    names: Sequence[str] = ()
+
+
 class Line(NamedTuple):
     """A named series of points."""
 
@@ -66,46 +80,43 @@ class Point(NamedTuple):
     quality: float
 
 
-def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) -> str:
-    """Lines over a common axis, told apart by colour and marker.
-
-    Args:
-        title: what the plot shows, for readers who cannot see it.
-    """
+def line_plot(lines: Sequence[Line], labels: Labels) -> str:
+    """Lines over a common axis, told apart by colour and marker."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(x_label, y_label)
-        for i, line in enumerate(lines):
-            marker = MARKERS[i % len(MARKERS)]
+        figure, axes = _axes(labels)
+        look = _looks([*labels.names, *(line.name for line in lines)])
+        for line in lines:
             every = max(1, len(line.x) // 12)
-            axes.plot(line.x, line.y, color=_colour(i), marker=marker, markevery=every, label=line.name)
+            axes.plot(line.x, line.y, **look[line.name], markevery=every, label=line.name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         _legend(axes, len(lines))
-        return _svg(figure, title)
+        return _svg(figure, labels.title)
 
 
-def category_plot(series: Mapping[str, Mapping[str, float]], *, title: str, x_label: str, y_label: str) -> str:
+def category_plot(series: Mapping[str, Mapping[str, float]], labels: Labels) -> str:
     """Values of each system in common, ordered categories, such as buckets of sentence length."""
     categories = sorted({name for values in series.values() for name in values}, key=_first_number)
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(x_label, y_label)
-        for i, (name, values) in enumerate(series.items()):
+        figure, axes = _axes(labels)
+        look = _looks([*labels.names, *series])
+        for name, values in series.items():
             x = [k for k, category in enumerate(categories) if category in values]
             y = [values[categories[k]] for k in x]
-            axes.plot(x, y, color=_colour(i), marker=MARKERS[i % len(MARKERS)], label=name)
+            axes.plot(x, y, **look[name], label=name)
         axes.set_xticks(range(len(categories)), categories)
         axes.set_xlim(-0.3, len(categories) - 0.7)
         _legend(axes, len(series))
-        return _svg(figure, title)
+        return _svg(figure, labels.title)
 
 
-def trade_off_plot(points: Sequence[Point], *, title: str, x_label: str, y_label: str, more_is_better: bool) -> str:
+def trade_off_plot(points: Sequence[Point], labels: Labels, *, more_is_better: bool) -> str:
     """Quality against cost or speed, on a logarithmic axis, with a line through the systems that no other one beats.
 
     Args:
         more_is_better: whether more on the x-axis is better, as speed is and size is not.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(x_label, y_label)
+        figure, axes = _axes(labels)
         costs = [point.cost for point in points]
         if max(costs) > 3 * min(costs):
             axes.set_xscale("log")
@@ -114,11 +125,12 @@ def trade_off_plot(points: Sequence[Point], *, title: str, x_label: str, y_label
             axes.xaxis.set_minor_formatter(NullFormatter())
         front = undominated(points, more_is_better=more_is_better)
         axes.plot([p.cost for p in front], [p.quality for p in front], color=INK, alpha=0.25, linestyle="--", zorder=1)
-        for i, point in enumerate(points):
-            axes.plot(point.cost, point.quality, color=_colour(i), marker=MARKERS[i % len(MARKERS)], markersize=8)
+        look = _looks([*labels.names, *(point.name for point in points)])
+        for point in points:
+            axes.plot(point.cost, point.quality, **look[point.name], markersize=8)
         axes.margins(0.14, 0.16)
         _name_points(axes, points, front)
-        return _svg(figure, title)
+        return _svg(figure, labels.title)
 
 
 def undominated(points: Sequence[Point], *, more_is_better: bool) -> list[Point]:
@@ -179,12 +191,12 @@ def _place(axes: Axes, point: Point) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+def _axes(labels: Labels) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.8, 3.5), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set_xlabel(labels.x)
+    axes.set_ylabel(labels.y)
     return figure, axes
 
 
@@ -194,12 +206,17 @@ def _legend(axes: Axes, count: int) -> None:
         figure.legend(loc="outside lower center", ncols=math.ceil(count / math.ceil(count / 4)), handlelength=2.2)  # type: ignore[union-attr]
 
 
-def _colour(i: int) -> str:
-    return COLOURS[i % len(COLOURS)]
+def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and marker of each name, in order of first appearance."""
+    return {
+        name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, name in enumerate(dict.fromkeys(names))
+    }
 
 
-def _first_number(category: str) -> int:
-    return int(re.match(r"\d+", category)[0])  # type: ignore[index]
+def _first_number(category: str) -> float:
+    found = re.match(r"\d+", category)
+    return float(found[0]) if found else math.inf
 
 
 def _svg(figure: Figure, title: str) -> str:

@@ -87,9 +87,11 @@ class PrepareSettings(Settings):
     joint: bool = Field(True, description="One vocabulary for both sides; otherwise one each.")
     lowercase: bool = Field(False, description="Lower-case both sides.")
     tokenizer_from: Path | None = Field(None, description="Take the tokenizer of this data directory; trains none.")
-    max_length: int = Field(250, ge=1, description="Drop training pairs with more words than this on a side.")
-    max_ratio: float = Field(
-        9.0, gt=1, description="Drop training pairs whose lengths differ by more than this factor."
+    max_length: int | None = Field(
+        None, ge=1, description="Drop training pairs with more words than this on a side; default 250, summaries more."
+    )
+    max_ratio: float | None = Field(
+        None, gt=1, description="Drop pairs whose lengths differ by more than this factor; default 9, summaries more."
     )
     keep_duplicates: bool = Field(False, description="Keep training pairs that occurred before.")
     keep_copies: bool = Field(False, description="Keep training pairs whose target is the source.")

@@ -11,7 +11,7 @@ from seqdistill.progress import Progress
 from seqdistill.settings import PrepareSettings
 from seqdistill.text.corpus import ParallelCorpus, Splits
 from seqdistill.text.filters import Filters
-from seqdistill.text.sources import load_source
+from seqdistill.text.sources import load_source, recommended_filters
 
 
 def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[str, Any]:
@@ -32,14 +32,19 @@ def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[st
         joint=settings.joint,
         lowercase=settings.lowercase,
         tokenizer_from=settings.tokenizer_from,
-        filters=Filters(
-            max_length=settings.max_length,
-            max_ratio=settings.max_ratio,
-            keep_duplicates=settings.keep_duplicates,
-            keep_copies=settings.keep_copies,
-        ),
+        filters=_filters(settings),
         seed=settings.seed,
         progress=progress,
+    )
+
+
+def _filters(settings: PrepareSettings) -> Filters:
+    usual = recommended_filters(settings.corpus, settings.languages)
+    return Filters(
+        max_length=settings.max_length or usual.max_length,
+        max_ratio=settings.max_ratio or usual.max_ratio,
+        keep_duplicates=settings.keep_duplicates,
+        keep_copies=settings.keep_copies,
     )
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.nn.attention import CrossAttention, KeyValueCache, SelfAttention
+from seqdistill.nn.dropout import add_dropped, dropout, relu_dropped
 
 
 def sinusoids(length: int, dim: int) -> Float[Tensor, "length dim"]:
@@ -60,7 +61,8 @@ class FeedForward(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
-        return self.outer(F.dropout(F.relu(self.inner(x), inplace=True), self.dropout, self.training))
+        hidden = self.inner(x.flatten(0, -2))  # in rows: a product of more dimensions is a view, slow to write over
+        return self.outer(relu_dropped(hidden, self.dropout, training=self.training)).view_as(x)
 
 
 class Residual(nn.Module):
@@ -78,7 +80,7 @@ class Residual(nn.Module):
 
     def after(self, x: Float[Tensor, "*rows dim"], change: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
         """The input and the sublayer's output, joined."""
-        x = x + F.dropout(change, self.dropout, self.training)
+        x = add_dropped(x, change, self.dropout, training=self.training)
         return x if self.norm_first else self.norm(x)
 
 
@@ -155,7 +157,7 @@ class Encoder(nn.Module):
         self, x: Float[Tensor, "batch length dim"], real: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch length dim"]:
         """States of every position; `real` is False at padding, whose states mean nothing."""
-        x = F.dropout(x, self.dropout, self.training)
+        x = dropout(x, self.dropout, training=self.training)
         for layer in self.layers:
             x = layer(x, real[:, None, None])
         return self.norm(x)
@@ -182,7 +184,7 @@ class Decoder(nn.Module):
         causal: bool,
     ) -> Float[Tensor, "batch length dim"]:
         """States of every position; `real` and `memory_real` are False at padding, which must stand at the right."""
-        x = F.dropout(x, self.dropout, self.training)
+        x = dropout(x, self.dropout, training=self.training)
         visible = None if causal else real[:, None, None]  # right padding lies in the future of every real token
         for layer in self.layers:
             x = layer(x, visible, memory, memory_real[:, None, None], causal=causal)

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_ELEMENTS = 4 * 2**20
-"""Logits alive at once: 16 MiB in fp32, which stays in a CPU's last cache."""
+CHUNK_ELEMENTS = {"cpu": 4 * 2**20, "cuda": 64 * 2**20}
+"""Logits alive at once: on CPUs 16 MiB in fp32, which stay in the last cache; on GPUs enough to keep them busy."""
 
 
 class Loss(NamedTuple):
@@ -25,47 +25,46 @@ class Loss(NamedTuple):
 class _ProjectedNLL(torch.autograd.Function):
     """Output layer, softmax and smoothed negative log-likelihood in one; logits live for one chunk of rows only.
 
-    With p = softmax(h W'), V words and smoothing e, the loss of a row is -(1-e) log p[label] - e/V sum log p, whose
-    derivative by the logits is p - (1-e) onehot - e/V. It is at hand when the loss is, so the gradients by `hidden` and
-    `weight` are made in the forward pass and backward only scales them.
+    With logits z = h W', p = softmax(z), V words and smoothing e, the loss of a row is
+    log sum exp z - (1-e) z[label] - e/V sum z, and its derivative by z is p - (1-e) onehot - e/V. Both are at hand at
+    the same time, so the gradients by h and W are made in the forward pass and backward only scales them. What
+    smoothing adds is linear in z: it is summed over words through W once, instead of over all logits.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-        vocab = weight.shape[0]
-        want_hidden, want_weight = ctx.needs_input_grad[:2]
-        hidden_grad = torch.empty_like(hidden) if want_hidden else None
-        weight_grad = torch.zeros_like(weight) if want_weight else None
-        total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
-        rows = max(1, CHUNK_ELEMENTS // vocab)
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float, train: bool) -> Tensor:
+        exact = torch.promote_types(hidden.dtype, torch.float32)
+        matrix = weight.to(hidden.dtype)
+        hidden_grad = torch.empty_like(hidden, dtype=exact) if train else None
+        weight_grad = torch.zeros_like(weight) if train else None
+        total = hidden.new_zeros((), dtype=exact)
+        rows = max(1, CHUNK_ELEMENTS.get(hidden.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
         for start in range(0, len(labels), rows):
             chunk, label = hidden[start : start + rows], labels[start : start + rows, None]
-            logits = (chunk @ weight.T).to(total.dtype)
-            log_normaliser = logits.logsumexp(1, keepdim=True)
-            total += (log_normaliser - (1 - smoothing) * logits.gather(1, label)).sum()
-            if smoothing:
-                total -= smoothing * logits.mean(1).sum()
-            if not (want_hidden or want_weight):
-                continue
-            slope = logits.sub_(log_normaliser).exp_()
-            if smoothing:
-                slope -= smoothing / vocab
-            slope.scatter_add_(1, label, slope.new_full((1, 1), smoothing - 1).expand_as(label))
-            slope = slope.to(hidden.dtype)
-            if hidden_grad is not None:
-                torch.mm(slope, weight, out=hidden_grad[start : start + rows])
-            if weight_grad is not None:
-                weight_grad.addmm_(slope.T, chunk)
-        ctx.save_for_backward(hidden_grad, weight_grad)
-        return total
+            logits = (chunk @ matrix.T).to(exact)
+            largest, chosen = logits.amax(1), logits.gather(1, label)
+            p = torch.softmax(logits, 1, out=logits)
+            total += (largest - p.amax(1).log() - (1 - smoothing) * chosen[:, 0]).sum()
+            if hidden_grad is not None and weight_grad is not None:
+                p.scatter_add_(1, label, p.new_full((1, 1), smoothing - 1).expand_as(label))
+                slope = p.to(hidden.dtype)
+                hidden_grad[start : start + rows] = slope @ matrix
+                if slope.dtype == exact:
+                    weight_grad.addmm_(slope.T, chunk)
+                else:
+                    weight_grad += slope.T @ chunk
+        spread = smoothing / len(weight)
+        word_sum, row_sum = weight.sum(0, dtype=exact), hidden.sum(0, dtype=exact)
+        if hidden_grad is not None and weight_grad is not None:
+            ctx.save_for_backward(hidden_grad.sub_(spread * word_sum), weight_grad.sub_(spread * row_sum))
+            ctx.hidden_type = hidden.dtype
+        return total - spread * (word_sum @ row_sum)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        (grad,) = grads
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden_grad, weight_grad = ctx.saved_tensors
-        scaled = [None if saved is None else saved * grad.to(saved.dtype) for saved in (hidden_grad, weight_grad)]
-        return scaled[0], scaled[1], None, None
+        return (hidden_grad * grads[0]).to(ctx.hidden_type), weight_grad * grads[0], None, None, None
 
 
 def label_smoothed_nll(
@@ -86,7 +85,8 @@ def label_smoothed_nll(
     hidden, labels = hidden[real], labels[real]
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
+        hidden = hidden.to(dtype)
+    train = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     with torch.autocast(hidden.device.type, enabled=False):
-        total = _ProjectedNLL.apply(hidden, weight, labels, label_smoothing)
+        total = _ProjectedNLL.apply(hidden, weight, labels, label_smoothing, train)
     return Loss(total, labels.numel())  # type: ignore[arg-type]

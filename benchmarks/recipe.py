@@ -2,8 +2,8 @@
 
     python benchmarks/recipe.py recipes/multi30k-en-de.toml
 
-Figures: SYSTEM_METRIC for every metric of every evaluated system, as sru_seqkd_bleu of the stage sru-seqkd, and the gain
-of each distilled student over its twin with the interval of the paired bootstrap.
+Figures: SYSTEM_METRIC for every metric of every evaluated system, as sru_seqkd_bleu of the stage sru-seqkd, and the
+gain of each distilled student over its twin with the interval of the paired bootstrap.
 """
 
 from __future__ import annotations

@@ -87,15 +87,15 @@ def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
         if key not in valid:
             raise UserError(f"{path}: unknown key {key!r}; {nearest(key, valid)}")
     name = content.get("name", path.stem)
-    out = out or Path("runs") / name
+    directory = out or Path("runs") / name
     tables = [(kind, stage, values) for kind in STAGES for stage, values in content.get(kind, {}).items()]
     report = content.get("report")
     return Recipe(
         name=name,
         description=content.get("description", ""),
-        steps=tuple(_in_order(path, _steps(path, tables, content.get("defaults", {}), out))),
+        steps=tuple(_in_order(path, _steps(path, tables, content.get("defaults", {}), directory))),
         report=None if report is None else ReportSettings.read(report, where=f"{path}: [report]"),
-        out=out,
+        out=directory,
     )
 
 

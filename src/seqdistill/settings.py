@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError, nearest
+
+
+S = TypeVar("S", bound="Settings")
 
 
 class Settings(BaseModel):
@@ -23,7 +26,7 @@ class Settings(BaseModel):
     """Fields that change speed, never the result."""
 
     @classmethod
-    def read(cls, values: Mapping[str, Any], *, where: str) -> Self:
+    def read(cls: type[S], values: Mapping[str, Any], *, where: str) -> S:
         """Checks and converts plain values.
 
         Args:

@@ -22,10 +22,12 @@ class State(Protocol):
     def repeat(self, n: int) -> State:
         """Repeats every row n times, copies side by side: row i becomes rows i*n .. i*n+n-1. Called once at most,
         before the first step. The n rows of a sentence form its group."""
+        ...
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> State:
         """Keeps these rows in this order (repeats allowed). After `repeat(n)`, rows come in whole groups: new rows
         j*n .. j*n+n-1 all stem from one old group, so what belongs to the sentence can be stored once per group."""
+        ...
 
 
 @runtime_checkable

@@ -89,7 +89,7 @@ def gains(systems: Sequence[System]) -> dict[str, Comparison]:
         for real in systems:
             if distilled.model and (distilled.model, distilled.data, real.data) == (real.model, "distilled", "real"):
                 metric = create_metric("bleu", MetricOptions(lowercase="case:lc" in real.scores["signatures"]["bleu"]))
-                texts = [list(read_lines(each.evaluation / "hypotheses.txt")) for each in (real, distilled)]
+                baseline, system = (list(read_lines(each.evaluation / "hypotheses.txt")) for each in (real, distilled))
                 references = list(read_lines(real.evaluation / "references.txt"))
-                found[f"{distilled.name} over {real.name}"] = compare(metric, *texts, references)
+                found[f"{distilled.name} over {real.name}"] = compare(metric, baseline, system, references)
     return found

@@ -87,7 +87,8 @@ def written(name: str, values: Sequence[Cell]) -> list[str]:
     spec = column(name)
     numbers = list(_numbers(values).values())
     digits = spec.digits if spec.digits >= 0 else _digits(numbers)
-    grouped = any(abs(number / spec.scale[0]) >= 10_000 for number in numbers)
+    threshold = 1000 if name.endswith("_per_second") else 10_000
+    grouped = any(abs(number / spec.scale[0]) >= threshold for number in numbers)
     return [_written(value, f"{',' if grouped else ''}.{digits}f", spec.scale) for value in values]
 
 

@@ -141,20 +141,24 @@ def contents(root: Path) -> dict[Path, str]:
 
 def stale(root: Path) -> list[Path]:
     """Files that do not hold what the results say, and figures of results that are gone."""
-    wanted = contents(root)
-    differ = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
-    return differ + [path for path in sorted((root / FIGURES).glob("*.svg")) if path not in wanted]
+    return _differing(root, contents(root))
 
 
 def refresh(root: Path) -> list[Path]:
     """Writes every stale file, removes figures of results that are gone, and returns what changed."""
-    wanted, changed = contents(root), stale(root)
+    wanted = contents(root)
+    changed = _differing(root, wanted)
     for path in changed:
         if path in wanted:
             write_text(path, wanted[path])
         else:
             path.unlink()
     return changed
+
+
+def _differing(root: Path, wanted: Mapping[Path, str]) -> list[Path]:
+    differ = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    return differ + [path for path in sorted((root / FIGURES).glob("*.svg")) if path not in wanted]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,0 +1,123 @@
+"""The page in a real browser: everything is rendered, nothing is loaded."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from seqdistill.errors import UserError
+from seqdistill.reports.page import Curve, Example, Page, read_log, render, write_page
+
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed to open the page with")
+
+SYSTEMS = [
+    {"system": "teacher", "data": "real", "bleu": 37.2, "parameters": 7.6e6, "milliseconds_per_sentence": 25.0},
+    {"system": "<sru>", "data": "distilled", "bleu": 34.9, "parameters": 3.1e6, "milliseconds_per_sentence": 2.4},
+]
+LOG = [{"kind": "train", "update": 50, "loss": 5.0}] + [
+    {"kind": "valid", "update": 100 * i, "loss": 5 / i, "perplexity": 9.0, "bleu": 10.0 * i} for i in (1, 2, 3)
+]
+MANIFEST = {"kind": "train", "settings": {"model": "sru", "set": {"dim": 256}}, "wall_seconds": 430.0}
+PAGE = Page(
+    title="A report & more",
+    intro="First paragraph.",
+    systems=[row | {"bleu_signature": "nrefs:1|case:mixed"} for row in SYSTEMS],
+    highlights={"Faster": "10 times"},
+    curves=[Curve("teacher", LOG), Curve("<sru>", LOG)],
+    by_length={"teacher": {"0-9": 40.0, "10+": 30.0}, "<sru>": {"0-9": 39.0, "10+": 25.0}},
+    examples=[Example("A <b>dog</b>", "Ein Hund", {"teacher": "Ein Hund", "<sru>": "Der Hund"})],
+    manifests={"train-teacher": MANIFEST},
+)
+
+
+class Elements(HTMLParser):
+    """Counts elements, and collects attributes that could load something."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.counts: dict[str, int] = {}
+        self.links: list[str] = []
+        self.identifiers: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.links += [value or "" for key, value in attributes if key in ("src", "href", "xlink:href", "srcset")]
+        self.identifiers += [value or "" for key, value in attributes if key == "id"]
+
+
+def check_elements(elements: Elements) -> None:
+    assert elements.counts["svg"] == 5  # latency, size, length, validation BLEU and loss
+    assert elements.counts["table"] == 3  # systems, one example, one manifest
+    assert "script" not in elements.counts
+    assert [link for link in elements.links if not link.startswith("#")] == []
+    assert len(elements.identifiers) == len(set(elements.identifiers))
+    assert {link[1:] for link in elements.links} <= set(elements.identifiers)
+
+
+def test_the_page_is_complete_and_loads_nothing():
+    html = render(PAGE)
+    check_elements(Elements(html))
+    assert html == render(PAGE)
+    assert "url(http" not in html
+    assert "@import" not in html
+    for text in (
+        "A report &amp; more",
+        "A &lt;b&gt;dog&lt;/b&gt;",
+        "&lt;sru&gt;",
+        "37.20",
+        "7.6 M",
+        "settings.set.dim",
+    ):
+        assert text in html
+    assert "<sru>" not in html
+    assert "BLEU: nrefs:1|case:mixed" in html
+
+
+def test_an_empty_page_has_no_empty_sections():
+    elements = Elements(render(Page("Nothing yet")))
+    assert not {"table", "svg", "section", "dl", "details"} & set(elements.counts)
+
+
+def chromium(*arguments: str) -> str:
+    assert BROWSER
+    fixed = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"]
+    done = subprocess.run([*fixed, *arguments], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+@needs_browser
+def test_a_browser_renders_it_on_a_desk_and_on_a_phone(tmp_path: Path):
+    path, shot = tmp_path / "report.html", tmp_path / "shot.png"
+    write_page(PAGE, path)
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    rendered = chromium(profile, "--dump-dom", path.as_uri())
+    check_elements(Elements(rendered))
+    assert re.search(r'<th scope="row">&lt;sru&gt;</th>', rendered)
+    for width in (1100, 500):
+        chromium(profile, f"--window-size={width},1400", f"--screenshot={shot}", path.as_uri())
+        pixels = matplotlib.image.imread(shot)
+        assert pixels.shape[:2] == (1400, width)
+        columns_with_ink = (pixels[..., :3].min(axis=2) < 0.5).any(axis=0).mean()
+        assert columns_with_ink > 0.5
+
+
+def test_a_log_is_read_up_to_the_row_being_written(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"kind": "valid", "update": 1}\n{"kind": "va')
+    assert read_log(path) == [{"kind": "valid", "update": 1}]
+    path.write_text("[1]\n")
+    with pytest.raises(UserError, match=r"log\.jsonl, line 1: expected a JSON object"):
+        read_log(path)
+    path.write_text("{}\nnonsense\n")
+    with pytest.raises(UserError, match=r"log\.jsonl, line 2: not JSON"):
+        read_log(path)
+    with pytest.raises(UserError, match="no such log"):
+        read_log(tmp_path / "gone.jsonl")

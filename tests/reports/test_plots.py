@@ -1,0 +1,106 @@
+"""Plots: the same bytes each time, all numbers drawn where they belong, no name on another."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from seqdistill.reports.figures import cost_plots, figures_of
+from seqdistill.reports.plots import (
+    Labels,
+    Line,
+    Point,
+    category_plot,
+    inline,
+    line_plot,
+    standalone,
+    trade_off_plot,
+    undominated,
+)
+
+LABELS = Labels("A <title> & more", "updates", "BLEU")
+LINES = [Line("teacher", [0, 100, 200], [0.0, 10.0, 20.0]), Line("student", [0, 100, 200], [0.0, 5.0, 10.0])]
+POINTS = [Point("slow", 10, 30), Point("fast", 100, 25), Point("bad", 50, 20), Point("twin", 10, 30)]
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def draw_all() -> list[str]:
+    series = {"teacher": {"0-9": 30.0, "10-19": 20.0, "20+": 10.0}, "student": {"0-9": 25.0, "20+": 5.0}}
+    return [
+        line_plot(LINES, LABELS),
+        category_plot(series, LABELS),
+        trade_off_plot(POINTS, LABELS, more_is_better=True),
+    ]
+
+
+def test_the_same_numbers_give_the_same_bytes():
+    assert draw_all() == draw_all()
+
+
+def test_plots_name_their_systems_and_axes_in_text():
+    for svg in draw_all():
+        words = texts(svg)
+        assert {"updates", "BLEU"} <= set(words)
+        assert 'aria-label="A &lt;title&gt; &amp; more"' in svg
+        assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
+    lines, categories, trade_off = draw_all()
+    assert {"teacher", "student"} <= set(texts(lines)) & set(texts(categories))
+    assert texts(categories).index("0-9") < texts(categories).index("10-19") < texts(categories).index("20+")
+    assert {"slow", "fast", "bad", "twin"} <= set(texts(trade_off))
+
+
+def test_colours_follow_the_reader():
+    for svg in draw_all():
+        assert "currentColor" in svg
+        assert "#010101" not in svg
+        assert "fill: #ffffff" not in svg
+        assert "prefers-color-scheme" not in svg
+        assert "prefers-color-scheme:dark" in standalone(svg)
+
+
+def test_a_line_is_drawn_where_its_numbers_are():
+    """Three points on a straight line stay on one, equally far apart."""
+    svg = line_plot([Line("only", [0, 100, 200], [1.0, 2.0, 3.0])], LABELS)
+    path = re.search(r'd="(M[^"]*)"[^>]*style="fill: none; stroke: #3574d4', svg)
+    assert path
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", path[1])]
+    x, y = numbers[::2], numbers[1::2]
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.01)
+    assert y[0] - y[1] == pytest.approx(y[1] - y[2], abs=0.01)
+    assert x[1] > x[0]
+    assert y[1] < y[0]
+
+
+def test_a_system_looks_the_same_in_every_plot():
+    colour = re.compile(r"stroke: (#\w{6}); stroke-width: 1\.6|stroke: (#\w{6})")
+    alone = line_plot(LINES[1:], LABELS._replace(names=["teacher", "student"]))
+    assert "#d9722e" in colour.sub(r"\1\2", alone)
+    assert "#3574d4" not in alone
+
+
+def test_undominated_systems():
+    assert [p.name for p in undominated(POINTS, more_is_better=True)] == ["slow", "twin", "fast"]
+    assert [p.name for p in undominated(POINTS, more_is_better=False)] == ["slow", "twin"]
+
+
+def test_identifiers_of_plots_on_one_page_differ():
+    svg = draw_all()[0]
+    first, second = (set(re.findall(r'\bid="([^"]+)"', inline(svg, prefix))) for prefix in ("a", "b"))
+    assert first
+    assert not first & second
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', inline(svg, "a")))
+    assert used <= first
+
+
+def test_a_table_gets_the_plots_it_has_columns_for():
+    row = {"system": "a", "bleu": 30.0}
+    assert figures_of([row]) == figures_of([{"system": "a", "parameters": 5}]) == {}
+    assert list(figures_of([row | {"parameters": 5e6}])) == ["size"]
+    every = row | {"parameters": 5e6, "sentences_per_second": 9, "milliseconds_per_sentence": 3.0}
+    assert list(figures_of([every, {"system": "b"}])) == ["latency", "speed", "size"]
+    assert list(cost_plots([every])) == ["BLEU against latency", "BLEU against throughput", "BLEU against size"]
+    assert list(figures_of([row | {"length": "0-9"}, row | {"length": "all"}])) == ["length"]
+    assert list(figures_of([row | {"update": 5}, row | {"update": 9, "bleu": None}])) == ["curve"]

@@ -69,24 +69,33 @@ class _Plan(NamedTuple):
 
 def _by_length(source: np.ndarray, target: np.ndarray, ties: np.ndarray) -> np.ndarray:
     """Rows ordered by the longer side, which is what fills a batch; then by source minus target (rising and falling by
-    turns, so that neighbours stay alike where the length changes); then by `ties`, a permutation.
+    turns, so that neighbours stay alike where the length changes); then as in `ties`, a permutation of the rows.
 
-    Nothing is left to the sort, so any sort gives the same. On Multi30k at 4,096 tokens 3.1 % of the cells are padding;
-    ordering by target and then source gives 4.7 %, by the longer side alone 6.8 %, by target alone 20 %.
+    On Multi30k at 4,096 tokens 3.1 % of the cells are padding; ordering by target and then source gives 4.7 %, by the
+    longer side alone 6.8 %, by target alone 20 %. Two stable sorts of 16-bit keys, which NumPy does in linear time.
     """
-    source, target = (np.minimum(lengths, _LONGEST).astype(np.int64) for lengths in (source, target))
+    source, target = (np.minimum(lengths, _LONGEST).astype(np.int16) for lengths in (source, target))
     longer, excess = np.maximum(source, target), source - target
-    return np.argsort(longer << 48 | np.where(longer % 2 == 0, _LONGEST + excess, _LONGEST - excess) << 32 | ties)
+    order = ties[np.argsort(np.where(longer % 2 == 0, excess, -excess)[ties], kind="stable")]
+    return order[np.argsort(longer[order], kind="stable")]
 
 
 def _cut(longest: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
     """Cuts rows into runs of rows x (longest of the run) <= max_tokens, greedily; at least one row each."""
+    changes = (np.flatnonzero(np.diff(longest)) + 1).tolist()
     starts, start = [], 0
-    while start < len(longest):
-        starts.append(start)
-        window = np.maximum.accumulate(longest[start : start + max(1, max_tokens // int(longest[start]))])
-        fits = window * np.arange(1, len(window) + 1) <= max_tokens
-        start += max(1, int(fits.argmin()) if not fits.all() else len(window))
+    for equal_until in [*changes, len(longest)]:
+        if start >= equal_until:
+            continue
+        size = max(1, max_tokens // int(longest[start]))
+        end = start + (equal_until - start) // size * size
+        starts.extend(range(start, end, size))
+        start = end
+        if start < equal_until:  # a batch that reaches into longer rows
+            starts.append(start)
+            window = np.maximum.accumulate(longest[start : start + size])
+            fits = window.astype(np.int64) * np.arange(1, len(window) + 1) <= max_tokens
+            start += len(window) if fits.all() else int(fits.argmin())
     bounds = np.array([*starts, len(longest)], dtype=np.int64)
     return bounds[:-1], bounds[1:]
 
@@ -133,7 +142,7 @@ class Batches:
                 "tokens, EOS included; raise the maximum length, or give other data"
             )
         self._source, self._target = source[self._rows], target[self._rows]
-        self._longer = -(-longer[self._rows].astype(np.int64) // pad_to) * pad_to
+        self._longer = -(-longer[self._rows] // pad_to) * pad_to
         self._check_budget()
         self._plans: dict[int, _Plan] = {}
         self._epoch, self._position = 0, 0
@@ -166,7 +175,8 @@ class Batches:
     def _plan(self, epoch: int) -> _Plan:
         if epoch not in self._plans:
             random = np.random.default_rng([self._seed, epoch])
-            order = _by_length(self._source, self._target, random.permutation(len(self._rows)))
+            ties = random.permutation(np.arange(len(self._rows), dtype=np.int32))
+            order = _by_length(self._source, self._target, ties)
             starts, ends = _cut(self._longer[order], self._max_tokens)
             shuffled = random.permutation(len(starts))
             self._plans = {e: plan for e, plan in self._plans.items() if e >= self._epoch}

@@ -1,0 +1,188 @@
+"""How many target tokens a second does the loop train on, beside Joey NMT and transformers? Writes bench-training.
+
+    python benchmarks/training.py [--source FILE --target FILE] [--seconds N] [--rounds N] [--threads N]
+
+The same Transformer (width 256, 3+3 layers, FFN 1024, a joint vocabulary of 8,000, dropout and label smoothing 0.1,
+Adam, float32) on the same sentence pairs in batches of 2,048 target tokens, by our loop, by Joey NMT 2.3's and by
+transformers' Seq2SeqTrainer, in turns, each in a fresh process. Tokens count once each, EOS included, padding not. Each
+trainer forms its batches itself, as it comes: Joey NMT and the Seq2SeqTrainer shuffle without regard to length and pad.
+The Seq2SeqTrainer is measured with group_by_length as well, and that ratio stands beside the other.
+
+The peers live in environments of their own, made on first use below --work (or given as --joeynmt-python,
+--transformers-python), all with torch of the same version. Joey NMT is installed without its dependencies, of which it
+pins a protobuf that its own tensorboard cannot work with any more, and then with those it imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from seqdistill.data.store import Store, build_store
+from seqdistill.reports.results import write_result
+from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.tokenizer import train_tokenizers
+
+SIZES = {
+    "vocab": 8000,
+    "dim": 256,
+    "ffn_dim": 1024,
+    "layers": 3,
+    "heads": 4,
+    "dropout": 0.1,
+    "label_smoothing": 0.1,
+    "batch_tokens": 2048,
+}
+WARMUP = 5
+"""Updates before the clock runs."""
+PEERS = Path(__file__).parent / "training_peers"
+JOEYNMT = [
+    *("datasets", "importlib_metadata", "matplotlib", "numpy", "packaging", "pandas", "pyyaml", "sacrebleu"),
+    *("sacremoses", "seaborn", "sentencepiece", "setuptools", "subword-nmt", "tensorboard"),
+]
+
+
+class System(NamedTuple):
+    """A trainer to be measured."""
+
+    name: str
+    command: list[str]
+    """Takes the folder, seconds, warm-up and threads; `rest` comes after."""
+    rest: list[str]
+
+
+def environment(folder: Path, *installs: list[str]) -> str:
+    """The interpreter of an environment with torch of our version and then `installs`, made if it is not there."""
+    python, done = folder / "bin" / "python", folder / "complete"
+    if not done.exists():
+        print(f"making {folder}", flush=True)
+        venv.create(folder, clear=True, with_pip=True)
+        for packages in ([f"torch=={torch.__version__.partition('+')[0]}"], *installs):
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        done.touch()
+    return str(python)
+
+
+def write_data(folder: Path, source: Path, target: Path) -> float:
+    """The corpus as our store, and as text of one word a token id for the peers. Returns tokens a target sentence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = [pair for pair in ParallelCorpus.from_files(source, target) if pair.source.strip() and pair.target.strip()]
+    tokenizers = train_tokenizers(pairs, vocab_size=SIZES["vocab"])
+    build_store(pairs, tokenizers, folder / "train.arrow")
+    store = Store.open(folder / "train.arrow")
+    for side, ids in (("src", store.source_ids), ("trg", store.target_ids)):
+        lines = [" ".join(f"w{token}" for token in ids(line)) + "\n" for line in range(len(store))]
+        (folder / f"train.{side}").write_text("".join(lines))
+        (folder / f"valid.{side}").write_text("".join(lines[:10]))
+    (folder / "vocabulary.txt").write_text("".join(f"w{token}\n" for token in range(5, SIZES["vocab"])))
+    (folder / "sizes.json").write_text(json.dumps(SIZES))
+    return float(store.target_lengths.mean()) + 1
+
+
+def measure(system: System, folder: Path, *, seconds: float, threads: int) -> dict[str, float]:
+    """One fresh process's tokens, seconds and updates."""
+    command = [*system.command, str(folder), str(seconds), str(WARMUP), str(threads), *system.rest]
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"tokens"')]
+    if not lines:
+        sys.exit(f"{system.name} measured nothing:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
+    return json.loads(lines[-1])
+
+
+def matmul_peak(threads: int, *, size: int = 2048, seconds: float = 4.0) -> float:
+    """float32 operations a second of torch's matrix product: the best of the time given."""
+    torch.set_num_threads(threads)
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    best, began = float("inf"), time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def operations_per_token() -> int:
+    """Floating-point operations of a target token and its source token, forward and back: 6 a weight of a product."""
+    dim, ffn_dim, layers = SIZES["dim"], SIZES["ffn_dim"], SIZES["layers"]
+    encoder_layer, decoder_layer = 4 * dim**2 + 2 * dim * ffn_dim, 8 * dim**2 + 2 * dim * ffn_dim
+    return 6 * (layers * (encoder_layer + decoder_layer) + dim * SIZES["vocab"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
+    parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
+    parser.add_argument("--seconds", type=float, default=60, help="measured in each process")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--work", type=Path, default=Path("build/benchmarks/training"))
+    parser.add_argument("--joeynmt-python")
+    parser.add_argument("--transformers-python")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    given = parser.parse_args()
+    started = time.time()
+    joeynmt = given.joeynmt_python or environment(given.work / "joeynmt", ["--no-deps", "joeynmt==2.3.0"], JOEYNMT)
+    transformers = given.transformers_python or environment(
+        given.work / "transformers", ["transformers", "accelerate", "datasets"]
+    )
+    trainer = [transformers, str(PEERS / "with_transformers.py")]
+    systems = [
+        System("seqdistill", [sys.executable, str(PEERS / "with_seqdistill.py")], []),
+        System("joeynmt", [joeynmt, str(PEERS / "with_joeynmt.py")], []),
+        System("transformers", trainer, ["random"]),
+        System("transformers, group_by_length", trainer, ["group_by_length"]),
+    ]
+    mean_length = write_data(given.work / "data", given.source, given.target)
+    rows, peaks = [], []
+    for number in range(given.rounds):
+        peaks.append(matmul_peak(given.threads))
+        for system in systems:
+            found = measure(system, given.work / "data", seconds=given.seconds, threads=given.threads)
+            speed = found["tokens"] / found["seconds"]
+            tokens_per_update = found["tokens"] / found["updates"]
+            row = {"system": system.name, "round": number + 1, "target_tokens_per_second": round(speed, 1)}
+            cpu = round(found["tokens"] / found["cpu_seconds"], 1)
+            row |= {"tokens_per_cpu_second": cpu, "tokens_per_update": round(tokens_per_update, 1)}
+            rows.append(row | {"updates": found["updates"]})
+            print(f"{system.name}: {speed:.0f} target tokens/s, {cpu:.0f} a CPU second", flush=True)
+    report(given, rows, peaks, mean_length, started)
+
+
+def report(given: argparse.Namespace, rows: list[dict], peaks: list[float], mean_length: float, started: float) -> None:
+    """Medians over the rounds, ratios, and the share of the machine's peak."""
+    speeds = {
+        name: statistics.median(row["target_tokens_per_second"] for row in rows if row["system"] == name)
+        for name in {row["system"] for row in rows}
+    }
+    ours, peak = speeds["seqdistill"], statistics.median(peaks)
+    figures = {
+        "target_tokens_per_second": ours,
+        "ratio_vs_joeynmt": ours / speeds["joeynmt"],
+        "ratio_vs_transformers": ours / speeds["transformers"],
+        "ratio_vs_transformers_grouped": ours / speeds["transformers, group_by_length"],
+        "share_of_peak": ours * operations_per_token() / peak,
+        "peak_gflops": peak / 1e9,
+        "mflop_per_token": operations_per_token() / 1e6,
+        "tokens_per_sentence": mean_length,
+        "threads": given.threads,
+    }
+    claim = (
+        "The training loop takes at least twice the target tokens a second of Joey NMT 2.3 and four times those of "
+        "transformers' Seq2SeqTrainer: same model and data, 2,048 target tokens a batch, float32 on the CPU."
+    )
+    rounded = {name: round(float(value), 3) for name, value in figures.items()}
+    print(json.dumps(rounded, indent=2))
+    write_result("bench-training", claim=claim, figures=rounded, rows=rows, started=started, path=given.results)
+
+
+if __name__ == "__main__":
+    main()

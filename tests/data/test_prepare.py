@@ -234,6 +234,19 @@ def test_retarget(data: DataDirectory, tmp_path):
     assert new.fingerprint != data.fingerprint
 
 
+def test_retarget_with_other_tokenizers(texts, data: DataDirectory, tmp_path):
+    """A student's own vocabulary: every split has the same text, encoded anew."""
+    other = train_tokenizers(texts["train"], vocab_size=55)
+    lines = list(data.train.targets())
+    retarget(data, lines, tmp_path / "new", tokenizers=other)
+    new = DataDirectory.open(tmp_path / "new")
+    assert new.tokenizers.fingerprint == other.fingerprint
+    for before, after in ((data.train, new.train), (data.valid, new.valid), (data.test, new.test)):
+        assert before is not None and after is not None
+        assert [*before.sources(), *before.targets()] == [*after.sources(), *after.targets()]
+        assert after.target_ids(0).tolist() == other.target.encode(before.target_text(0))
+
+
 def test_retarget_again_is_the_same_or_refused(data: DataDirectory, tmp_path):
     lines = list(data.train.targets())
     first = retarget(data, lines, tmp_path / "new")

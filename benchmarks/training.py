@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -51,6 +52,11 @@ JOEYNMT = [
 ]
 
 
+def clean() -> dict[str, str]:
+    """This process's environment without a path to our packages, which are not for the peers."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 class System(NamedTuple):
     """A trainer to be measured."""
 
@@ -67,7 +73,7 @@ def environment(folder: Path, *installs: list[str]) -> str:
         print(f"making {folder}", flush=True)
         venv.create(folder, clear=True, with_pip=True)
         for packages in ([f"torch=={torch.__version__.partition('+')[0]}"], *installs):
-            subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True, env=clean())
         done.touch()
     return str(python)
 
@@ -91,7 +97,8 @@ def write_data(folder: Path, source: Path, target: Path) -> float:
 def measure(system: System, folder: Path, *, seconds: float, threads: int) -> dict[str, float]:
     """One fresh process's tokens, seconds and updates."""
     command = [*system.command, str(folder), str(seconds), str(WARMUP), str(threads), *system.rest]
-    done = subprocess.run(command, capture_output=True, text=True)
+    own = system.command[0] == sys.executable
+    done = subprocess.run(command, capture_output=True, text=True, env=None if own else clean())
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"tokens"')]
     if not lines:
         sys.exit(f"{system.name} measured nothing:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")

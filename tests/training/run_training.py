@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from seqdistill.data.batches import Batches
 from seqdistill.data.store import Store
@@ -43,6 +44,11 @@ class Deadly(Silent):
             die()
 
 
+def small_transformer(tokenizers: Tokenizers, *, dropout: float) -> nn.Module:
+    sizes = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    return create_model("transformer-tiny", tokenizers, dropout=dropout, **sizes)
+
+
 def main(data: Path, out: Path, given: dict[str, Any]) -> None:
     dropout, die_at = given.pop("dropout", 0.1), given.pop("die_at", None)
     if die_at == "writing":
@@ -53,9 +59,7 @@ def main(data: Path, out: Path, given: dict[str, Any]) -> None:
     tokenizers = Tokenizers.load(data / "tokenizer")
     valid = Store.open(data / "valid.arrow")
     torch.manual_seed(7)
-    model: Any = create_model(
-        "transformer-tiny", tokenizers, dim=16, ffn_dim=32, heads=2, encoder_layers=1, decoder_layers=1, dropout=dropout
-    )
+    model: Any = small_transformer(tokenizers, dropout=dropout)
     with joined(choose_device("cpu")) as ranks:
         train(
             model,

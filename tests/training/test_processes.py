@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import Data
-from run_training import main
+from run_training import main, small_transformer
 from safetensors.torch import load_file
 
+from seqdistill.data.batches import ordered_batches
+from seqdistill.text.tokenizer import PAD
 from seqdistill.training.checkpoint import saved
 
 SCRIPT = Path(__file__).parent / "run_training.py"
@@ -60,8 +62,10 @@ def test_killed_at_any_moment_and_continued_is_never_killed(data: Data, tmp_path
 
 @pytest.mark.slow
 def test_two_ranks_train_as_one(data: Data, tmp_path: Path) -> None:
-    """Same options, with dropout: weights agree to 1e-5 (sums of float32 in another order), scores to 1e-4.
+    """Same options, with dropout: log-probabilities agree to 1e-4 and scores to 1e-4 of them.
 
+    Sums of float32 in another order are all that differs. Weights are not compared: an attention's key bias has no
+    gradient but rounding, which Adam blows up to steps of full size, and no influence on the output.
     Also when one process continues, after half the updates, what two began.
     """
     options = {"max_updates": 12, "validate_every": 6, "accumulate": 4}
@@ -71,11 +75,18 @@ def test_two_ranks_train_as_one(data: Data, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "two", tmp_path / "handed over")
     shutil.rmtree(tmp_path / "handed over" / "checkpoints" / "00000012")
     train_here(data, tmp_path / "handed over", **options)
-    one = load_file(tmp_path / "one" / "final.safetensors")
+    expected = log_probs(data, tmp_path / "one")
     for name in ("two", "handed over"):
-        other = load_file(tmp_path / name / "final.safetensors")
-        assert other.keys() == one.keys()
-        for key, tensor in one.items():
-            torch.testing.assert_close(other[key], tensor, rtol=0, atol=1e-5)
+        torch.testing.assert_close(log_probs(data, tmp_path / name), expected, rtol=0, atol=1e-4)
         for row, its in zip(logged(tmp_path / "one"), logged(tmp_path / name), strict=True):
-            assert its == pytest.approx(row, rel=1e-4)
+            assert its.pop("kind") == row["kind"]
+            assert its == pytest.approx({key: row[key] for key in its}, rel=1e-4)
+
+
+def log_probs(data: Data, out: Path) -> torch.Tensor:
+    """Of every next token of the validation targets under the final weights."""
+    model: Any = small_transformer(data.tokenizers, dropout=0.0).eval()
+    model.load_state_dict(load_file(out / "final.safetensors"), strict=False)
+    (batch,) = ordered_batches(data.valid, max_tokens=10**6)
+    with torch.no_grad():
+        return model(batch.source, batch.target).log_softmax(-1)[batch.target != PAD]

@@ -77,9 +77,9 @@ def save(
             "sha256": {name: sha256_file(beside / name) for name in (MODEL, OPTIMIZER)},
         }
         write_json(beside / STATE, state | {"seal": sha256_json(state)})
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
-        raise UserError(f"{final}: cannot be written ({error.strerror}); free space and run the same again") from error
+        raise UserError(f"{final}: cannot be written ({error}); free space and run the same again") from error
     beside.rename(final)
     return final
 

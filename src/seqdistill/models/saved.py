@@ -150,7 +150,7 @@ def save_model(model: nn.Module, tokenizers: Tokenizers, directory: Path) -> Non
             raise UserError(f"{directory}: holds another model ({'; '.join(changes)}); give another directory")
     tokenizers.save(directory / TOKENIZER)
     with written_beside(directory / WEIGHTS) as beside:
-        save_file(weights, beside, metadata={"sha256": _hash(weights)})
+        save_file(weights, beside, metadata={"sha256": hash_of(weights)})
     if not (directory / CONFIG).exists():
         write_json(directory / CONFIG, {**description, "seqdistill": __version__})
 
@@ -230,7 +230,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
             expected = (file.metadata() or {}).get("sha256")
     except SafetensorError as error:
         raise UserError(f"{path}: cut or damaged ({error}); copy it anew, or train again") from None
-    digest = _hash(weights)
+    digest = hash_of(weights)
     if expected != digest:
         raise UserError(f"{path}: the weights are not those that were saved (checksum differs); copy the file anew")
     return weights, digest
@@ -251,7 +251,7 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
         weight.copy_(weights[name])
 
 
-def _hash(weights: Mapping[str, Tensor]) -> str:
+def hash_of(weights: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, types, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(weights):

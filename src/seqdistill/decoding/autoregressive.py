@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
-from seqdistill.decoding.limits import forbid, length_limits
+from seqdistill.decoding.limits import forbid, length_limits, remaining
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.decoding.top import top_tokens
 from seqdistill.models.interface import State
@@ -85,11 +85,11 @@ def _write(
         tokens = choose(log_probs, step, rows)
         written[rows, step] = tokens
         chosen_log_probs[rows, step] = (log_probs.gather(1, tokens[:, None]) - left).squeeze(1).float()
-        alive = ((tokens != EOS) & (limits[rows] > step + 1)).nonzero().squeeze(1)
-        if not len(alive):
+        kept = remaining((tokens == EOS) | (limits[rows] <= step + 1))
+        if not len(kept):
             break
-        if len(alive) < len(rows):
-            rows, tokens, state = rows[alive], tokens[alive], state.select(alive)
+        if len(kept) < len(rows):
+            rows, tokens, state = rows[kept], tokens[kept], state.select(kept)
     return _hypotheses(written, chosen_log_probs, draws, options)
 
 

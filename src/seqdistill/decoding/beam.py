@@ -20,7 +20,7 @@ from torch import Tensor
 
 from seqdistill.decoding.autoregressive import Writer
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
-from seqdistill.decoding.limits import forbid, length_limits
+from seqdistill.decoding.limits import forbid, length_limits, remaining
 from seqdistill.decoding.top import top_tokens
 from seqdistill.text.tokenizer import BOS, EOS, PAD
 
@@ -31,8 +31,8 @@ class Live(NamedTuple):
     sentence: Int[Tensor, " n"]
     """Row of each in the source."""
     tokens: Int[Tensor, "n beam length"]
-    log_probs: Float[Tensor, "n beam"]
-    """Best first; minus infinity where the beam is not filled yet."""
+    log_probs: Float[Tensor, "n width"]
+    """Best first; minus infinity where the beam is not filled yet. One column before the first step."""
     limits: Int[Tensor, " n"]
 
 
@@ -68,23 +68,24 @@ def beam_search(model: Writer, source: Int[Tensor, "batch source"], options: Dec
     live = Live(
         sentence=torch.arange(batch, device=source.device),
         tokens=source.new_full((batch, beam, longest), PAD),
-        log_probs=torch.full((batch, beam), -torch.inf, device=source.device),
+        log_probs=torch.zeros((batch, 1), device=source.device),
         limits=limits,
     )
-    live.log_probs[:, 0] = 0
     ended = _none_ended(live, options.n_best)
-    state = model.encode(source).repeat(beam)
-    tokens = source.new_full((batch * beam,), BOS)
+    state = model.encode(source)
+    tokens = source.new_full((batch,), BOS)
     for step in range(longest):
         log_probs, state = model.step(tokens, state)
         left = forbid(log_probs)
-        candidates = _candidates(live.log_probs, log_probs, left)
+        candidates = _candidates(live.log_probs, log_probs, left, beam)
         _collect(ended, live, candidates, step, options)
         live, parents = _continue(live, candidates, step)
-        going = (~_done(live, ended, step, options)).nonzero().squeeze(1)
-        if not len(going):
+        kept = remaining(_done(live, ended, step, options))
+        if not len(kept):
             break
-        live, rows = _keep(live, parents, going)
+        if step == 0:
+            state = state.repeat(beam)
+        live, rows = _keep(live, parents, kept)
         state = state.select(rows)
         tokens = live.tokens[:, :, step].flatten()
     return _hypotheses(ended)
@@ -102,20 +103,23 @@ def _none_ended(live: Live, n_best: int) -> Ended:
 
 
 def _candidates(
-    live_log_probs: Float[Tensor, "n beam"], log_probs: Float[Tensor, "rows vocab"], left: Float[Tensor, "rows 1"]
+    live_log_probs: Float[Tensor, "n width"],
+    log_probs: Float[Tensor, "rows vocab"],
+    left: Float[Tensor, "rows 1"],
+    beam: int,
 ) -> Candidates:
     """The best 2 * beam of a sentence are among the best 2 * beam of each of its rows."""
-    n, beam = live_log_probs.shape
+    n, width = live_log_probs.shape
     wanted = min(2 * beam, log_probs.shape[1])
     values, tokens = top_tokens(log_probs, wanted)
-    totals = ((values - left).view(n, beam, wanted) + live_log_probs[:, :, None]).flatten(1)
+    totals = ((values - left).view(n, width, wanted) + live_log_probs[:, :, None]).flatten(1)
     best, place = totals.topk(min(2 * beam, totals.shape[1]))
-    return Candidates(best, place // wanted, tokens.view(n, beam * wanted).gather(1, place))
+    return Candidates(best, place // wanted, tokens.view(n, width * wanted).gather(1, place))
 
 
 def _collect(ended: Ended, live: Live, candidates: Candidates, step: int, options: DecodingOptions) -> None:
     """Puts candidates that end among the first `beam` into `ended`, in place; at the limit all of them end."""
-    beam = live.log_probs.shape[1]
+    beam = live.tokens.shape[1]
     log_probs, tokens = candidates.log_probs[:, :beam], candidates.tokens[:, :beam]
     ends = ((tokens == EOS) | (live.limits == step + 1)[:, None]) & log_probs.isfinite()
     some = ends.any(1).nonzero().squeeze(1)
@@ -135,7 +139,7 @@ def _collect(ended: Ended, live: Live, candidates: Candidates, step: int, option
 
 def _continue(live: Live, candidates: Candidates, step: int) -> tuple[Live, Int[Tensor, "n beam"]]:
     """The best `beam` candidates that do not end, and the place in the beam each one stems from."""
-    beam = live.log_probs.shape[1]
+    beam = live.tokens.shape[1]
     log_probs = candidates.log_probs.masked_fill(candidates.tokens == EOS, -torch.inf)
     if log_probs.shape[1] < beam:
         log_probs = torch.nn.functional.pad(log_probs, (0, beam - log_probs.shape[1]), value=-torch.inf)
@@ -157,13 +161,13 @@ def _done(live: Live, ended: Ended, step: int, options: DecodingOptions) -> Bool
 
 
 def _keep(
-    live: Live, parents: Int[Tensor, "n beam"], going: Int[Tensor, " kept"]
+    live: Live, parents: Int[Tensor, "n beam"], kept: Int[Tensor, " kept"]
 ) -> tuple[Live, Int[Tensor, " kept_rows"]]:
     """Drops the other sentences; also the rows of the state the kept hypotheses continue from."""
-    rows = (parents + torch.arange(len(parents), device=parents.device)[:, None] * parents.shape[1])[going].flatten()
-    if len(going) == len(parents):
+    rows = (parents + torch.arange(len(parents), device=parents.device)[:, None] * parents.shape[1])[kept].flatten()
+    if len(kept) == len(parents):
         return live, rows
-    return Live(*(field[going] for field in live)), rows
+    return Live(*(field[kept] for field in live)), rows
 
 
 def _hypotheses(ended: Ended) -> list[list[Hypothesis]]:

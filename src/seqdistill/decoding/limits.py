@@ -1,9 +1,9 @@
-"""What every decoder obeys: symbols that are never written, and how long an output may become."""
+"""What every decoder obeys: symbols that are never written, how long an output may become, leaving when done."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.decoding.hypothesis import DecodingOptions
@@ -38,3 +38,12 @@ def forbid(log_probs: Float[Tensor, "rows vocab"]) -> Float[Tensor, "rows 1"]:
     forbidden = log_probs.index_select(1, ids).exp().sum(1, keepdim=True)
     log_probs.index_fill_(1, ids, -torch.inf)
     return torch.log1p(-forbidden.clamp(max=1 - 1e-6))
+
+
+def remaining(finished: Bool[Tensor, " rows"]) -> Int[Tensor, " kept"]:
+    """The rows that are not finished, in an order that moves few: each gap is filled with a row from the end."""
+    going = ~finished
+    count = int(going.sum())
+    order = torch.arange(count, device=finished.device)
+    order[finished[:count]] = going[count:].nonzero().squeeze(1) + count
+    return order

@@ -17,11 +17,14 @@ Objective = Callable[[Batch], Loss]
 
 @runtime_checkable
 class State(Protocol):
-    """What an autoregressive model carries from step to step, one row per sequence being written."""
+    """What an autoregressive model carries from step to step, one row per sequence being written.
+
+    A state is used up by whatever takes it: `step`, `repeat` and `select` may change it, so go on with what they return.
+    """
 
     def repeat(self, n: int) -> State:
-        """Repeats every row n times, copies side by side: row i becomes rows i*n .. i*n+n-1. Called once at most,
-        before the first step. The n rows of a sentence form its group."""
+        """Repeats every row n times, copies side by side: row i becomes rows i*n .. i*n+n-1. Called once at
+        most. The n rows of a sentence form its group."""
         ...
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> State:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
-from seqdistill.nn.attention import KeyValueCache
+from seqdistill.nn.cache import KeyValueCache, Slots, keep_groups
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.text.tokenizer import BOS, PAD
@@ -97,15 +98,22 @@ class Transformer(nn.Module):
         layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self.decoder.layers]
         return TransformerState(layers, real[:, None, None])
 
+    @torch.no_grad()
     def step(
         self, tokens: Int[Tensor, " rows"], state: TransformerState
     ) -> tuple[Float[Tensor, "rows vocab"], TransformerState]:
-        """Reads each row's last token, returns the log-probabilities of the next; the given state is used up."""
-        x = self.target_embedding(tokens[:, None], start=state.length)
+        """Reads each row's last token, returns the log-probabilities of the next; the given state is used up.
+
+        Only for decoding: no gradient flows.
+        """
+        slots = state.slots
+        x = self.target_embedding(tokens[:, None], start=state.length).view(slots.groups, slots.group, -1)
+        state.length += 1
+        slots.open(like=x)
         for layer, stored in zip(self.decoder.layers, state.layers, strict=True):
-            x = layer.step(x, stored.written, stored.key, stored.value, state.visible)
-        logits = F.linear(self.decoder.norm(x[:, 0]), self.target_embedding.weight)
-        return logits.log_softmax(-1), state
+            x = layer.step(x, stored.written, slots, stored.key, stored.value, state.visible)
+        logits = F.linear(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight)
+        return torch.log_softmax(logits, -1, out=logits), state
 
 
 def contexts(target: Int[Tensor, "batch target"]) -> Int[Tensor, "batch target"]:
@@ -114,42 +122,35 @@ def contexts(target: Int[Tensor, "batch target"]) -> Int[Tensor, "batch target"]
 
 
 class LayerState(NamedTuple):
-    """What one decoder layer remembers."""
+    """What one decoder layer remembers, one row per group of sequences that translate the same sentence."""
 
     written: KeyValueCache
-    """Of the tokens so far, one row per sequence."""
+    """Of the tokens so far."""
     key: Float[Tensor, "groups heads source head_dim"]
-    """Of the source, one row per group of sequences that translate the same sentence."""
+    """Of the source."""
     value: Float[Tensor, "groups heads source head_dim"]
 
 
 class TransformerState:
-    """What the decoder remembers of the source and of the tokens written so far."""
+    """What the decoder remembers of the source and of the tokens written so far; `select` and `repeat` use it up."""
 
-    def __init__(self, layers: list[LayerState], visible: Bool[Tensor, "groups 1 1 source"], group: int = 1) -> None:
+    def __init__(self, layers: list[LayerState], visible: Bool[Tensor, "groups 1 1 source"]) -> None:
         self.layers = layers
         self.visible = visible
-        self.group = group
-        """Rows that share a sentence; they stand side by side."""
-
-    @property
-    def length(self) -> int:
+        self.slots = Slots(groups=len(visible))
+        self.length = 0
         """Tokens written so far, BOS included."""
-        return self.layers[0].written.length
 
     def repeat(self, n: int) -> TransformerState:
-        """Repeats every row n times, side by side; the source is kept once."""
-        assert self.length == 0 and self.group == 1
-        return TransformerState(self.layers, self.visible, group=n)
+        """Makes a group of n rows of every row, side by side; nothing is copied."""
+        self.slots.repeat(n)
+        return self
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> TransformerState:
         """Keeps these rows in this order; they come in whole groups."""
-        groups = rows[:: self.group] // self.group
-        same_groups = groups.shape == self.visible.shape[:1] and bool((groups.diff() == 1).all())
-        layers = [
-            LayerState(layer.written.select(rows), layer.key, layer.value)
-            if same_groups
-            else LayerState(layer.written.select(rows), layer.key[groups], layer.value[groups])
-            for layer in self.layers
-        ]
-        return TransformerState(layers, self.visible if same_groups else self.visible[groups], self.group)
+        groups = self.slots.select(rows)
+        self.visible = keep_groups(self.visible, groups)
+        for number, (written, key, value) in enumerate(self.layers):
+            written.select(groups)
+            self.layers[number] = LayerState(written, keep_groups(key, groups), keep_groups(value, groups))
+        return self

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqdistill.nn.cache import KeyValueCache, Slots
+
 Heads = Float[Tensor, "rows heads length head_dim"]
-Cached = Float[Tensor, "rows heads cached head_dim"]
 
 
 def split_heads(x: Float[Tensor, "rows length dim"], heads: int) -> Heads:
@@ -46,40 +47,16 @@ class SelfAttention(nn.Module):
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=visible, is_causal=causal)
         return self.output(merge_heads(read))
 
-    def step(self, x: Float[Tensor, "rows 1 dim"], cache: KeyValueCache) -> Float[Tensor, "rows 1 dim"]:
-        """The next position of every row looks at itself and at all before it, which `cache` holds."""
+    def step(
+        self,
+        x: Float[Tensor, "groups group dim"],
+        cache: KeyValueCache,
+        slots: Slots,
+    ) -> Float[Tensor, "groups group dim"]:
+        """The next position of every row looks at itself and at what its row sees in the cache."""
         query, key, value = (split_heads(part, self.heads) for part in self.query_key_value(x).chunk(3, dim=-1))
-        read = F.scaled_dot_product_attention(query, *cache.append(key, value))
-        return self.output(merge_heads(read))
-
-
-class KeyValueCache:
-    """Keys and values of the positions written so far; room for more is made by doubling."""
-
-    def __init__(self, key: Heads | None = None, value: Heads | None = None, length: int = 0) -> None:
-        self.key, self.value, self.length = key, value, length
-
-    def append(self, key: Heads, value: Heads) -> tuple[Cached, Cached]:
-        """Writes one position; returns all so far, as views."""
-        self.key, self.value = self._with_room(self.key, key), self._with_room(self.value, value)
-        self.key[:, :, self.length], self.value[:, :, self.length] = key[:, :, 0], value[:, :, 0]
-        self.length += 1
-        return self.key[:, :, : self.length], self.value[:, :, : self.length]
-
-    def select(self, rows: Int[Tensor, " new_rows"]) -> KeyValueCache:
-        """A cache of these rows in this order."""
-        if self.key is None or self.value is None:
-            return KeyValueCache()
-        return KeyValueCache(self.key[rows], self.value[rows], self.length)
-
-    def _with_room(self, stored: Tensor | None, new: Heads) -> Cached:
-        if stored is not None and stored.shape[2] > self.length:
-            return stored
-        rows, heads, _, head_dim = new.shape
-        grown = new.new_empty(rows, heads, max(16, 2 * self.length), head_dim)
-        if stored is not None:
-            grown[:, :, : self.length] = stored
-        return grown
+        stored = cache.append(key, value, slots.used)
+        return self.output(merge_heads(F.scaled_dot_product_attention(query, *stored, attn_mask=slots.hidden)))
 
 
 class CrossAttention(nn.Module):

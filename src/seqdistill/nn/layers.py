@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from seqdistill.nn.attention import CrossAttention, KeyValueCache, SelfAttention
+from seqdistill.nn.attention import CrossAttention, SelfAttention
+from seqdistill.nn.cache import KeyValueCache, Slots
 from seqdistill.nn.dropout import add_dropped, dropout, relu_dropped
 
 
@@ -128,17 +129,17 @@ class DecoderLayer(nn.Module):
 
     def step(
         self,
-        x: Float[Tensor, "rows 1 dim"],
+        x: Float[Tensor, "groups group dim"],
         cache: KeyValueCache,
+        slots: Slots,
         memory_key: Float[Tensor, "groups heads source head_dim"],
         memory_value: Float[Tensor, "groups heads source head_dim"],
         memory_visible: Bool[Tensor, "groups 1 1 source"],
-    ) -> Float[Tensor, "rows 1 dim"]:
-        """One position of every row; rows come in groups of equal size that read the same memory."""
-        x = self.around_self.after(x, self.self_attention.step(self.around_self.before(x), cache))
-        asked = self.around_cross.before(x).unflatten(0, (len(memory_key), -1)).flatten(1, 2)
-        read = self.cross_attention.read(asked, memory_key, memory_value, memory_visible)
-        x = self.around_cross.after(x, read.reshape_as(x))
+    ) -> Float[Tensor, "groups group dim"]:
+        """One position of every row; the rows of a group read the same memory."""
+        x = self.around_self.after(x, self.self_attention.step(self.around_self.before(x), cache, slots))
+        asked = self.around_cross.before(x)
+        x = self.around_cross.after(x, self.cross_attention.read(asked, memory_key, memory_value, memory_visible))
         return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x)))
 
 

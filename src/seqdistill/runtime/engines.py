@@ -17,6 +17,7 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
 from seqdistill.text.tokenizer import EOS
+from seqdistill.training.memory import keep_freed_memory
 
 CALL_LINES = 4096
 """Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
@@ -79,7 +80,7 @@ class CTranslate2Engine:
     ) -> CTranslate2Engine:
         """Loads a model directory; the conversion is kept in it, named after the model's fingerprint."""
         loaded = load_model(model_dir)
-        directory = Path(model_dir) / f"ctranslate2-{loaded.fingerprint[:16]}"
+        directory = Path(model_dir) / f".ctranslate2-{loaded.fingerprint[:16]}"
         return cls(
             loaded, directory, compute_type=compute_type, workers=workers, threads=threads, max_tokens=max_tokens
         )
@@ -181,7 +182,8 @@ class CTranslate2Engine:
 
 
 def native_engine(model_dir: Path, *, device: str | torch.device = "cpu", max_tokens: int = 8192) -> NativeEngine:
-    """Loads a model directory into our own decoder."""
+    """Loads a model directory into our own decoder; the process keeps freed memory, which makes decoding 5-10 % faster."""
+    keep_freed_memory()
     loaded = load_model(model_dir, device)
     return NativeEngine(
         loaded.model, loaded.tokenizers, max_tokens=max_tokens, device=device, fingerprint=loaded.fingerprint

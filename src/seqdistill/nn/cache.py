@@ -1,0 +1,115 @@
+"""Keys and values of what has been written, for decoding step by step: rows are dropped and copied without moving them.
+
+Rows that translate the same sentence form a group and share its cache: each step appends one slot for every row of the
+group. What makes a row itself is the set of slots it sees. So a beam search that lets one hypothesis continue twice and
+another not at all changes a mask of a few numbers, not the keys and values, and a sentence that leaves the batch has
+its place taken by the last one.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+FIRST_ROOM = 16
+"""Steps a new cache has room for; more is made by doubling."""
+
+
+class Slots:
+    """Which slots the rows of each group see; one for the caches of all layers."""
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+        self.group = 1
+        """Rows in each group."""
+        self.used = 0
+        self._hidden: Float[Tensor, "groups group room"] | None = None
+
+    def open(self, like: Tensor) -> None:
+        """Adds a slot for every row, seen by that row only; the mask has the type and device of `like`."""
+        first, self.used = self.used, self.used + self.group
+        if self.group == 1:
+            return
+        room = 0 if self._hidden is None else self._hidden.shape[2]
+        if room < self.used:
+            hidden = like.new_full((self.groups, self.group, max(FIRST_ROOM * self.group, 2 * self.used)), -torch.inf)
+            if self._hidden is None:
+                hidden[:, :, :first] = 0
+            else:
+                hidden[:, :, :room] = self._hidden
+            self._hidden = hidden
+        assert self._hidden is not None
+        self._hidden[:, :, first : self.used] = -torch.inf
+        self._hidden[:, :, first : self.used].diagonal(dim1=1, dim2=2).zero_()
+
+    @property
+    def hidden(self) -> Float[Tensor, "groups 1 group slots"] | None:
+        """What to add to attention scores: 0 where a row sees a slot, else minus infinity; None: all see all."""
+        return None if self._hidden is None else self._hidden[:, None, :, : self.used]
+
+    def repeat(self, n: int) -> None:
+        """Makes n rows of every row, which all see what it saw."""
+        assert self.group == 1, "rows are repeated once at most"
+        self.group = n
+
+    def select(self, rows: Int[Tensor, " new_rows"]) -> Int[Tensor, " new_groups"]:
+        """Keeps these rows, which come in whole groups; returns the groups they come from."""
+        self.groups = len(rows) // self.group
+        if self._hidden is not None:
+            self._hidden = self._hidden.flatten(0, 1)[rows].unflatten(0, (self.groups, self.group))
+        return rows[:: self.group] // self.group
+
+
+class KeyValueCache:
+    """One layer's keys and values in the slots that a `Slots` counts."""
+
+    def __init__(self) -> None:
+        self._stored: tuple[Tensor, Tensor] | None = None
+
+    def append(
+        self,
+        key: Float[Tensor, "groups heads group head_dim"],
+        value: Float[Tensor, "groups heads group head_dim"],
+        used: int,
+    ) -> tuple[Float[Tensor, "groups heads slots head_dim"], Float[Tensor, "groups heads slots head_dim"]]:
+        """Fills the slots before `used`, which are the last; returns all, as views."""
+        first = used - key.shape[2]
+        if self._stored is None or self._stored[0].shape[2] < used:
+            self._grow(key, first)
+        assert self._stored is not None
+        for stored, new in zip(self._stored, (key, value), strict=True):
+            stored[:, :, first:used] = new
+        keys, values = self._stored
+        return keys[:, :, :used], values[:, :, :used]
+
+    def select(self, groups: Int[Tensor, " new_groups"]) -> None:
+        """Keeps these groups in this order."""
+        if self._stored is not None:
+            keys, values = self._stored
+            self._stored = keep_groups(keys, groups), keep_groups(values, groups)
+
+    def _grow(self, key: Tensor, first: int) -> None:
+        groups, heads, group, head_dim = key.shape
+        room = max(FIRST_ROOM * group, 2 * first)
+        grown = key.new_empty(groups, heads, room, head_dim), key.new_empty(groups, heads, room, head_dim)
+        if self._stored is not None:
+            for old, new in zip(self._stored, grown, strict=True):
+                new[:, :, :first] = old[:, :, :first]
+        self._stored = grown
+
+
+def keep_groups(
+    stored: Shaped[Tensor, groups * rest], groups: Int[Tensor, " new_groups"]
+) -> Shaped[Tensor, new_groups * rest]:
+    """These groups in this order; those that change place are copied, in place, into what is then a view of `stored`.
+
+    More groups than there were are copied out.
+    """
+    count = len(groups)
+    if count > len(stored):
+        return stored[groups]
+    moved = (groups != torch.arange(count, device=groups.device)).nonzero().squeeze(1)
+    if len(moved):
+        stored[moved] = stored[groups[moved]]
+    return stored[:count]

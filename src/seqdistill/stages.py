@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,9 +29,9 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "prepare": Stage(PrepareSettings, prepare, ("*.arrow", "tokenizer/*")),
+    "prepare": Stage(PrepareSettings, prepare, ("data.json", "*.arrow", "tokenizer/*")),
     "train": Stage(TrainSettings, train, ("model/**/*",)),
-    "distill": Stage(DistillSettings, distill, ("*.arrow", "tokenizer/*")),
+    "distill": Stage(DistillSettings, distill, ("data.json", "*.arrow", "tokenizer/*")),
     "evaluate": Stage(EvaluateSettings, evaluate, ("hypotheses.txt", "references.txt", "sources.txt", "scores.json")),
 }
 
@@ -51,6 +52,10 @@ def run_stage(kind: str, settings: Settings, out: Path, progress: Progress, *, t
     """
     stage = STAGES[kind]
     request = _request(kind, settings)
+    if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one holds and writes the directory
+        if status(out) == "finished":
+            return Outcome(False, read_json(out / FINISHED)["results"])
+        return Outcome(True, stage.perform(settings, out, Titled(progress, title)))
     with locked(out):
         if begin(out, request) == "finished":
             return Outcome(False, read_json(out / FINISHED)["results"])

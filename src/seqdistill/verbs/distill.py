@@ -28,8 +28,10 @@ def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[st
     workers = settings.workers or (1 if inside or options["device"] != "cpu" else usable_cores())
     if inside and workers > 1:
         options["workers"] = 1
+    data = DataDirectory.open(settings.data)
+    data.verify()
     return distil(
-        data=DataDirectory.open(settings.data),
+        data=data,
         engine=partial(load_engine, settings.engine, settings.teacher, **options),
         out=out,
         options=settings.options(n_best=settings.n_best),

@@ -49,6 +49,7 @@ def _train(
     settings: TrainSettings, options: TrainingOptions, ranks: Ranks, out: Path, progress: Progress
 ) -> dict[str, Any]:
     data = DataDirectory.open(settings.data)
+    data.verify()
     if data.valid is None:
         raise UserError(
             f"{settings.data}: holds no validation data, which choosing a checkpoint needs; "

@@ -19,7 +19,7 @@ Objective = Callable[[Batch], Loss]
 class State(Protocol):
     """What an autoregressive model carries from step to step, one row per sequence being written.
 
-    A state is used up by whatever takes it: `step`, `repeat` and `select` may change it, so go on with what they return.
+    A state is used up by what takes it: `step`, `repeat` and `select` may change it, so go on with what they return.
     """
 
     def repeat(self, n: int) -> State:

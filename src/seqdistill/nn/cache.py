@@ -9,7 +9,7 @@ its place taken by the last one.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
 FIRST_ROOM = 16
@@ -99,12 +99,11 @@ class KeyValueCache:
         self._stored = grown
 
 
-def keep_groups(
-    stored: Shaped[Tensor, groups * rest], groups: Int[Tensor, " new_groups"]
-) -> Shaped[Tensor, new_groups * rest]:
-    """These groups in this order; those that change place are copied, in place, into what is then a view of `stored`.
+def keep_groups(stored: Tensor, groups: Int[Tensor, " new_groups"]) -> Tensor:
+    """These groups (of the first dimension) in this order.
 
-    More groups than there were are copied out.
+    Those that change place are copied, in place, into what is then a view of `stored`; more groups than there were are
+    copied out.
     """
     count = len(groups)
     if count > len(stored):

@@ -182,7 +182,7 @@ class CTranslate2Engine:
 
 
 def native_engine(model_dir: Path, *, device: str | torch.device = "cpu", max_tokens: int = 8192) -> NativeEngine:
-    """Loads a model directory into our own decoder; the process keeps freed memory, which makes decoding 5-10 % faster."""
+    """Loads a model directory into our own decoder; the process keeps freed memory: decoding is 5-10 % faster."""
     keep_freed_memory()
     loaded = load_model(model_dir, device)
     return NativeEngine(

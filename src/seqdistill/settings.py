@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError, nearest
 
-
 S = TypeVar("S", bound="Settings")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.nn.cache import KeyValueCache, Slots, keep_groups
-from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.text.tokenizer import BOS, PAD
 
@@ -95,8 +95,12 @@ class Transformer(nn.Module):
         """The state before the first token, one row per sentence."""
         real = source != PAD
         memory = self.encoder(self.source_embedding(source), real)
-        layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self.decoder.layers]
+        layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self._decoder_layers]
         return TransformerState(layers, real[:, None, None])
+
+    @property
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return cast(list[DecoderLayer], list(self.decoder.layers))
 
     @torch.no_grad()
     def step(
@@ -110,7 +114,7 @@ class Transformer(nn.Module):
         x = self.target_embedding(tokens[:, None], start=state.length).view(slots.groups, slots.group, -1)
         state.length += 1
         slots.open(like=x)
-        for layer, stored in zip(self.decoder.layers, state.layers, strict=True):
+        for layer, stored in zip(self._decoder_layers, state.layers, strict=True):
             x = layer.step(x, stored.written, slots, stored.key, stored.value, state.visible)
         logits = F.linear(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight)
         return torch.log_softmax(logits, -1, out=logits), state

@@ -209,16 +209,10 @@ def compare(
 
     table = Table("metric", "A", "B", "B - A", "95 % interval", "p", "signature", box=None)
     for row in compare_files(settings, a, b):
-        interval = f"[{row.low:+.2f}, {row.high:+.2f}]"
-        table.add_row(
-            row.metric,
-            f"{row.baseline:.2f}",
-            f"{row.system:.2f}",
-            f"{row.delta:+.2f}",
-            interval,
-            f"{row.p_value:.3f}",
-            row.signature,
-        )
+        digits = 2 if max(abs(row.baseline), abs(row.system)) > 1 else 4  # some metrics end at 1, some at 100
+        numbers = (f"{row.baseline:.{digits}f}", f"{row.system:.{digits}f}", f"{row.delta:+.{digits}f}")
+        interval = f"[{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
+        table.add_row(row.metric, *numbers, interval, f"{row.p_value:.3f}", row.signature)
     _print(table)
 
 

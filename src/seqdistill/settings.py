@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError, nearest
+from seqdistill.metrics.scores import MetricOptions
 
 S = TypeVar("S", bound="Settings")
 
@@ -180,7 +181,31 @@ class DistillSettings(DecodingSettings):
     workers: int = Field(0, ge=0, description="Processes that decode side by side; 0: as the engine uses all cores.")
 
 
-class EvaluateSettings(DecodingSettings):
+class ScoringSettings(Settings):
+    """How outputs are scored; shared by evaluate and compare."""
+
+    metrics: str = Field("bleu,chrf,ter", description="Comma-separated; `seqdistill evaluate --help` names all.")
+    lowercase: bool = Field(False, description="Score lower-cased text.")
+    tokenize: str | None = Field(None, description="sacreBLEU's tokeniser, for bleu and ribes; default 13a and none.")
+    language: str | None = Field(None, description="Target language, for metrics that depend on it (meteor).")
+    stem: bool = Field(False, description="Stem English words in ROUGE.")
+    comet_model: str = Field("Unbabel/wmt22-comet-da", description="Model or checkpoint of the metric comet.")
+    beer_home: Path | None = Field(None, description="Folder of an installed BEER program, for the metric beer.")
+
+    def metric_options(self, *, lowercase: bool, sources: Sequence[str] | None) -> MetricOptions:
+        """The same, as metrics read it."""
+        return MetricOptions(
+            lowercase=lowercase,
+            tokenize=self.tokenize,
+            language=self.language or "",
+            stem=self.stem,
+            comet_model=self.comet_model,
+            beer_home=self.beer_home,
+            sources=sources,
+        )
+
+
+class EvaluateSettings(ScoringSettings, DecodingSettings):
     """Outputs of a model, scored against references."""
 
     inputs = ("model", "first_model", "data", "source", "reference", "beer_home")
@@ -193,10 +218,6 @@ class EvaluateSettings(DecodingSettings):
     split: Literal["valid", "test"] = Field("test", description="Part of --data.")
     source: Path | None = Field(None, description="Text to translate, instead of --data.")
     reference: Path | None = Field(None, description="Its translations.")
-    metrics: str = Field("bleu,chrf,ter", description="Comma-separated; `seqdistill evaluate --help` names all.")
-    lowercase: bool = Field(False, description="Score lower-cased text.")
-    language: str | None = Field(None, description="Target language, for metrics that depend on it (meteor).")
-    beer_home: Path | None = Field(None, description="Folder of an installed BEER program, for the metric beer.")
     perplexity: bool = Field(True, description="Also the perplexity of the references under the model.")
     speed_lines: int = Field(100, ge=0, description="Sentences timed one by one on one thread; 0: no timing.")
 
@@ -209,14 +230,13 @@ class TranslateSettings(DecodingSettings):
     first_tokens: int = Field(0, ge=0, description="How many tokens --first-model writes before --model completes.")
 
 
-class CompareSettings(Settings):
+class CompareSettings(ScoringSettings):
     """Two outputs of the same text: does the difference hold?"""
 
     reference: Path = Field(description="References, one a line.")
-    metrics: str = Field("bleu,chrf,ter", description="Comma-separated.")
+    source: Path | None = Field(None, description="Sources, one a line, which the metric comet needs.")
     samples: int = Field(1000, ge=10, description="Bootstrap samples.")
     seed: int = Field(1, description="Seed of the resampling.")
-    lowercase: bool = Field(False, description="Score lower-cased text.")
     language: str | None = Field(None, description="Target language, for metrics that depend on it.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
 from seqdistill.settings import CompareSettings
 from seqdistill.text.lines import read_lines
@@ -17,7 +17,8 @@ def compare_files(settings: CompareSettings, a: Path, b: Path) -> list[Compariso
         UserError: files of different length, unreadable text, an unknown metric.
     """
     baseline, system, references = (list(read_lines(path)) for path in (a, b, settings.reference))
-    options = MetricOptions(lowercase=settings.lowercase, language=settings.language or "")
+    sources = list(read_lines(settings.source)) if settings.source else None
+    options = settings.metric_options(lowercase=settings.lowercase, sources=sources)
     return [
         compare(
             create_metric(name.strip(), options),

@@ -15,7 +15,7 @@ from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.corpus import Engine
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import bleu_by_length
 from seqdistill.models.saved import load_model
 from seqdistill.progress import Progress
@@ -46,9 +46,7 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
     test = _test_set(settings)
     loaded = load_model(settings.model)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
-    metric_options = MetricOptions(
-        lowercase=lowercase, language=settings.language or "", beer_home=settings.beer_home, sources=test.sources
-    )
+    metric_options = settings.metric_options(lowercase=lowercase, sources=test.sources)
     metrics = [create_metric(name.strip(), metric_options) for name in settings.metrics.split(",")]
     engine = open_engine(settings)
     hypotheses, seconds = _decode(engine, test.sources, settings, progress)

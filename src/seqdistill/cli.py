@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,11 +95,15 @@ def command(settings: type[Settings], example: str) -> Callable[[Callable[..., N
     return register
 
 
-def _key_value(pair: str) -> tuple[str, str]:
+def _key_value(pair: str) -> tuple[str, Any]:
+    """KEY=VALUE, the value a number, true or false as in a recipe; anything else is text."""
     key, equals, value = pair.partition("=")
     if not equals or not key:
         raise UserError(f"--set expects KEY=VALUE, such as --set dim=256, but got {pair!r}")
-    return key, value
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
 
 
 def _run(verb: str, settings: Settings, out: Path) -> None:

@@ -75,6 +75,14 @@ def begin(directory: Path, request: Request) -> Status:
     return found
 
 
+def abandon(directory: Path) -> None:
+    """Takes back a beginning that came to nothing, so that a corrected request may begin in the same directory."""
+    if all(path.name == UNFINISHED or path.name.startswith(".") for path in directory.iterdir()):
+        for path in directory.iterdir():
+            if path.is_file() and path.name != ".lock":
+                path.unlink()
+
+
 def finish(
     directory: Path, request: Request, *, started: float, results: Mapping[str, Any], outputs: list[Path]
 ) -> None:

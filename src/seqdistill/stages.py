@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seqdistill.errors import UserError
 from seqdistill.files import differences, locked, read_json
-from seqdistill.manifest import FINISHED, UNFINISHED, Request, begin, fingerprint, finish, status
+from seqdistill.manifest import FINISHED, UNFINISHED, Request, abandon, begin, fingerprint, finish, status
 from seqdistill.progress import Progress
 from seqdistill.settings import DistillSettings, EvaluateSettings, PrepareSettings, Settings, TrainSettings
 from seqdistill.verbs.distill import distill
@@ -57,10 +58,16 @@ def run_stage(kind: str, settings: Settings, out: Path, progress: Progress, *, t
             return Outcome(False, read_json(out / FINISHED)["results"])
         return Outcome(True, stage.perform(settings, out, Titled(progress, title)))
     with locked(out):
-        if begin(out, request) == "finished":
+        found = begin(out, request)
+        if found == "finished":
             return Outcome(False, read_json(out / FINISHED)["results"])
         started = time.time()
-        results = stage.perform(settings, out, Titled(progress, title))
+        try:
+            results = stage.perform(settings, out, Titled(progress, title))
+        except UserError:
+            if found == "absent":
+                abandon(out)
+            raise
         outputs = sorted({path for pattern in stage.outputs for path in out.glob(pattern) if path.is_file()})
         finish(out, request, started=started, results=results, outputs=outputs)
     return Outcome(True, results)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +111,8 @@ def _run(verb: str, settings: Settings, out: Path) -> None:
     from seqdistill.stages import run_stage
 
     outcome = run_stage(verb, settings, out, Terminal(), title=verb)
+    if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one speaks
+        return
     if not outcome.done_now:
         typer.echo(f"{out}: already done with these settings and inputs; nothing to do")
     _print_results(outcome.results)

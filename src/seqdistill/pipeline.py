@@ -195,8 +195,7 @@ def stages_in(directory: Path) -> list[StageStatus]:
 def _detail(folder: Path, recorded: Mapping[str, Any]) -> str:
     if "wall_seconds" in recorded:
         return f"{recorded['wall_seconds']:,.0f} s"
-    shards = len(list((folder / "shards").glob("*.arrow"))) if (folder / "shards").is_dir() else 0
-    if shards:
-        return f"{shards} shards so far"
-    checkpoints = sorted((folder / "checkpoints").glob("*")) if (folder / "checkpoints").is_dir() else []
-    return f"last checkpoint {checkpoints[-1].name}" if checkpoints else "no result yet"
+    if shards := list(folder.glob("shards/*.parquet")):
+        return f"{len(shards)} shards so far"
+    checkpoints = sorted(path.name for path in folder.glob("checkpoints/*") if not path.name.startswith("."))
+    return f"last checkpoint {checkpoints[-1]}" if checkpoints else "no result yet"

@@ -50,9 +50,7 @@ def test_a_wheel_installs_and_runs_without_the_repository(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_two_processes_of_torchrun_train_like_one(
-    toy: Path, seqdistill: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_two_processes_of_torchrun_train_like_one(toy: Path, seqdistill: Callable[..., subprocess.Popen[str]]) -> None:
     prepare = ("prepare", "--source", "train.src", "--target", "train.tgt", "--valid-size", "20", "--vocab-size", "60")
     assert seqdistill(*prepare, "--out", "data").wait(timeout=300) == 0
     train = ["train", "--data", "data", "--model", "transformer", "--max-updates", "6", "--validate-every", "3"]

@@ -116,17 +116,18 @@ class TestLoss:
         without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
         assert without == []
 
+    def test_length_without_a_class(self) -> None:
+        with pytest.raises(UserError, match=r"line 8 .*: 256 target tokens.* allow at most 255"):
+            small(length="absolute").loss(collate([([5], [6]), ([5] * 10, [6] * 256)], index=[2, 7]))
+
     @pytest.mark.parametrize(
-        ("length", "source", "target", "message"),
-        [
-            ("absolute", 10, 256, "line 8 .*: 256 target tokens for 10 source tokens.* a target of at most 255"),
-            ("offset", 10, 138, "line 8 .*: 138 target tokens for 10 source tokens.* a difference in -128 .. 127"),
-            ("offset", 130, 1, "line 8 .*: 1 target tokens for 130 source tokens.* a difference in -128 .. 127"),
-        ],
+        ("source", "target", "nearest"), [(10, 300, 255), (10, 137, 255), (200, 1, 0), (129, 1, 0)]
     )
-    def test_length_without_a_class(self, length: str, source: int, target: int, message: str) -> None:
-        with pytest.raises(UserError, match=message):
-            small(length=length).loss(collate([([5], [6]), ([5] * source, [6] * target)], index=[2, 7]))
+    def test_lengths_beyond_the_offsets_count_as_the_outermost(self, source: int, target: int, nearest: int) -> None:
+        model = small(length="offset")
+        found = model._length_classes(torch.tensor([source]), torch.tensor([target]), torch.tensor([0]))
+        assert found.tolist() == [nearest]
+        assert model.loss(collate([([5] * source, [6] * target)])).total.isfinite()
 
     @pytest.mark.parametrize(
         ("length", "source", "target"), [("absolute", 3, 255), ("offset", 10, 137), ("offset", 129, 1)]

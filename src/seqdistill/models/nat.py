@@ -45,7 +45,8 @@ class NATConfig:
     norm_first: bool = True
     """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
     length: Literal["offset", "absolute"] = "offset"
-    """The 256 classes are differences to the source's length, -128 .. 127, or lengths themselves, 0 .. 255."""
+    """The 256 classes are differences to the source's length, -128 .. 127 (the outermost stand for whatever lies
+    beyond, as a teacher's runaway output), or lengths themselves, 0 .. 255 (longer targets are an error)."""
 
     def __post_init__(self) -> None:
         for name in ("source_vocab", "target_vocab", "dim", "ffn_dim", "encoder_layers", "decoder_layers", "heads"):
@@ -177,14 +178,14 @@ class NAT(nn.Module):
         self, source_lengths: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"], index: Int[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
         classes = lengths - self._shift(source_lengths)
-        outside = ((classes < 0) | (classes >= LENGTH_CLASSES)).nonzero()
-        if len(outside):
+        if self.config.length == "offset":
+            return classes.clamp(0, LENGTH_CLASSES - 1)
+        if len(outside := (classes >= LENGTH_CLASSES).nonzero()):
             row = int(outside[0])
-            found = f"{int(lengths[row])} target tokens for {int(source_lengths[row])} source tokens"
-            allowed = "a target of at most 255" if self.config.length == "absolute" else "a difference in -128 .. 127"
             raise UserError(
-                f"line {int(index[row]) + 1} of the training data: {found}, but the model's length classes "
-                f"({self.config.length}) allow {allowed}; prepare the data with a smaller maximum length"
+                f"line {int(index[row]) + 1} of the training data: {int(lengths[row])} target tokens, but the model's "
+                f"length classes (absolute) allow at most {LENGTH_CLASSES - 1}; prepare the data with a smaller maximum "
+                "length, or set length=offset"
             )
         return classes
 

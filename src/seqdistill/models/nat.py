@@ -184,8 +184,8 @@ class NAT(nn.Module):
             row = int(outside[0])
             raise UserError(
                 f"line {int(index[row]) + 1} of the training data: {int(lengths[row])} target tokens, but the model's "
-                "length, or length=offset"
-                "length, or set length=offset"
+                f"length classes (absolute) allow at most {LENGTH_CLASSES - 1}; prepare the data with shorter targets, "
+                "or set length=offset"
             )
         return classes
 

@@ -1,6 +1,9 @@
 """Shared by all tests: shapes are checked by jaxtyping and beartype, and real data is found or the test skips."""
 
+import io
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ if os.environ.get("SEQDISTILL_SHAPE_CHECKS", "1") == "1":
 
 torch.set_num_threads(1)
 
+Call = Callable[..., tuple[int, str, str]]
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -21,3 +26,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real text is not at {folder}; set SEQDISTILL_SHARED_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command line in this process: exit code, standard output, standard error."""
+
+    from seqdistill import cli
+
+    def run(*words: str, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["seqdistill", *words])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        sys.stdout.flush()
+        return code, *capfd.readouterr()
+
+    return run

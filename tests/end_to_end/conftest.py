@@ -49,13 +49,21 @@ shard_lines = 50
 max_ratio = 1.0
 workers = 1
 
+[distill.fast]
+teacher = "teacher"
+data = "data"
+engine = "ctranslate2"
+beam = 2
+shard_lines = 100
+max_ratio = 1.0
+
 [train.sru]
 data = "distilled"
 model = "sru"
 set = { dim = 16, embedding_dim = 16 }
 
 [train.nat]
-data = "data"
+data = "fast"
 model = "nat"
 set = { dim = 16, ffn_dim = 16, encoder_layers = 1, decoder_layers = 1, heads = 2 }
 

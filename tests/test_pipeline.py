@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.pipeline import plan, read_recipe, stages_in
+from seqdistill.pipeline import plan, read_recipe, run, stages_in
+from seqdistill.progress import Silent
 from seqdistill.settings import TrainSettings
 
 RECIPE = """
@@ -82,12 +83,30 @@ def test_a_dry_run_of_an_untouched_recipe_runs_everything_and_writes_nothing(tmp
         ("[train.teacher]", "[train.data]", "two stages are called 'data'"),
         ('teacher = "teacher"\ndata = "data"', 'teacher = "student"\ndata = "data"', "wait for each other: .*student"),
         ("[prepare.data]", "[prepare.data", "not valid TOML"),
+        ('name = "tiny"', "name = 3", "name: expected text, found 3"),
+        ('name = "tiny"', "report = 3", "report: expected a table, found 3"),
+        ("[train.teacher]\n", "[train]\n", r"\[train\.data\]: expected a table of options, found 'data'"),
+        ("[defaults.train]", "[defaults]\ntrain = 3\n[defaults.evaluate]", r"\[defaults\.train\]: expected a table"),
+        ('model = "sru"', 'model = "sruu"', r"\[train\.student\]: unknown model 'sruu'; did you mean 'sru'"),
+        ('"home-assistant"', '"home-asistant"', r"\[prepare\.data\]: no corpus 'home-asistant'; did you mean"),
     ],
 )
 def test_faults_of_a_recipe_are_named_with_the_way_out(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in RECIPE
     with pytest.raises(UserError, match=message):
         read_recipe(write(tmp_path, RECIPE.replace(old, new)), out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("named", ["teachers", "distilled"])
+def test_an_input_that_is_no_other_stage_and_not_there_is_found_before_anything_runs(
+    tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = read_recipe(write(tmp_path, RECIPE.replace('teacher = "teacher"', f'teacher = "{named}"')))
+    for go in (plan, lambda recipe: run(recipe, Silent())):
+        with pytest.raises(UserError, match=rf"\[distill\.distilled\]: teacher '{named}' is no other .*'?teacher'?"):
+            go(recipe)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 
 
 def test_a_missing_recipe_and_an_empty_directory_are_errors(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from seqdistill import __version__
 from seqdistill.console import Terminal
@@ -32,8 +33,29 @@ from seqdistill.settings import (
 
 # Commands import what they need when they run: torch alone takes seconds, and `--help` must not wait for it.
 
+
+class Verbs(TyperGroup):
+    """Runs a verb; a user's mistake prints one message and exits with code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """See click's `Group.invoke`."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            sys.stderr.write(f"error: {error}\n")
+            code = 2
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted; the same command continues\n")
+            code = 130
+        except BrokenPipeError:  # the reader has enough, as `head`; what is still buffered goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        raise typer.Exit(code)
+
+
 app = typer.Typer(
     name="seqdistill",
+    cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -45,17 +67,8 @@ Out = Annotated[Path, typer.Option("--out", help="Directory of the result; finis
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake prints one message and exits with code 2."""
-    try:
-        app()
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command continues\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+    """Runs the command line."""
+    app()
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

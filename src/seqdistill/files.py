@@ -89,10 +89,14 @@ def locked(directory: Path) -> Iterator[None]:
     """Holds an output directory for this process; the lock goes with the process, also when it is killed.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or it cannot be written to.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as file:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / ".lock").open("a")
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be the output directory ({error.strerror}); give another --out") from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

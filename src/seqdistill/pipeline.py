@@ -76,46 +76,61 @@ def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
     Raises:
         UserError: no such file, no TOML, an unknown verb, key or stage name (names the nearest valid one), a circle.
     """
+    content = _content(path)
+    name = content.get("name", path.stem)
+    directory = out or Path("runs") / name
+    report = content.get("report")
+    return Recipe(
+        name=name,
+        description=content.get("description", ""),
+        steps=tuple(_in_order(path, _steps(path, content, directory))),
+        report=None if report is None else ReportSettings.read(report, where=f"{path}: [report]"),
+        out=directory,
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The file as plain values: keys and kinds of values are right, options of stages not yet looked at."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such recipe") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
-    valid = ["name", "description", "defaults", "report", *STAGES]
-    for key in content:
+    texts, valid = ("name", "description"), ["name", "description", "defaults", "report", *STAGES]
+    for key, value in content.items():
         if key not in valid:
             raise UserError(f"{path}: unknown key {key!r}; {nearest(key, valid)}")
-    name = content.get("name", path.stem)
-    directory = out or Path("runs") / name
-    tables = [(kind, stage, values) for kind in STAGES for stage, values in content.get(kind, {}).items()]
-    report = content.get("report")
-    return Recipe(
-        name=name,
-        description=content.get("description", ""),
-        steps=tuple(_in_order(path, _steps(path, tables, content.get("defaults", {}), directory))),
-        report=None if report is None else ReportSettings.read(report, where=f"{path}: [report]"),
-        out=directory,
-    )
-
-
-def _steps(path: Path, tables: list[tuple[str, str, Any]], defaults: Mapping[str, Any], out: Path) -> list[Step]:
-    for kind in defaults:
+        if not isinstance(value, str if key in texts else Mapping):
+            raise UserError(f"{path}: {key}: expected {'text' if key in texts else 'a table'}, found {value!r}")
+    for kind in content.get("defaults", {}):
         if kind not in STAGES:
-            raise UserError(f"{path}: [defaults.{kind}]: no such verb; {nearest(kind, list(STAGES))}")
+            raise UserError(f"{path}: [defaults.{kind}]: no such verb; {nearest(kind, STAGES)}")
+    for kind in ("defaults", *STAGES):
+        for name, values in content.get(kind, {}).items():
+            if not isinstance(values, Mapping):
+                raise UserError(f"{path}: [{kind}.{name}]: expected a table of options, found {values!r}")
+    return content
+
+
+def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
+    tables = [(kind, name, values) for kind in STAGES for name, values in content.get(kind, {}).items()]
     names = [name for _, name, _ in tables]
     steps = []
     for kind, name, values in tables:
         where = f"{path}: [{kind}.{name}]"
         if names.count(name) > 1:
             raise UserError(f"{where}: two stages are called {name!r}, and would share a directory; rename one")
-        if not isinstance(values, Mapping):
-            raise UserError(f"{where}: expected a table of options, found {values!r}")
-        merged = {**defaults.get(kind, {}), **values}
-        declared = STAGES[kind].settings
-        needs = tuple(merged[key] for key in declared.inputs if merged.get(key) in names and merged.get(key) != name)
-        merged |= {key: str(out / merged[key]) for key in declared.inputs if merged.get(key) in names}
-        steps.append(Step(kind, name, declared.read(merged, where=where), out / name, needs))
+        merged = {**content.get("defaults", {}).get(kind, {}), **values}
+        declared, others = STAGES[kind].settings, {other for other in names if other != name}
+        read = {key: value for key in declared.inputs if isinstance(value := merged.get(key), str) and value in others}
+        merged |= {key: str(out / stage) for key, stage in read.items()}
+        settings = declared.read(merged, where=where)
+        try:
+            STAGES[kind].check(settings)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        steps.append(Step(kind, name, settings, out / name, tuple(read.values())))
     return steps
 
 
@@ -132,8 +147,28 @@ def _in_order(path: Path, steps: list[Step]) -> Iterator[Step]:
         yield ready
 
 
+def _check_inputs(recipe: Recipe) -> None:
+    """Raises UserError where a stage names as its input what is neither another stage nor there."""
+    names = [step.name for step in recipe.steps]
+    for step in recipe.steps:
+        made = {recipe.out / name for name in step.needs}
+        for key in step.settings.inputs:
+            given = getattr(step.settings, key)
+            if given is not None and given not in made and not given.exists():
+                others = [name for name in names if name != step.name]
+                raise UserError(
+                    f"[{step.kind}.{step.name}]: {key} {str(given)!r} is no other stage of the recipe, nor a file or "
+                    f"directory; {nearest(str(given), others)}"
+                )
+
+
 def plan(recipe: Recipe) -> list[Plan]:
-    """What running the recipe would do now; reads, writes nothing."""
+    """What running the recipe would do now; reads, writes nothing.
+
+    Raises:
+        UserError: an input that is no stage and not there.
+    """
+    _check_inputs(recipe)
     rows: list[Plan] = []
     for step in recipe.steps:
         unmade = [row.step.name for row in rows if row.step.name in step.needs and row.action != "skip"]
@@ -152,7 +187,12 @@ def plan(recipe: Recipe) -> list[Plan]:
 
 
 def run(recipe: Recipe, progress: Progress) -> list[tuple[Step, Outcome]]:
-    """Runs every step that is not finished, then writes the report if the recipe has one."""
+    """Runs every step that is not finished, then writes the report if the recipe has one.
+
+    Raises:
+        UserError: an input that is no stage and not there (before anything runs); the verbs' own errors.
+    """
+    _check_inputs(recipe)
     outcomes = []
     for number, step in enumerate(recipe.steps, 1):
         title = f"[{number}/{len(recipe.steps)}] {step.kind} {step.name}"

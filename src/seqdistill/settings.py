@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError, nearest
 from seqdistill.metrics.scores import MetricOptions
+from seqdistill.metrics.significance import NUM_SAMPLES, SEED
 
 S = TypeVar("S", bound="Settings")
 
@@ -68,8 +69,8 @@ class PrepareSettings(Settings):
         "test_target",
         "test_table",
         "tokenizer_from",
-        "cache",
     )
+    free = ("cache",)
 
     corpus: str | None = Field(None, description="A public source (see `seqdistill sources`) or hub:NAME.")
     languages: str | None = Field(None, description="Language pair of the corpus, as en-de (source first).")
@@ -192,6 +193,11 @@ class ScoringSettings(Settings):
     comet_model: str = Field("Unbabel/wmt22-comet-da", description="Model or checkpoint of the metric comet.")
     beer_home: Path | None = Field(None, description="Folder of an installed BEER program, for the metric beer.")
 
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics one by one."""
+        return [name.strip() for name in self.metrics.split(",")]
+
     def metric_options(self, *, lowercase: bool, sources: Sequence[str] | None) -> MetricOptions:
         """The same, as metrics read it."""
         return MetricOptions(
@@ -235,9 +241,8 @@ class CompareSettings(ScoringSettings):
 
     reference: Path = Field(description="References, one a line.")
     source: Path | None = Field(None, description="Sources, one a line, which the metric comet needs.")
-    samples: int = Field(1000, ge=10, description="Bootstrap samples.")
-    seed: int = Field(1, description="Seed of the resampling.")
-    language: str | None = Field(None, description="Target language, for metrics that depend on it.")
+    samples: int = Field(NUM_SAMPLES, ge=40, description="Bootstrap samples.")
+    seed: int = Field(SEED, description="Seed of the resampling; the default is sacreBLEU's.")
 
 
 class ReportSettings(Settings):

@@ -13,16 +13,15 @@ from seqdistill.files import differences, locked, read_json
 from seqdistill.manifest import FINISHED, UNFINISHED, Request, abandon, begin, fingerprint, finish, status
 from seqdistill.progress import Progress
 from seqdistill.settings import DistillSettings, EvaluateSettings, PrepareSettings, Settings, TrainSettings
-from seqdistill.verbs.distill import distill
-from seqdistill.verbs.evaluate import evaluate
-from seqdistill.verbs.prepare import prepare
-from seqdistill.verbs.train import train
+from seqdistill.verbs import distill, evaluate, prepare, train
 
 
 class Stage(NamedTuple):
     """A verb: its options, and what it does with them in a directory."""
 
     settings: type[Settings]
+    check: Callable[[Any], None]
+    """Finds what is wrong with the options by themselves, before hours are spent on the stages before."""
     perform: Callable[[Any, Path, Progress], dict[str, Any]]
     """Writes the stage's files, returns what is worth recording."""
     outputs: tuple[str, ...]
@@ -30,10 +29,15 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "prepare": Stage(PrepareSettings, prepare, ("data.json", "*.arrow", "tokenizer/*")),
-    "train": Stage(TrainSettings, train, ("model/**/*",)),
-    "distill": Stage(DistillSettings, distill, ("data.json", "*.arrow", "tokenizer/*")),
-    "evaluate": Stage(EvaluateSettings, evaluate, ("hypotheses.txt", "references.txt", "sources.txt", "scores.json")),
+    "prepare": Stage(PrepareSettings, prepare.check, prepare.prepare, ("data.json", "*.arrow", "tokenizer/*")),
+    "train": Stage(TrainSettings, train.check, train.train, ("model/**/*",)),
+    "distill": Stage(DistillSettings, distill.check, distill.distill, ("data.json", "*.arrow", "tokenizer/*")),
+    "evaluate": Stage(
+        EvaluateSettings,
+        evaluate.check,
+        evaluate.evaluate,
+        ("hypotheses.txt", "references.txt", "sources.txt", "scores.json"),
+    ),
 }
 
 
@@ -53,6 +57,8 @@ def run_stage(kind: str, settings: Settings, out: Path, progress: Progress, *, t
     """
     stage = STAGES[kind]
     request = _request(kind, settings)
+    if kind != "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(f"torchrun's processes share `train`, but this is `{kind}`: run it by itself")
     if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one holds and writes the directory
         if status(out) == "finished":
             return Outcome(False, read_json(out / FINISHED)["results"])
@@ -85,11 +91,7 @@ def differing(kind: str, settings: Settings, out: Path) -> list[str]:
 
 def _request(kind: str, settings: Settings) -> Request:
     values: Mapping[str, Any] = settings.model_dump()
-    inputs = {
-        name: fingerprint(Path(values[name]))
-        for name in settings.inputs
-        if values[name] is not None and name not in settings.free
-    }
+    inputs = {name: fingerprint(Path(values[name])) for name in settings.inputs if values[name] is not None}
     return Request(kind, settings.of_result(), inputs)
 
 

@@ -19,7 +19,16 @@ from seqdistill.metrics.ribes import ribes_metric
 from seqdistill.metrics.rouge import rouge
 from seqdistill.metrics.selection import sentence_bleu, sentence_chrf
 
-__all__ = ["METRICS", "Metric", "MetricOptions", "Score", "create_metric", "sentence_bleu", "sentence_chrf"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "MetricOptions",
+    "Score",
+    "check_name",
+    "create_metric",
+    "sentence_bleu",
+    "sentence_chrf",
+]
 
 TOKENIZERS = tuple(BLEU.TOKENIZERS)
 
@@ -66,15 +75,20 @@ METRICS: dict[str, Callable[[MetricOptions], Metric]] = {
 }
 
 
+def check_name(name: str) -> None:
+    """Raises UserError where no metric has this name; names the nearest."""
+    if name not in METRICS:
+        raise UserError(f"unknown metric {name!r}{_nearest(name, METRICS)}; choose from {', '.join(METRICS)}")
+
+
 def create_metric(name: str, options: MetricOptions | None = None) -> Metric:
     """Makes a metric by its name in METRICS.
 
     Raises:
         UserError: an unknown name or tokeniser (with the nearest valid one), or options the metric cannot work with.
     """
+    check_name(name)
     options = options or MetricOptions()
-    if name not in METRICS:
-        raise UserError(f"unknown metric {name!r}{_nearest(name, METRICS)}; choose from {', '.join(METRICS)}")
     if options.tokenize is not None and options.tokenize not in TOKENIZERS:
         raise UserError(
             f"unknown tokeniser {options.tokenize!r}{_nearest(options.tokenize, TOKENIZERS)}; "

@@ -82,6 +82,17 @@ class LoadedModel(NamedTuple):
     """Hash of weights, config and tokenizers: equal if and only if the model translates alike."""
 
 
+def preset_named(name: str) -> Preset:
+    """The preset of this name.
+
+    Raises:
+        UserError: there is none; names the nearest.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown model {name!r}; {nearest(name, PRESETS)}")
+    return PRESETS[name]
+
+
 def create_model(name: str, tokenizers: Tokenizers, **overrides: Any) -> nn.Module:
     """A model with fresh weights drawn from torch's global generator, for the vocabulary of `tokenizers`.
 
@@ -92,9 +103,7 @@ def create_model(name: str, tokenizers: Tokenizers, **overrides: Any) -> nn.Modu
     Raises:
         UserError: unknown name or field (with the nearest valid one), a value of the wrong type or out of range.
     """
-    if name not in PRESETS:
-        raise UserError(f"unknown model {name!r}; {nearest(name, PRESETS)}")
-    preset = PRESETS[name]
+    preset = preset_named(name)
     model_class, config_class = MODELS[preset.model]
     vocabularies = {"source_vocab": len(tokenizers.source), "target_vocab": len(tokenizers.target)}
     for key in vocabularies.keys() & overrides.keys():

@@ -220,15 +220,20 @@ def _save(
     options: TrainingOptions,
     ranks: Ranks,
 ) -> None:
-    """Writes a checkpoint on the first rank, and deletes those that nothing needs any more."""
+    """Writes a checkpoint on the first rank, and deletes what it makes superfluous."""
     streams = ranks.gather(dict(batches.state()))
     if all(stream == streams[0] for stream in streams):
         streams = streams[:1]
     if ranks.first:
         checkpoint.save(folder, model, optimizer, run, options=options.of_result(), streams=streams)
-        needed = _final_updates(run, options) + chosen(run.history, metric=options.metric, average="best", count=1)
-        checkpoint.prune(folder, newest=options.keep, updates=needed)
+        _prune(folder, run, options)
     ranks.barrier()
+
+
+def _prune(folder: Path, run: Run, options: TrainingOptions) -> None:
+    """Deletes the checkpoints that nothing needs any more."""
+    needed = _final_updates(run, options) + chosen(run.history, metric=options.metric, average="best", count=1)
+    checkpoint.prune(folder, newest=options.keep, updates=needed)
 
 
 def _final_updates(run: Run, options: TrainingOptions) -> list[int]:
@@ -247,6 +252,8 @@ def _finish(
     updates = _final_updates(run, options)
     if not updates:
         raise UserError(f"{folder}: stopped at update {run.update} before any validation; raise max_updates")
+    if ranks.first:
+        _prune(folder, run, options)  # again: the run may have been killed within the last one
     folders = [folder / f"{update:08d}" for update in updates]
     checkpoint.load_weights(model, checkpoint.average(folders), where=folder)
     scores = next(row.scores for row in run.history if row.update == updates[-1])

@@ -21,12 +21,12 @@ def compare_files(settings: CompareSettings, a: Path, b: Path) -> list[Compariso
     options = settings.metric_options(lowercase=settings.lowercase, sources=sources)
     return [
         compare(
-            create_metric(name.strip(), options),
+            create_metric(name, options),
             baseline,
             system,
             references,
             num_samples=settings.samples,
             seed=settings.seed,
         )
-        for name in settings.metrics.split(",")
+        for name in settings.metric_names
     ]

@@ -17,6 +17,11 @@ from seqdistill.verbs.engine import engine_options
 SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}
 
 
+def check(settings: DistillSettings) -> None:
+    """Raises UserError for options of decoding that exclude each other."""
+    settings.options(n_best=settings.n_best)
+
+
 def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[str, Any]:
     """Decodes the training sources into `out`/shards, then writes `out` as a data directory.
 

@@ -15,7 +15,7 @@ from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.corpus import Engine
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
-from seqdistill.metrics.scores import create_metric
+from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
 from seqdistill.models.saved import load_model
 from seqdistill.progress import Progress
@@ -37,6 +37,13 @@ class TestSet(NamedTuple):
     references: list[str]
 
 
+def check(settings: EvaluateSettings) -> None:
+    """Raises UserError for an unknown metric, or options of decoding that exclude each other."""
+    for name in settings.metric_names:
+        check_name(name)
+    settings.options()
+
+
 def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[str, Any]:
     """Writes hypotheses.txt, scores.json and, apart because no two runs agree on it, speed.json.
 
@@ -47,7 +54,7 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
     loaded = load_model(settings.model)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
     metric_options = settings.metric_options(lowercase=lowercase, sources=test.sources)
-    metrics = [create_metric(name.strip(), metric_options) for name in settings.metrics.split(",")]
+    metrics = [create_metric(name, metric_options) for name in settings.metric_names]
     engine = open_engine(settings)
     hypotheses, seconds = _decode(engine, test.sources, settings, progress)
     _write_lines(out / "sources.txt", test.sources)

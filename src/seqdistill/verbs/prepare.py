@@ -11,7 +11,13 @@ from seqdistill.progress import Progress
 from seqdistill.settings import PrepareSettings
 from seqdistill.text.corpus import ParallelCorpus, Splits
 from seqdistill.text.filters import Filters
-from seqdistill.text.sources import load_source, recommended_filters
+from seqdistill.text.sources import find_source, load_source, recommended_filters
+
+
+def check(settings: PrepareSettings) -> None:
+    """Raises UserError for an unknown public source, and names the nearest."""
+    if settings.corpus is not None and not settings.corpus.startswith("hub:"):
+        find_source(settings.corpus)
 
 
 def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[str, Any]:

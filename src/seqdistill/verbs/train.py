@@ -13,7 +13,7 @@ from seqdistill.data.batches import Batches
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.interface import Objective
-from seqdistill.models.saved import create_model, load_model, save_model
+from seqdistill.models.saved import create_model, load_model, preset_named, save_model
 from seqdistill.progress import Progress
 from seqdistill.settings import TrainSettings
 from seqdistill.training.distributed import Ranks, joined
@@ -31,16 +31,27 @@ def nll(model: Any, settings: TrainSettings) -> Objective:
 OBJECTIVES: dict[str, Callable[[Any, TrainSettings], Objective]] = {"nll": nll}
 
 
+def check(settings: TrainSettings) -> None:
+    """Raises UserError for an unknown objective, model or value of an option, and names the nearest valid one."""
+    if settings.objective not in OBJECTIVES:
+        raise UserError(f"unknown objective {settings.objective!r}; {nearest(settings.objective, OBJECTIVES)}")
+    preset_named(settings.model)
+    _options(settings)
+
+
+def _options(settings: TrainSettings) -> TrainingOptions:
+    shared = TrainingOptions.__dataclass_fields__.keys() & type(settings).model_fields.keys()
+    return TrainingOptions(**{name: getattr(settings, name) for name in shared})
+
+
 def train(settings: TrainSettings, out: Path, progress: Progress) -> dict[str, Any]:
     """Trains into `out`, continuing where an earlier run stopped; the final model goes to `out`/model.
 
     Raises:
         UserError: an unknown model, objective or option; no validation data; a foreign checkpoint; see the parts.
     """
-    if settings.objective not in OBJECTIVES:
-        raise UserError(f"unknown objective {settings.objective!r}; {nearest(settings.objective, OBJECTIVES)}")
-    shared = TrainingOptions.__dataclass_fields__.keys() & type(settings).model_fields.keys()
-    options = TrainingOptions(**{name: getattr(settings, name) for name in shared})
+    check(settings)
+    options = _options(settings)
     with joined(choose_device(options.device)) as ranks:
         return _train(settings, options, ranks, out, progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 from collections.abc import Callable
 from dataclasses import fields
@@ -144,3 +145,15 @@ def test_translate_names_the_line_that_is_not_utf8(text: Path, call: Call) -> No
     weights.write_bytes(weights.read_bytes()[:-10])
     code, _, errors = call(*words, stdin=b"lamp\n")
     assert code == 2 and "model.safetensors" in errors
+
+
+def test_a_full_disk_anywhere_is_one_line_and_exit_code_2(
+    text: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("seqdistill.verbs.compare.compare_files", full)
+    code, _, errors = call("compare", "teacher.out", "student.out", "--reference", "test.de")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "the disk is full" in errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import os
@@ -50,6 +51,11 @@ class Verbs(TyperGroup):
         except BrokenPipeError:  # the reader has enough, as `head`; what is still buffered goes nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            sys.stderr.write("error: the disk is full; free some space and run the same command again, it continues\n")
+            code = 2
         raise typer.Exit(code)
 
 

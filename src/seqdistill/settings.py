@@ -191,6 +191,7 @@ class ScoringSettings(Settings):
     language: str | None = Field(None, description="Target language, for metrics that depend on it (meteor).")
     stem: bool = Field(False, description="Stem English words in ROUGE.")
     comet_model: str = Field("Unbabel/wmt22-comet-da", description="Model or checkpoint of the metric comet.")
+    comet_gpus: int = Field(0, ge=0, description="GPUs for the metric comet; 0: the CPU.")
     beer_home: Path | None = Field(None, description="Folder of an installed BEER program, for the metric beer.")
 
     @property
@@ -206,6 +207,7 @@ class ScoringSettings(Settings):
             language=self.language or "",
             stem=self.stem,
             comet_model=self.comet_model,
+            comet_gpus=self.comet_gpus,
             beer_home=self.beer_home,
             sources=sources,
         )

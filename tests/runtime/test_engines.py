@@ -1,6 +1,8 @@
 """CTranslate2 and our own decoder agree: same weights, same rules, same scores."""
 
 import itertools
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,17 @@ def test_int8_is_close_and_conversion_is_kept(tokenizers, tmp_path) -> None:
     lines, options = sentences(50, seed=8), DecodingOptions(max_length=5)
     same = [a == b for a, b in zip(_texts(quick, lines, options), _texts(other, lines, options), strict=True)]
     assert sum(same) > 35
+
+
+def test_a_model_that_can_only_be_read_is_converted_into_the_cache(tokenizers, tmp_path, monkeypatch) -> None:
+    engines(tokenizers, tmp_path)
+    (folder,) = (tmp_path / "model").glob(".ctranslate2-*")
+    shutil.rmtree(folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setenv("SEQDISTILL_CACHE", str(tmp_path / "cache"))
+    assert load_engine("ctranslate2", tmp_path / "model").decode(sentences(2, seed=8), DecodingOptions(max_length=5))
+    assert not folder.exists()
+    assert (tmp_path / "cache" / folder.name / "model.bin").exists()
 
 
 def _texts(engine, lines: list[str], options: DecodingOptions) -> list[str]:

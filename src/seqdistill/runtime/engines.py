@@ -16,6 +16,7 @@ from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
+from seqdistill.text.sources import default_cache
 from seqdistill.text.tokenizer import EOS
 from seqdistill.training.memory import keep_freed_memory
 
@@ -78,9 +79,10 @@ class CTranslate2Engine:
         threads: int = 1,
         max_tokens: int = 2048,
     ) -> CTranslate2Engine:
-        """Loads a model directory; the conversion is kept in it, named after the model's fingerprint."""
+        """Loads a model directory; the conversion is kept in it, or in the cache if it can only be read."""
         loaded = load_model(model_dir)
-        directory = Path(model_dir) / f".ctranslate2-{loaded.fingerprint[:16]}"
+        folder = Path(model_dir) if os.access(model_dir, os.W_OK) else default_cache()
+        directory = folder / f".ctranslate2-{loaded.fingerprint[:16]}"
         return cls(
             loaded, directory, compute_type=compute_type, workers=workers, threads=threads, max_tokens=max_tokens
         )

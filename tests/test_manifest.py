@@ -1,5 +1,6 @@
 """A stage's directory: finished is skipped, unfinished continues, another stage is refused."""
 
+import os
 import time
 from pathlib import Path
 
@@ -83,3 +84,17 @@ def test_an_unfinished_or_absent_input_is_refused(tmp_path: Path) -> None:
         fingerprint(tmp_path)
     with pytest.raises(UserError, match="no such file or directory"):
         fingerprint(tmp_path / "nowhere")
+
+
+def test_the_time_of_runs_that_were_killed_counts(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    begin(out, REQUEST)
+    began = (out / UNFINISHED).stat().st_mtime
+    for number in (1, 2):  # two runs of 100 seconds, killed, as the files they left show
+        (out / "work").write_text("half")
+        os.utime(out / "work", (began + 100, began + 100))
+        os.utime(out / UNFINISHED, (began, began))
+        begin(out, REQUEST)
+        assert read_json(out / UNFINISHED)["seconds"] == pytest.approx(100 * number, abs=1)
+    finish(out, REQUEST, started=time.time() - 5, results={}, outputs=[])
+    assert read_json(out / FINISHED)["wall_seconds"] == pytest.approx(205, abs=2)

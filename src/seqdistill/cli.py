@@ -83,6 +83,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     default: Any = field.default
     if name == "set":
         kind, default = list[str], []
+    elif field.default_factory is not None:
+        default = []
     elif kind is bool:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
     if default is PydanticUndefined:

@@ -60,7 +60,7 @@ def begin(directory: Path, request: Request) -> Status:
                 f"{directory}: holds {', '.join(strangers[:5])}, but no stage of seqdistill wrote here; "
                 "give an empty or new directory as --out"
             )
-        write_json(directory / UNFINISHED, request.as_json())
+        write_json(directory / UNFINISHED, request.as_json() | {"seconds": 0.0})
         return found
     recorded = read_json(directory / (FINISHED if found == "finished" else UNFINISHED))
     changed = differences({key: recorded.get(key) for key in ("kind", "settings", "inputs")}, request.as_json())
@@ -72,7 +72,16 @@ def begin(directory: Path, request: Request) -> Status:
         )
     if found == "finished":
         check_outputs(directory, recorded)
+    else:
+        write_json(directory / UNFINISHED, recorded | {"seconds": _seconds(directory, recorded)})
     return found
+
+
+def _seconds(directory: Path, unfinished: Mapping[str, Any]) -> float:
+    """Time spent on a stage by the runs so far; the last one began with UNFINISHED and ended with its newest file."""
+    began = (directory / UNFINISHED).stat().st_mtime
+    newest = max(path.stat().st_mtime for path in directory.rglob("*"))
+    return unfinished.get("seconds", 0.0) + max(0.0, newest - began)
 
 
 def abandon(directory: Path) -> None:
@@ -93,6 +102,7 @@ def finish(
         results: what is worth knowing later: counts, scores.
         outputs: the files others read; their sizes and hashes are recorded.
     """
+    before = read_json(directory / UNFINISHED).get("seconds", 0.0)
     manifest = request.as_json() | {
         "results": dict(results),
         "outputs": {
@@ -101,7 +111,7 @@ def finish(
         },
         "command": command_line(),
         "versions": versions(),
-        "wall_seconds": round(time.time() - started, 3),
+        "wall_seconds": round(before + time.time() - started, 3),
     }
     write_json(directory / FINISHED, manifest)
     (directory / UNFINISHED).unlink(missing_ok=True)

@@ -122,16 +122,26 @@ def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
         if names.count(name) > 1:
             raise UserError(f"{where}: two stages are called {name!r}, and would share a directory; rename one")
         merged = {**content.get("defaults", {}).get(kind, {}), **values}
-        declared, others = STAGES[kind].settings, {other for other in names if other != name}
-        read = {key: value for key in declared.inputs if isinstance(value := merged.get(key), str) and value in others}
-        merged |= {key: str(out / stage) for key, stage in read.items()}
+        declared, others = STAGES[kind].settings, [other for other in names if other != name]
+        needs: list[str] = []
+        for key in (key for key in declared.inputs if key in merged):
+            given = merged[key]
+            needs += [stage for stage in (given if isinstance(given, list) else [given]) if stage in others]
+            merged[key] = _with_directories(given, others, out)
         settings = declared.read(merged, where=where)
         try:
             STAGES[kind].check(settings)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
-        steps.append(Step(kind, name, settings, out / name, tuple(read.values())))
+        steps.append(Step(kind, name, settings, out / name, tuple(needs)))
     return steps
+
+
+def _with_directories(value: Any, stages: list[str], out: Path) -> Any:
+    """The value, or each value of a list, with the directory of a stage instead of its name."""
+    if isinstance(value, list):
+        return [_with_directories(each, stages, out) for each in value]
+    return str(out / value) if value in stages else value
 
 
 def _in_order(path: Path, steps: list[Step]) -> Iterator[Step]:
@@ -152,9 +162,8 @@ def _check_inputs(recipe: Recipe) -> None:
     names = [step.name for step in recipe.steps]
     for step in recipe.steps:
         made = {recipe.out / name for name in step.needs}
-        for key in step.settings.inputs:
-            given = getattr(step.settings, key)
-            if given is not None and given not in made and not given.exists():
+        for key, given in step.settings.given_inputs():
+            if given not in made and not given.exists():
                 others = [name for name in names if name != step.name]
                 raise UserError(
                     f"[{step.kind}.{step.name}]: {key} {str(given)!r} is no other stage of the recipe, nor a file or "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError, nearest
@@ -49,6 +49,15 @@ class Settings(BaseModel):
                 else:
                     problems.append(f"{key!r}: {problem['msg']}, but it is {problem['input']!r}")
             raise UserError(f"{where}: " + "; ".join(problems)) from None
+
+    def given_inputs(self) -> Iterator[tuple[str, Path]]:
+        """Each input that is given, by the name of its field; several of one field are numbered from 1."""
+        for name in self.inputs:
+            value = getattr(self, name)
+            if isinstance(value, list):
+                yield from ((f"{name} {number}", path) for number, path in enumerate(value, 1))
+            elif value is not None:
+                yield name, Path(value)
 
     def of_result(self) -> dict[str, Any]:
         """The values that decide the result, as JSON: without input paths and without what only changes the speed."""
@@ -106,15 +115,22 @@ class PrepareSettings(Settings):
 class TrainSettings(Settings):
     """A model trained on a data directory."""
 
-    inputs = ("data", "init")
-    free = ("threads", "tensorboard", "device", "save_every", "keep", "log_every")
+    inputs = ("data", "init", "teacher")
+    free = ("threads", "tensorboard", "device", "save_every", "keep", "log_every", "teacher_device")
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
     model: str = Field(description="Model by name, such as transformer-base, sru, gru, lstm or nat.")
     set: dict[str, Any] = Field(
         default_factory=dict, description="Change a value of the model's configuration: KEY=VALUE, may be repeated."
     )
-    objective: str = Field("nll", description="What is minimised: nll, negative log-likelihood of the data.")
+    objective: str = Field(
+        "nll",
+        description="What is learned from: nll (the data's own targets), imitkd (roll-outs of the student, labelled by "
+        "the teacher), dagger (rounds of roll-outs, kept); with +full: the teacher's whole distribution.",
+    )
+    teacher: list[Path] = Field(
+        default_factory=list, description="Trained teacher; given several times, their distributions are averaged."
+    )
     init: Path | None = Field(None, description="Start from the weights of this trained model.")
     max_updates: int = Field(100_000, ge=1, description="Updates at most.")
     batch_tokens: int = Field(4096, ge=1, description="Tokens of a batch, padding included, on its longer side.")
@@ -138,6 +154,31 @@ class TrainSettings(Settings):
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
     threads: int = Field(0, ge=0, description="CPU threads; 0: one a core.")
     tensorboard: bool = Field(True, description="Write TensorBoard event files.")
+    teacher_device: str = Field("auto", description="Where the teacher runs; auto: where the student does.")
+    teacher_precision: str = Field("auto", description="As --precision, for the teacher.")
+    divergence: str = Field("cross-entropy", description="+full: cross-entropy, forward-kl, reverse-kl or js.")
+    skew: float = Field(0.5, ge=0, le=1, description="+full, js: near 0 as forward-kl, near 1 as reverse-kl.")
+    temperature: float = Field(1.0, gt=0, description="+full: both models' logits are divided by it.")
+    teacher_top_k: int = Field(0, ge=0, description="+full: the teacher's k best tokens and the rest as one; 0: all.")
+    mixing: str = Field("exponential", description="How the share of initial targets falls with the updates.")
+    mixing_rate: float = Field(0.005, description="Share of initial targets at the last update.")
+    pool: int = Field(4, description="Updates whose roll-outs are written at once.")
+    data_labels: Literal["teacher", "data"] = Field(
+        "teacher", description="imitkd: labels of targets that no roll-out replaced."
+    )
+    dagger_rounds: int = Field(5, description="dagger: rounds of roll-outs.")
+    rollout_beam: int = Field(1, ge=1, description="Beam of the roll-outs; 1: greedy, or sampling.")
+    rollout_sampling: bool = Field(False, description="Sample the roll-outs.")
+    rollout_top_k: int = Field(0, ge=0, description="Sample among the k most probable tokens; 0: all.")
+    rollout_top_p: float = Field(1.0, gt=0, le=1, description="Sample among the tokens that hold this probability.")
+    rollout_temperature: float = Field(1.0, gt=0, description="Sharper below 1, flatter above.")
+    rollout_max_length: int = Field(256, ge=1, description="Most tokens of a roll-out.")
+    rollout_max_ratio: float = Field(2.0, gt=0, description="The same as a factor of the source's tokens, plus 10.")
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Path) else value
 
 
 class DecodingSettings(Settings):

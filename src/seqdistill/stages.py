@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,8 +90,7 @@ def differing(kind: str, settings: Settings, out: Path) -> list[str]:
 
 
 def _request(kind: str, settings: Settings) -> Request:
-    values: Mapping[str, Any] = settings.model_dump()
-    inputs = {name: fingerprint(Path(values[name])) for name in settings.inputs if values[name] is not None}
+    inputs = {name: fingerprint(path) for name, path in settings.given_inputs()}
     return Request(kind, settings.of_result(), inputs)
 
 

@@ -29,6 +29,15 @@ def small(cell: str, **sizes) -> RNN:
     return RNN(RNNConfig(VOCAB, VOCAB, cell=cell, **sizes)).eval()
 
 
+def test_a_seed_gives_the_same_weights_each_time() -> None:
+    models = []
+    for _ in range(8):
+        torch.manual_seed(1)
+        models.append(small("sru", tied=False))
+    for name, tensor in models[0].state_dict().items():
+        assert all(torch.equal(tensor, model.state_dict()[name]) for model in models), name
+
+
 @pytest.mark.parametrize("cell", CELLS)
 class TestEveryCell:
     def test_meets_the_protocols(self, cell: str) -> None:

@@ -156,6 +156,17 @@ def test_a_model_that_can_only_be_read_is_converted_into_the_cache(tokenizers, t
     assert (tmp_path / "cache" / folder.name / "model.bin").exists()
 
 
+def test_torch_keeps_its_threads(tokenizers, tmp_path) -> None:
+    engines(tokenizers, tmp_path)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        load_engine("ctranslate2", tmp_path / "model").decode(sentences(2, seed=8), DecodingOptions(max_length=5))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def _texts(engine, lines: list[str], options: DecodingOptions) -> list[str]:
     return [found[0].text for found in engine.decode(lines, options)]
 

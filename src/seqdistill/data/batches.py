@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from seqdistill.data.store import Store
@@ -28,6 +29,22 @@ class Batch(NamedTuple):
     """Line number of each pair in the store, 0-based."""
     num_labels: int
     """Number of target tokens, EOS included, padding excluded."""
+    labels: Int[Tensor, "batch target"] | None = None
+    """What is to be learned after each prefix of the target, if not the target itself; PAD where it has PAD."""
+    teacher_states: tuple[Float[Tensor, "labels _"], ...] | None = None
+    """Each teacher's states for the target tokens, row by row without padding: its distributions before projection."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        labels, states = self.labels, self.teacher_states
+        return Batch(
+            self.source.to(device),
+            self.target.to(device),
+            self.index.to(device),
+            self.num_labels,
+            None if labels is None else labels.to(device),
+            None if states is None else tuple(each.to(device) for each in states),
+        )
 
 
 def collate_sources(sources: Sequence[TokenIds], *, pad_to: int = 1) -> Int[Tensor, "batch source"]:
@@ -57,6 +74,26 @@ def _round_up(length: int, multiple: int) -> int:
 
 _LONGEST = (1 << 14) - 1
 """Longer sentences count as this long when they are ordered."""
+
+
+@runtime_checkable
+class Pairs(Protocol):
+    """What batches are made of: a `Store`, or anything that looks like one."""
+
+    path: Path
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def source_ids(self, i: int) -> Integer[np.ndarray, " tokens"]: ...
+
+    def target_ids(self, i: int) -> Integer[np.ndarray, " tokens"]: ...
+
+    @property
+    def source_lengths(self) -> Int[np.ndarray, " pairs"]: ...
+
+    @property
+    def target_lengths(self) -> Int[np.ndarray, " pairs"]: ...
 
 
 class _Plan(NamedTuple):
@@ -112,7 +149,7 @@ class Batches:
 
     def __init__(
         self,
-        store: Store,
+        store: Pairs,
         *,
         max_tokens: int,
         seed: int,
@@ -230,6 +267,10 @@ class Batches:
         self._epoch, self._position = epoch, position
         self._plans = {}
 
+    def figures(self) -> dict[str, float]:
+        """Nothing: what the stream does is decided before it begins."""
+        return {}
+
     def _identity(self) -> dict[str, int | str | None]:
         return {
             "store": self._store.fingerprint,
@@ -240,7 +281,7 @@ class Batches:
         }
 
 
-def _batch(store: Store, lines: np.ndarray, pad_to: int) -> Batch:
+def _batch(store: Pairs, lines: np.ndarray, pad_to: int) -> Batch:
     return collate([(store.source_ids(i), store.target_ids(i)) for i in lines.tolist()], lines, pad_to=pad_to)
 
 

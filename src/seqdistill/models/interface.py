@@ -43,8 +43,19 @@ class AutoregressiveModel(Protocol):
         """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
         ...
 
+    def states(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target dim"]:
+        """What gives those logits when multiplied with the transpose of `output_weight`."""
+        ...
+
+    @property
+    def output_weight(self) -> Float[Tensor, "vocab dim"]:
+        """The output layer."""
+        ...
+
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Negative log-likelihood of the batch's targets (nats, padding excluded)."""
+        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
         ...
 
     def encode(self, source: Int[Tensor, "batch source"]) -> State:

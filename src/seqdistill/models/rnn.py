@@ -160,7 +160,7 @@ class RNN(nn.Module):
         self.attentional = nn.Linear(2 * config.dim, config.dim)
         self.output = nn.Linear(config.dim, config.embedding_dim)
         self.dropout = SharedDropout(config.dropout)
-        for embedding in {self.target_embedding, self.source_embedding}:
+        for embedding in dict.fromkeys([self.target_embedding, self.source_embedding]):
             nn.init.normal_(embedding.weight, std=1 / math.sqrt(config.embedding_dim))
 
     def encode(self, source: Int[Tensor, "batch source"]) -> RNNState:
@@ -174,7 +174,7 @@ class RNN(nn.Module):
         self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target vocab"]:
         """Logits of the next token after every prefix of `context`, which begins with BOS."""
-        return F.linear(self.states(source, context), self.target_embedding.weight)
+        return F.linear(self.states(source, context), self.output_weight)
 
     def states(
         self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
@@ -184,11 +184,16 @@ class RNN(nn.Module):
         decoded, _ = self.decoder(self.target_embedding(context.T), state.cells)
         return self._attend(decoded.transpose(0, 1), state)
 
+    @property
+    def output_weight(self) -> Float[Tensor, "vocab dim"]:
+        """The output layer: states times its transpose give the logits."""
+        return self.target_embedding.weight
+
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Negative log-likelihood of the targets (nats, padding excluded)."""
+        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
+        labels = batch.target if batch.labels is None else batch.labels
         states = self.states(batch.source, contexts(batch.target))
-        weight = self.target_embedding.weight
-        return label_smoothed_nll(states, weight, batch.target, padding=PAD, label_smoothing=label_smoothing)
+        return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
 
     def step(self, tokens: Int[Tensor, " rows"], state: RNNState) -> tuple[Float[Tensor, "rows vocab"], RNNState]:
         """Log-probabilities of the token after each row's last one, and the state after reading that one."""

@@ -75,7 +75,7 @@ class Transformer(nn.Module):
         self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target vocab"]:
         """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
-        return F.linear(self.states(source, context), self.target_embedding.weight)
+        return F.linear(self.states(source, context), self.output_weight)
 
     def states(
         self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
@@ -85,11 +85,16 @@ class Transformer(nn.Module):
         memory = self.encoder(self.source_embedding(source), source_real)
         return self.decoder(self.target_embedding(context), context != PAD, memory, source_real, causal=True)
 
+    @property
+    def output_weight(self) -> Float[Tensor, "vocab dim"]:
+        """The output layer: states times its transpose give the logits."""
+        return self.target_embedding.weight
+
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Negative log-likelihood of the batch's targets (nats, padding excluded)."""
+        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
+        labels = batch.target if batch.labels is None else batch.labels
         states = self.states(batch.source, contexts(batch.target))
-        weight = self.target_embedding.weight
-        return label_smoothed_nll(states, weight, batch.target, padding=PAD, label_smoothing=label_smoothing)
+        return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
 
     def encode(self, source: Int[Tensor, "batch source"]) -> TransformerState:
         """The state before the first token, one row per sentence."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from seqdistill.training.memory import keep_freed_memory
 
 CALL_LINES = 4096
 """Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """CTranslate2 sets OpenMP's threads for the whole process: without this, training after it has one."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 class CTranslate2Engine:
@@ -56,14 +65,15 @@ class CTranslate2Engine:
         self.compute_type = _checked_compute_type(compute_type)
         self.max_tokens = max_tokens
         self.loaded = loaded
-        self._translator = ctranslate2.Translator(
-            str(directory),
-            device="cpu",
-            compute_type=self.compute_type,
-            inter_threads=workers or usable_cores(),
-            intra_threads=threads,
-            max_queued_batches=-1,
-        )
+        with _torch_threads_kept():
+            self._translator = ctranslate2.Translator(
+                str(directory),
+                device="cpu",
+                compute_type=self.compute_type,
+                inter_threads=workers or usable_cores(),
+                intra_threads=threads,
+                max_queued_batches=-1,
+            )
         self._source_pieces = pieces(loaded.tokenizers.source)
         target = pieces(loaded.tokenizers.target)
         self._target_ids = {piece: token for token, piece in enumerate(target)}

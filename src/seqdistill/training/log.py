@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,19 @@ class Log:
         """Starts the stretch anew over which tokens per second are measured."""
         self._began, self._labels = time.monotonic(), 0.0
 
-    def updated(self, run: Run, *, loss_sum: float, count: float, rate: float, norm: float) -> None:
+    def updated(
+        self,
+        run: Run,
+        *,
+        loss_sum: float,
+        count: float,
+        rate: float,
+        norm: float,
+        figures: Callable[[], Mapping[str, float]],
+    ) -> None:
         """Reports an update: its summed loss and labels, learning rate, and gradient norm before clipping.
 
-        The log gets a row each `log_every` updates, with the loss per label since the row before.
+        The log gets a row each `log_every` updates, with the loss per label since the row before, and `figures`.
         """
         run.loss, run.labels, self._labels = run.loss + loss_sum, run.labels + count, self._labels + count
         speed = self._labels / max(time.monotonic() - self._began, 1e-9)
@@ -62,7 +71,7 @@ class Log:
             self._progress.advance(1, loss=loss_sum / count, lr=rate, tokens_per_second=speed)
         if run.update % self._options.log_every == 0:
             row = {"loss": run.loss / run.labels, "learning_rate": rate, "gradient_norm": norm}
-            self._write("train", run.update, row | {"tokens_per_second": round(speed, 1)})
+            self._write("train", run.update, row | {"tokens_per_second": round(speed, 1)} | dict(figures()))
             run.loss, run.labels = 0.0, 0.0
             self.restart_clock()
 

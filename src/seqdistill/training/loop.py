@@ -42,6 +42,10 @@ class BatchStream(Protocol):
         """Goes to where `state` was taken; raises UserError if it is another stream's."""
         ...
 
+    def figures(self) -> Mapping[str, float]:
+        """What the stream has to tell since it was last asked; goes into the log."""
+        ...
+
 
 class TrainingResult(NamedTuple):
     """A finished training run."""
@@ -97,7 +101,7 @@ def train(
                 loss_sum, count = torch.zeros((), device=device), 0
                 for micro_batch in ranks.share(options.accumulate):
                     seed_everything(options.seed, run.update, micro_batch)
-                    batch = _to_device(next(batches), device)
+                    batch = next(batches).to(device)
                     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                         loss = objective(batch)
                     loss.total.backward()
@@ -107,7 +111,7 @@ def train(
                 norm = divide_and_clip(parameters, count=count, clip_norm=options.clip_norm)
                 _check_finite(norm, run.update)
                 step(optimizer, rate)
-                log.updated(run, loss_sum=loss_sum, count=count, rate=rate, norm=norm)
+                log.updated(run, loss_sum=loss_sum, count=count, rate=rate, norm=norm, figures=batches.figures)
 
                 if validation_due := run.update % options.validate_every == 0 or run.update == options.max_updates:
                     scores = _scores(model, validate, options.metric)
@@ -161,10 +165,6 @@ def _prepare(model: nn.Module, options: TrainingOptions, ranks: Ranks) -> tuple[
     model.to(device).train()
     ranks.broadcast(model)
     return device, choose_precision(options.precision, device)
-
-
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    return batch._replace(source=batch.source.to(device), target=batch.target.to(device), index=batch.index.to(device))
 
 
 def _check_finite(norm: float, update: int) -> None:

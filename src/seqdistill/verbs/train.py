@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from seqdistill.data.batches import Batches
 from seqdistill.data.directory import DataDirectory
-from seqdistill.errors import UserError, nearest
-from seqdistill.models.interface import Objective
+from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model, load_model, preset_named, save_model
 from seqdistill.progress import Progress
 from seqdistill.settings import TrainSettings
@@ -21,20 +18,12 @@ from seqdistill.training.loop import train as run_loop
 from seqdistill.training.optim import choose_device
 from seqdistill.training.options import TrainingOptions
 from seqdistill.training.validation import validation_scores
-
-
-def nll(model: Any, settings: TrainSettings) -> Objective:
-    """The model's own loss on the data's targets: Vanilla on real data, SeqKD on decoded data."""
-    return lambda batch: model.loss(batch, label_smoothing=settings.label_smoothing)
-
-
-OBJECTIVES: dict[str, Callable[[Any, TrainSettings], Objective]] = {"nll": nll}
+from seqdistill.verbs.objectives import assemble, check_objective
 
 
 def check(settings: TrainSettings) -> None:
     """Raises UserError for an unknown objective, model or value of an option, and names the nearest valid one."""
-    if settings.objective not in OBJECTIVES:
-        raise UserError(f"unknown objective {settings.objective!r}; {nearest(settings.objective, OBJECTIVES)}")
+    check_objective(settings)
     preset_named(settings.model)
     _options(settings)
 
@@ -70,9 +59,7 @@ def _train(
     model = create_model(settings.model, data.tokenizers, **settings.set)
     if settings.init:
         _start_from(model, settings.init, data)
-    batches = Batches(
-        data.train, max_tokens=settings.batch_tokens, seed=settings.seed, rank=ranks.rank, ranks=ranks.size
-    )
+    objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
     valid = data.valid
 
     def validate() -> dict[str, float]:
@@ -82,7 +69,7 @@ def _train(
 
     result = run_loop(
         model,
-        OBJECTIVES[settings.objective](model, settings),
+        objective,
         batches,
         options=options,
         validate=validate,

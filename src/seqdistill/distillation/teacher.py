@@ -1,0 +1,111 @@
+"""What a teacher says of every prefix of a target: its most probable next token, or its whole distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import cast
+
+import torch
+from torch import nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.decoding.limits import NEVER_WRITTEN
+from seqdistill.distillation.figures import Figures
+from seqdistill.errors import UserError
+from seqdistill.models.interface import AutoregressiveModel
+from seqdistill.models.transformer import contexts
+from seqdistill.nn.divergences import Projected, most_probable
+from seqdistill.text.tokenizer import PAD, Tokenizer, Tokenizers
+
+
+class Teacher:
+    """One model that writes left to right, or several whose distributions are averaged, as labellers of batches."""
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        *,
+        device: torch.device | str = "cpu",
+        precision: torch.dtype = torch.float32,
+        figures: Figures | None = None,
+    ) -> None:
+        """Args:
+            device: where the teachers run, which may be another than the student's.
+            precision: what the teachers compute in, by autocast.
+
+        Raises:
+            UserError: no model, or one that does not write left to right.
+        """
+        if not models:
+            raise UserError("imitation and word-level distillation need a teacher: give --teacher")
+        if any(model.parallel for model in models):
+            raise UserError(
+                "a teacher must write left to right to label the prefixes of another model, but this one writes all "
+                "positions at once: distil its outputs instead (`seqdistill distill`, then train on them)"
+            )
+        self.device, self.precision = torch.device(device), precision
+        self.figures = figures or Figures()
+        self._models = [
+            cast(AutoregressiveModel, model.to(self.device).eval().requires_grad_(False)) for model in models
+        ]
+        self._weights: dict[torch.device, list[torch.Tensor]] = {}
+
+    def labelled(self, batch: Batch, rows: Collection[int] | None = None) -> Batch:
+        """Sets `labels`: at each position the token that the teachers find most probable there.
+
+        Args:
+            rows: where to do so; the labels of other rows are their targets. None: everywhere.
+        """
+        with self.figures.timed("teacher"):
+            real = batch.target != PAD
+            chosen = most_probable(self._projected(batch), never=NEVER_WRITTEN).to(batch.target.device)
+            labels = batch.target.masked_scatter(real, chosen)
+            if rows is not None:
+                kept = [row for row in range(len(labels)) if row not in rows]
+                labels[kept] = batch.target[kept]
+            return batch._replace(labels=labels)
+
+    def described(self, batch: Batch) -> Batch:
+        """Sets `teacher_states`, of which `projected` makes the distributions."""
+        with self.figures.timed("teacher"):
+            states = tuple(model.states.to(batch.target.device) for model in self._projected(batch))
+            return batch._replace(teacher_states=states)
+
+    def projected(self, batch: Batch) -> list[Projected]:
+        """The distributions of a described batch, on its device."""
+        assert batch.teacher_states is not None
+        device = batch.target.device
+        if device not in self._weights:
+            self._weights[device] = [model.output_weight.to(device) for model in self._models]
+        return [Projected(*pair) for pair in zip(batch.teacher_states, self._weights[device], strict=True)]
+
+    @torch.no_grad()
+    def _projected(self, batch: Batch) -> list[Projected]:
+        """Each teacher's states where the target is no padding, on the teachers' device."""
+        source, target = batch.source.to(self.device), batch.target.to(self.device)
+        real = target != PAD
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+            states = [model.states(source, contexts(target))[real].float() for model in self._models]
+        return [Projected(each, model.output_weight) for each, model in zip(states, self._models, strict=True)]
+
+
+def check_vocabularies(teacher: Tokenizers, student: Tokenizers, *, where: str) -> None:
+    """Raises UserError unless both cut text into the same pieces with the same ids; sizes alone prove nothing."""
+    for side in ("source", "target"):
+        one, other = getattr(teacher, side), getattr(student, side)
+        if (found := _first_difference(one, other)) is not None:
+            raise UserError(
+                f"{where}: the teacher's {side} vocabulary is not that of the data ({found}), so its labels would mean "
+                "other words. Prepare the data with --tokenizer-from the teacher's data, or distil whole sequences, "
+                "which are tokenised anew: `seqdistill distill --teacher ... --student-data DATA`, then train on that"
+            )
+
+
+def _first_difference(one: Tokenizer, other: Tokenizer) -> str | None:
+    if one.lowercase != other.lowercase:
+        return f"lower-casing is {one.lowercase} there, {other.lowercase} here"
+    for token in range(max(len(one), len(other))):
+        pieces = [each.piece(token) if token < len(each) else "(none)" for each in (one, other)]
+        if pieces[0] != pieces[1]:
+            return f"piece {token} is {pieces[0]!r} there, {pieces[1]!r} here"
+    return None

@@ -1,0 +1,44 @@
+"""Objectives that learn from a teacher at every position: its most probable token, or its whole distribution.
+
+On the data's own targets the second is word-level distillation (Kim and Rush 2016, section 3.1; "Vanilla + Full" in
+Lin et al. 2020, table 2), on a teacher's outputs "SeqKD + Full", on the student's roll-outs "ImitKD + Full".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seqdistill.data.batches import Batch
+from seqdistill.distillation.figures import Figures, spread
+from seqdistill.distillation.teacher import Teacher
+from seqdistill.models.interface import Objective
+from seqdistill.models.transformer import contexts
+from seqdistill.nn.divergences import Divergence, Projected, divergence_loss
+from seqdistill.nn.losses import Loss
+from seqdistill.text.tokenizer import PAD
+
+
+def hard_labels(student: Any, *, label_smoothing: float, figures: Figures) -> Objective:
+    """Negative log-likelihood of a batch's labels, see `Teacher.labelled`."""
+
+    def objective(batch: Batch) -> Loss:
+        assert batch.labels is not None
+        real = batch.target != PAD
+        figures.add_by_position("disagreement", (batch.labels != batch.target).float(), real)
+        return student.loss(batch, label_smoothing=label_smoothing)
+
+    return objective
+
+
+def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *, figures: Figures) -> Objective:
+    """The divergence between the teacher's and the student's distribution, summed over the positions of the target,
+    for batches described by `Teacher.described`."""
+
+    def objective(batch: Batch) -> Loss:
+        real = batch.target != PAD
+        states = student.states(batch.source, contexts(batch.target))[real]
+        total, each = divergence_loss(Projected(states, student.output_weight), teacher.projected(batch), divergence)
+        figures.add_by_position("divergence", spread(each, real), real)
+        return Loss(total, batch.num_labels)
+
+    return objective

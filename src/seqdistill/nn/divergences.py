@@ -1,0 +1,168 @@
+"""Losses between a student's and a teacher's distribution over the vocabulary, in chunks, as a sum and a count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from seqdistill.nn.losses import CHUNK_ELEMENTS
+
+DIVERGENCES = ("cross-entropy", "forward-kl", "reverse-kl", "js")
+"""Of a teacher p and a student q: -sum p log q; KL(p, q); KL(q, p); generalized Jensen-Shannon, see `Divergence`."""
+
+
+class Projected(NamedTuple):
+    """A model's logits, states times weight transposed, which are never all in memory."""
+
+    states: Float[Tensor, "labels dim"]
+    weight: Float[Tensor, "vocab dim"]
+
+
+class Divergence(NamedTuple):
+    """Which divergence, of which form of the two distributions."""
+
+    kind: str = "cross-entropy"
+    """A name of DIVERGENCES. With m = s p + (1-s) q and 0 < s < 1, "js" is KL(p, m) / (1-s) + KL(q, m) / s: the
+    generalized Jensen-Shannon divergence s KL(p, m) + (1-s) KL(q, m) (Agarwal et al. 2024, eq. 1) over s (1-s), which
+    goes to KL(p, q) as s goes to 0, and to KL(q, p) as s goes to 1. It is those two at 0 and at 1."""
+    skew: float = 0.5
+    """s in "js"."""
+    temperature: float = 1.0
+    """Both models' logits are divided by it, and the loss multiplied by its square (Hinton et al. 2015, section 2)."""
+    top_k: int = 0
+    """Compare the teacher's k most probable tokens and, as one more event, all others together; 0: all tokens."""
+
+
+class _Terms(NamedTuple):
+    """A divergence D of events with probabilities p and q, one row each."""
+
+    value: Float[Tensor, " rows"]
+    """D."""
+    slope: Float[Tensor, "rows events"]
+    """q times dD/dq, up to a multiple of q that is the same for all events."""
+
+
+def _terms(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> _Terms:
+    p, q, kind, skew = log_p.exp(), log_q.exp(), divergence.kind, divergence.skew
+    if kind == "js" and skew in (0.0, 1.0):
+        kind = "reverse-kl" if skew else "forward-kl"
+    if kind == "cross-entropy":
+        return _Terms(-(p * log_q).sum(1), -p)
+    if kind == "forward-kl":
+        return _Terms((p * (log_p - log_q)).sum(1), -p)
+    if kind == "reverse-kl":
+        slope = q * (log_q - log_p)
+        return _Terms(slope.sum(1), slope)
+    log_m = torch.logaddexp(log_p + math.log(skew), log_q + math.log1p(-skew))
+    slope = q * (log_q - log_m) / skew
+    return _Terms((p * (log_p - log_m)).sum(1) / (1 - skew) + slope.sum(1), slope)
+
+
+def _log_probs(states: Tensor, weight: Tensor, temperature: float) -> Tensor:
+    logits = (states @ weight.T).to(torch.promote_types(states.dtype, torch.float32))
+    return torch.log_softmax(logits / temperature if temperature != 1 else logits, 1)
+
+
+def _mean_log_probs(teachers: Sequence[Projected], start: int, end: int, temperature: float) -> Tensor:
+    """The log of the mean of the teachers' distributions for some rows."""
+    each = [_log_probs(states[start:end], weight, temperature) for states, weight in teachers]
+    return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
+
+
+def _rest(log_top: Tensor) -> Tensor:
+    """Appends the log-probability of all other events."""
+    tiny = torch.finfo(log_top.dtype).tiny
+    rest = (1 - log_top.exp().sum(1, keepdim=True)).clamp(min=tiny).log()
+    return torch.cat([log_top, rest], 1)
+
+
+def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """The divergence of each row, and its derivative by the student's logits (before temperature).
+
+    With q = softmax(z) and D a function of q: dD/dz_j = q_j (D_j - sum_i q_i D_i), where D_j = dD/dq_j.
+    """
+    if not 0 < divergence.top_k < log_p.shape[1]:
+        value, slope = _terms(divergence, log_p, log_q)
+        return value, slope - log_q.exp() * slope.sum(1, keepdim=True)
+    top, ids = log_p.topk(divergence.top_k, dim=1)
+    log_events = _rest(log_q.gather(1, ids))
+    value, slope = _terms(divergence, _rest(top), log_events)
+    q, total = log_q.exp(), slope.sum(1, keepdim=True)
+    shared = slope[:, -1:] / log_events[:, -1:].exp()
+    by_logit = q * (shared - total)
+    return value, by_logit.scatter(1, ids, slope[:, :-1] - q.gather(1, ids) * total)
+
+
+class _ProjectedDivergence(torch.autograd.Function):
+    """Output layers of both sides, softmax and divergence in one; gradients are made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, teachers: Sequence[Projected], divergence: Divergence, train: bool
+    ) -> tuple[Tensor, Tensor]:
+        exact = torch.promote_types(hidden.dtype, torch.float32)
+        matrix, temperature = weight.to(hidden.dtype), divergence.temperature
+        hidden_grad = torch.empty_like(hidden, dtype=exact) if train else None
+        weight_grad = torch.zeros_like(weight) if train else None
+        values = hidden.new_empty(len(hidden), dtype=exact)
+        rows = max(1, CHUNK_ELEMENTS.get(hidden.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight) // 2)
+        for start in range(0, len(hidden), rows):
+            end = start + rows
+            chunk = hidden[start:end]
+            log_p = _mean_log_probs(teachers, start, end, temperature).to(exact)
+            log_q = _log_probs(chunk, matrix, temperature)
+            value, slope = _value_and_slope(divergence, log_p, log_q)
+            values[start:end] = value * temperature**2
+            if hidden_grad is not None and weight_grad is not None:
+                slope = (slope * temperature).to(hidden.dtype)
+                hidden_grad[start:end] = slope @ matrix
+                weight_grad += slope.T @ chunk
+        if hidden_grad is not None and weight_grad is not None:
+            ctx.save_for_backward(hidden_grad, weight_grad)
+            ctx.hidden_type = hidden.dtype
+        ctx.mark_non_differentiable(values)
+        return values.sum(), values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        hidden_grad, weight_grad = ctx.saved_tensors
+        return (hidden_grad * grads[0]).to(ctx.hidden_type), weight_grad * grads[0], None, None, None
+
+
+def divergence_loss(
+    student: Projected, teachers: Sequence[Projected], divergence: Divergence
+) -> tuple[Float[Tensor, ""], Float[Tensor, " labels"]]:
+    """The divergence of the student's distribution from the mean of the teachers', in nats.
+
+    Returns:
+        The sum over labels, which carries the gradient to the student's states and weight, and each label's own.
+    """
+    states, weight = student
+    if torch.is_autocast_enabled(states.device.type):
+        states = states.to(torch.get_autocast_dtype(states.device.type))
+    train = torch.is_grad_enabled() and (states.requires_grad or weight.requires_grad)
+    with torch.autocast(states.device.type, enabled=False):
+        return _ProjectedDivergence.apply(states, weight, teachers, divergence, train)  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def most_probable(teachers: Sequence[Projected], *, never: Sequence[int]) -> Int[Tensor, " labels"]:
+    """The token of highest mean probability for each label, none of `never`."""
+    states, weight = teachers[0]
+    chosen = torch.empty(len(states), dtype=torch.long, device=states.device)
+    forbidden = torch.tensor(never, dtype=torch.long, device=states.device)
+    rows = max(1, CHUNK_ELEMENTS.get(states.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
+    for start in range(0, len(states), rows):
+        if len(teachers) == 1:
+            scores = states[start : start + rows] @ weight.T
+        else:
+            scores = _mean_log_probs(teachers, start, start + rows, 1.0)
+        chosen[start : start + rows] = scores.index_fill(1, forbidden, -torch.inf).argmax(1)
+    return chosen

@@ -1,0 +1,180 @@
+"""What a training learns from: the contexts of Lin et al. 2020, table 2, and the loss at each of their positions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from seqdistill.data.batches import Batch, Batches
+from seqdistill.data.directory import DataDirectory
+from seqdistill.decoding.ensemble import Ensemble
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.distillation.dagger import Dagger
+from seqdistill.distillation.figures import Figures
+from seqdistill.distillation.imitation import RolloutOptions, Rollouts
+from seqdistill.distillation.teacher import Teacher, check_vocabularies
+from seqdistill.distillation.word import full_distribution, hard_labels
+from seqdistill.errors import UserError, nearest
+from seqdistill.models.interface import Objective
+from seqdistill.models.saved import load_model
+from seqdistill.nn.divergences import DIVERGENCES, Divergence
+from seqdistill.progress import Progress
+from seqdistill.settings import TrainSettings
+from seqdistill.training.distributed import Ranks
+from seqdistill.training.loop import BatchStream
+from seqdistill.training.optim import choose_device, choose_precision
+
+
+class Method(NamedTuple):
+    """A row of the table."""
+
+    contexts: str
+    """Prefixes learned from: "data" (the data's targets), "imitkd" (roll-outs mixed with them) or "dagger"."""
+    full: bool
+    """Learn the teacher's whole distribution, not one label."""
+
+    @property
+    def needs_teacher(self) -> bool:
+        return self.full or self.contexts != "data"
+
+
+OBJECTIVES = {
+    "nll": Method("data", full=False),
+    "nll+full": Method("data", full=True),
+    "imitkd": Method("imitkd", full=False),
+    "imitkd+full": Method("imitkd", full=True),
+    "dagger": Method("dagger", full=False),
+    "dagger+full": Method("dagger", full=True),
+}
+"""On real data Vanilla, Vanilla + Full (word-level distillation), ImitKD, ImitKD + Full; on a teacher's outputs SeqKD,
+SeqKD + Full, ImitKD* and ImitKD* + Full; DAgger writes its own."""
+
+NO_ROLLOUTS = RolloutOptions(DecodingOptions(), mixing="constant", mixing_rate=1.0, pool=1)
+"""The data's targets, labelled batch by batch."""
+
+TEACHER = ("teacher", "teacher_device", "teacher_precision")
+FULL = ("divergence", "skew", "temperature", "teacher_top_k")
+ROLLOUTS = ("mixing", "mixing_rate", *(name for name in TrainSettings.model_fields if name.startswith("rollout_")))
+
+
+def check_objective(settings: TrainSettings) -> None:
+    """Raises UserError for an unknown objective, a missing teacher, or an option that the objective does not read."""
+    name = settings.objective
+    if name not in OBJECTIVES:
+        raise UserError(f"unknown objective {name!r}; {nearest(name, OBJECTIVES)}")
+    method = OBJECTIVES[name]
+    if method.needs_teacher and not settings.teacher:
+        raise UserError(f"objective {name!r} learns from a teacher: give --teacher, a trained model")
+    read = {
+        **dict.fromkeys(TEACHER, method.needs_teacher),
+        **dict.fromkeys(FULL, method.full),
+        **dict.fromkeys(ROLLOUTS, method.contexts != "data"),
+        "pool": method.contexts == "imitkd",
+        "data_labels": method.contexts == "imitkd" and not method.full,
+        "dagger_rounds": method.contexts == "dagger",
+        "label_smoothing": not method.full,
+    }
+    for option, is_read in read.items():
+        default = TrainSettings.model_fields[option].get_default(call_default_factory=True)
+        if not is_read and getattr(settings, option) != default:
+            raise UserError(
+                f"objective {name!r} does not read {option}, which is {getattr(settings, option)!r}: leave it out, "
+                f"or choose an objective that does ({', '.join(OBJECTIVES)})"
+            )
+    if settings.divergence not in DIVERGENCES:
+        raise UserError(f"unknown divergence {settings.divergence!r}; {nearest(settings.divergence, DIVERGENCES)}")
+    rollout_options(settings)
+
+
+def rollout_options(settings: TrainSettings) -> RolloutOptions:
+    """How the student's outputs are drawn and mixed with the data's.
+
+    Raises:
+        UserError: values out of range, or that exclude each other.
+    """
+    parts = {name.removeprefix("rollout_"): getattr(settings, name) for name in ROLLOUTS if name.startswith("rollout_")}
+    return RolloutOptions(
+        DecodingOptions(**parts, seed=settings.seed),
+        mixing=settings.mixing,
+        mixing_rate=settings.mixing_rate,
+        pool=settings.pool,
+    )
+
+
+def assemble(
+    settings: TrainSettings,
+    model: Any,
+    data: DataDirectory,
+    *,
+    ranks: Ranks,
+    out: Path,
+    progress: Progress,
+) -> tuple[Objective, BatchStream]:
+    """The objective of a training and the stream of batches that it is a function of.
+
+    Raises:
+        UserError: a teacher that is not there, writes in parallel, or has another vocabulary.
+    """
+    batches = Batches(
+        data.train, max_tokens=settings.batch_tokens, seed=settings.seed, rank=ranks.rank, ranks=ranks.size
+    )
+    method, smoothing = OBJECTIVES[settings.objective], settings.label_smoothing
+    if not method.needs_teacher:
+        return (lambda batch: model.loss(batch, label_smoothing=smoothing)), batches
+    figures = Figures()
+    device = ranks.device if ranks.size > 1 else choose_device(settings.device)
+    models = [_load_teacher(directory, data) for directory in settings.teacher]
+    where = device if settings.teacher_device == "auto" else choose_device(settings.teacher_device)
+    precision = choose_precision(settings.teacher_precision, where)
+    teacher = Teacher(models, device=where, precision=precision, figures=figures)
+    if method.full:
+        divergence = Divergence(settings.divergence, settings.skew, settings.temperature, settings.teacher_top_k)
+        objective = full_distribution(model, teacher, divergence, figures=figures)
+    else:
+        objective = hard_labels(model, label_smoothing=smoothing, figures=figures)
+
+    def label(batch: Batch, rolled_out: Collection[int]) -> Batch:
+        batch = batch.to(device)
+        if method.full:
+            return teacher.described(batch)
+        return teacher.labelled(batch, rolled_out if settings.data_labels == "data" else None)
+
+    per_update = settings.accumulate // ranks.size
+    if method.contexts == "dagger":
+        if ranks.size > 1:
+            raise UserError("dagger writes its rounds in one process: train without torchrun, or use imitkd")
+        return objective, Dagger(
+            data.train,
+            model,
+            Ensemble(models) if len(models) > 1 else models[0],
+            lambda batch: label(batch, ()),
+            rollout_options(settings),
+            rounds=settings.dagger_rounds,
+            max_updates=settings.max_updates,
+            batches_per_update=per_update,
+            batch_tokens=settings.batch_tokens,
+            seed=settings.seed,
+            folder=out / "rounds",
+            figures=figures,
+            progress=progress,
+        )
+    return objective, Rollouts(
+        batches,
+        model,
+        label,
+        NO_ROLLOUTS if method.contexts == "data" else rollout_options(settings),
+        max_updates=settings.max_updates,
+        batches_per_update=per_update,
+        figures=figures,
+        rank=ranks.rank,
+        ranks=ranks.size,
+    )
+
+
+def _load_teacher(directory: Path, data: DataDirectory) -> nn.Module:
+    loaded = load_model(directory)
+    check_vocabularies(loaded.tokenizers, data.tokenizers, where=str(directory))
+    return loaded.model

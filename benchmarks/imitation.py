@@ -1,0 +1,165 @@
+"""What does imitation cost? One ImitKD + Full update against one Vanilla + Full update; writes bench-imitation.
+
+    python benchmarks/imitation.py [--source FILE --target FILE] [--updates 24] [--rounds 5] [--threads N]
+
+The same 2-layer SRU student (width 512, embeddings 256), teacher (8+8 layers of width 256, FFN 1024, the IWSLT teacher
+of Lin et al. 2020) and batches of 2,048 tokens, 8,000 joint BPE, float32, on the CPU. The student is first trained a
+little on the data, so that its outputs are as long as sentences are; the teacher's weights are random, which costs the
+same. Every target is a roll-out (mixing_rate near 0), as at the end of training: the most that imitation can cost. The
+variants run in turn, and the ratio is the median over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqdistill.data.batches import Batches
+from seqdistill.data.store import Store, build_store
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.distillation.figures import Figures
+from seqdistill.distillation.imitation import RolloutOptions, Rollouts
+from seqdistill.distillation.teacher import Teacher
+from seqdistill.distillation.word import full_distribution
+from seqdistill.models.saved import create_model
+from seqdistill.nn.divergences import Divergence
+from seqdistill.reports.results import write_result
+from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.tokenizer import train_tokenizers
+from seqdistill.training.memory import keep_freed_memory
+from seqdistill.training.optim import adam, divide_and_clip, step
+
+BATCH_TOKENS = 2048
+WARMING_UPDATES = 300
+"""Plain updates before anything is measured."""
+POOLS = (1, 2, 4, 8)
+
+
+class Training:
+    """A student, its optimizer, its stream of batches, and updates that are timed."""
+
+    def __init__(self, name: str, student: Any, teacher: Teacher, batches: Batches, *, pool: int, rate: float) -> None:
+        self.name, self.student, self.figures = name, copy.deepcopy(student), Figures()
+        self.teacher = teacher
+        options = RolloutOptions(DecodingOptions(max_ratio=2.0), mixing="constant", mixing_rate=rate, pool=pool)
+        self.objective = full_distribution(self.student, teacher, Divergence(), figures=self.figures)
+        self.stream = Rollouts(
+            batches,
+            self.student,
+            lambda batch, _: teacher.described(batch),
+            options,
+            max_updates=10**6,
+            batches_per_update=1,
+            figures=self.figures,
+        )
+        self.parameters = list(self.student.parameters())
+        self.optimizer = adam(self.parameters, betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.0)
+
+    def run(self, updates: int) -> dict[str, float]:
+        """Does so many updates; milliseconds of one, in all and by part, and its labels."""
+        self.teacher.figures = self.figures
+        self.figures.take()
+        began, labels = time.perf_counter(), 0
+        for _ in range(updates):
+            loss = self.objective(next(self.stream))
+            loss.total.backward()
+            divide_and_clip(self.parameters, count=loss.count, clip_norm=1.0)
+            step(self.optimizer, 1e-4)
+            labels += loss.count
+        each = 1000 * (time.perf_counter() - began) / updates
+        shares = self.figures.take()
+        parts = {part: each * shares.get(f"{part}_time_share", 0.0) for part in ("rollout", "teacher")}
+        return {"milliseconds": each, **parts, "student": each - sum(parts.values()), "labels": labels / updates}
+
+
+def prepared(folder: Path, source: Path, target: Path) -> tuple[Any, Store]:
+    """Tokenizers and token store of the text."""
+    pairs = [pair for pair in ParallelCorpus.from_files(source, target) if pair.source.strip() and pair.target.strip()]
+    tokenizers = train_tokenizers(pairs, vocab_size=8000)
+    folder.mkdir(parents=True, exist_ok=True)
+    build_store(pairs, tokenizers, folder / "train.arrow")
+    return tokenizers, Store.open(folder / "train.arrow")
+
+
+def warmed(student: Any, store: Store) -> Any:
+    """The student after some updates on the data."""
+    parameters = list(student.parameters())
+    optimizer = adam(parameters, betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.0)
+    batches = Batches(store, max_tokens=BATCH_TOKENS, seed=2)
+    for update in range(1, WARMING_UPDATES + 1):
+        loss = student.loss(next(batches), label_smoothing=0.1)
+        loss.total.backward()
+        divide_and_clip(parameters, count=loss.count, clip_norm=1.0)
+        step(optimizer, 2e-3 * min(1.0, update / 100))
+    return student
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
+    parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
+    parser.add_argument("--updates", type=int, default=24, help="of each variant in a round; a multiple of 8")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--work", type=Path, default=Path("build/benchmarks/imitation"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    given = parser.parse_args()
+    started = time.time()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(1)
+    keep_freed_memory()
+    tokenizers, store = prepared(given.work, given.source, given.target)
+    student = warmed(create_model("sru", tokenizers).train(), store)
+    teacher = Teacher([create_model("transformer-iwslt-teacher", tokenizers)])
+
+    def training(name: str, *, pool: int, rate: float) -> Training:
+        batches = Batches(store, max_tokens=BATCH_TOKENS, seed=1)
+        return Training(name, student, teacher, batches, pool=pool, rate=rate)
+
+    vanilla = training("Vanilla + Full", pool=1, rate=1.0)
+    imitations = [training(f"ImitKD + Full, M = {pool}", pool=pool, rate=1e-9) for pool in POOLS]
+    rows = []
+    for number in range(given.rounds + 1):  # the first round warms up
+        for each in (vanilla, *imitations):
+            found = {name: round(value, 1) for name, value in each.run(given.updates).items()}
+            if number:
+                rows.append({"system": each.name, "round": number} | found)
+                print(rows[-1], flush=True)
+    report(given, rows, started)
+
+
+def report(given: argparse.Namespace, rows: list[dict[str, Any]], started: float) -> None:
+    """Medians over the rounds of the ratios within a round; of a label's time too: roll-outs have other lengths."""
+    figures: dict[str, float] = {"threads": given.threads}
+    plain = [row for row in rows if row["system"] == "Vanilla + Full"]
+    for pool in POOLS:
+        own = [row for row in rows if row["system"] == f"ImitKD + Full, M = {pool}"]
+        pairs = list(zip(own, plain, strict=True))
+        suffix = "" if pool == 4 else f"_m{pool}"
+        figures[f"imitkd_full_over_vanilla_full{suffix}"] = statistics.median(
+            one["milliseconds"] / other["milliseconds"] for one, other in pairs
+        )
+        if pool == 4:
+            figures["per_label"] = statistics.median(
+                one["milliseconds"] / one["labels"] * other["labels"] / other["milliseconds"] for one, other in pairs
+            )
+            for part in ("rollout", "teacher", "student"):
+                figures[f"{part}_share"] = statistics.median(row[part] / row["milliseconds"] for row in own)
+    rounded = {name: round(float(value), 3) for name, value in figures.items()}
+    print(json.dumps(rounded, indent=2))
+    claim = (
+        "Time of an ImitKD + Full update, all of whose targets are roll-outs, over that of a Vanilla + Full update: "
+        "the same SRU student, teacher and batches, float32 on the CPU"
+    )
+    write_result("bench-imitation", claim=claim, figures=rounded, rows=rows, started=started, path=given.results)
+
+
+if __name__ == "__main__":
+    main()

@@ -124,3 +124,51 @@ def test_a_missing_recipe_and_an_empty_directory_are_errors(tmp_path: Path) -> N
 def test_every_committed_recipe_is_valid(path: Path, tmp_path: Path) -> None:
     recipe = read_recipe(path, out=tmp_path / "out")
     assert recipe.steps and recipe.description
+
+
+SEEDS = """
+[train.teacher]
+data = "data"
+model = "sru"
+
+[train.student]
+data = "data"
+model = "sru"
+objective = "imitkd"
+teacher = ["teacher", "elsewhere"]
+seeds = [1, 7]
+
+[train.tuned]
+data = "data"
+model = "sru"
+init = "student"
+
+[evaluate.tuned-test]
+model = "tuned"
+"""
+
+
+def test_seeds_repeat_a_stage_and_all_that_read_it(tmp_path: Path) -> None:
+    steps = {step.name: step for step in read_recipe(write(tmp_path, SEEDS), out=tmp_path / "out").steps}
+    pairs = [f"{name}-{seed}" for name in ("student", "tuned", "tuned-test") for seed in (1, 7)]
+    assert sorted(steps) == sorted(["teacher", *pairs])
+    student, tuned, test = (steps[name].settings for name in ("student-7", "tuned-7", "tuned-test-7"))
+    assert isinstance(student, TrainSettings) and isinstance(tuned, TrainSettings)
+    assert student.seed == 7 and student.teacher == [tmp_path / "out" / "teacher", Path("elsewhere")]
+    assert tuned.seed == 1 and tuned.init == tmp_path / "out" / "student-7"
+    assert test.model == tmp_path / "out" / "tuned-7"  # type: ignore[attr-defined]
+    assert steps["student-1"].needs == ("teacher",) and steps["tuned-test-1"].needs == ("tuned-1",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds = [1, 7]", "seeds = 3", r"\[train\.student\]: seeds: expected a list of whole numbers, found 3"),
+        ("seeds = [1, 7]", "seeds = []", "expected a list of whole numbers"),
+        ("seeds = [1, 7]", "seeds = [1]\nseed = 2", "has seed and seeds; keep one"),
+        ('init = "student"', 'init = "student"\nseeds = [1]', "reads 'student', which has other seeds"),
+    ],
+)
+def test_faults_of_seeds(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_recipe(write(tmp_path, SEEDS.replace(old, new)), out=tmp_path / "out")

@@ -114,21 +114,27 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
-    tables = [(kind, name, values) for kind in STAGES for name, values in content.get(kind, {}).items()]
-    names = [name for _, name, _ in tables]
+    defaults = content.get("defaults", {})
+    tables = [
+        _Table(kind, name, {**defaults.get(kind, {}), **values})
+        for kind in STAGES
+        for name, values in content.get(kind, {}).items()
+    ]
+    tables = _for_each_seed(path, tables)
+    names = [table.name for table in tables]
     steps = []
     for kind, name, values in tables:
         where = f"{path}: [{kind}.{name}]"
         if names.count(name) > 1:
             raise UserError(f"{where}: two stages are called {name!r}, and would share a directory; rename one")
-        merged = {**content.get("defaults", {}).get(kind, {}), **values}
         declared, others = STAGES[kind].settings, [other for other in names if other != name]
-        needs: list[str] = []
-        for key in (key for key in declared.inputs if key in merged):
-            given = merged[key]
-            needs += [stage for stage in (given if isinstance(given, list) else [given]) if stage in others]
-            merged[key] = _with_directories(given, others, out)
-        settings = declared.read(merged, where=where)
+        needs = [given for given in _inputs(kind, values) if given in others]
+        read = {
+            key: _replaced(values[key], {other: str(out / other) for other in others})
+            for key in declared.inputs
+            if key in values
+        }
+        settings = declared.read({**values, **read}, where=where)
         try:
             STAGES[kind].check(settings)
         except UserError as error:
@@ -137,11 +143,56 @@ def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
     return steps
 
 
-def _with_directories(value: Any, stages: list[str], out: Path) -> Any:
-    """The value, or each value of a list, with the directory of a stage instead of its name."""
+class _Table(NamedTuple):
+    """A stage as the recipe has it, with its defaults."""
+
+    kind: str
+    name: str
+    values: Mapping[str, Any]
+
+
+def _for_each_seed(path: Path, tables: list[_Table]) -> list[_Table]:
+    """Writes a stage that has `seeds` as one stage NAME-SEED for each, and so what reads it: other stages' inputs."""
+    seeds: dict[str, list[int]] = {}
+    for kind, name, values in tables:
+        if "seeds" in values:
+            given, where = values["seeds"], f"{path}: [{kind}.{name}]"
+            if not isinstance(given, list) or not given or not all(type(seed) is int for seed in given):
+                raise UserError(f"{where}: seeds: expected a list of whole numbers, found {given!r}")
+            if "seed" in values:
+                raise UserError(f"{where}: has seed and seeds; keep one")
+            seeds[name] = given
+    for _ in tables:  # a chain of stages is at most as long as there are stages
+        for kind, name, values in tables:
+            for read in _inputs(kind, values):
+                if read in seeds and seeds.setdefault(name, seeds[read]) != seeds[read]:
+                    raise UserError(
+                        f"{path}: [{kind}.{name}]: reads {read!r}, which has other seeds; give both the same"
+                    )
+    written = []
+    for kind, name, values in tables:
+        for seed in seeds.get(name, [None]):
+            own = {other: f"{other}-{seed}" for other in seeds}
+            changed = {key: _replaced(values[key], own) for key in STAGES[kind].settings.inputs if key in values}
+            changed |= {"seed": seed} if "seeds" in values else {}
+            kept = {key: value for key, value in values.items() if key != "seeds"}
+            written.append(_Table(kind, name if seed is None else f"{name}-{seed}", {**kept, **changed}))
+    return written
+
+
+def _inputs(kind: str, values: Mapping[str, Any]) -> list[str]:
+    """What a stage reads, where that is text: names of stages, or paths."""
+    given = [values[key] for key in STAGES[kind].settings.inputs if key in values]
+    return [
+        each for value in given for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)
+    ]
+
+
+def _replaced(value: Any, others: Mapping[str, str]) -> Any:
+    """The value, or each value of a list, by what it stands for."""
     if isinstance(value, list):
-        return [_with_directories(each, stages, out) for each in value]
-    return str(out / value) if value in stages else value
+        return [_replaced(each, others) for each in value]
+    return others.get(value, value) if isinstance(value, str) else value
 
 
 def _in_order(path: Path, steps: list[Step]) -> Iterator[Step]:

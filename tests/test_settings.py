@@ -11,10 +11,12 @@ import pytest
 
 from seqdistill import cli, settings
 from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.distillation.imitation import RolloutOptions
 from seqdistill.distillation.sequence import SHARD_LINES
 from seqdistill.errors import UserError
 from seqdistill.metrics.scores import MetricOptions
 from seqdistill.metrics.significance import NUM_SAMPLES, SEED
+from seqdistill.nn.divergences import Divergence
 from seqdistill.stages import STAGES
 from seqdistill.training.options import TrainingOptions
 
@@ -38,6 +40,8 @@ def another(verb: str, name: str) -> Any:
         return next(value for value in get_args(field.annotation) if value != field.default)
     if name == "set":
         return {"dim": 64, "tied": True, "cell": "gru"}
+    if get_origin(field.annotation) is list:
+        return [Path(f"some/{name}"), Path(f"another/{name}")]
     if kinds[0] is bool:
         return not field.default
     if kinds[0] is Path:
@@ -45,7 +49,7 @@ def another(verb: str, name: str) -> Any:
     if kinds[0] is str:
         return f"some {name}"
     limits = {key: value for part in field.metadata for key in ("le", "lt", "gt") if (value := getattr(part, key, 0))}
-    return kinds[0](0.5) if limits.keys() & {"le", "lt"} else kinds[0]((field.default or limits.get("gt", 1)) + 41)
+    return kinds[0](0.25) if limits.keys() & {"le", "lt"} else kinds[0]((field.default or limits.get("gt", 1)) + 41)
 
 
 def words_of(name: str, value: Any) -> list[str]:
@@ -54,6 +58,8 @@ def words_of(name: str, value: Any) -> list[str]:
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
     if name == "set":
         return ["--set", "dim=64", "--set", "tied=true", "--set", "cell=gru"]
+    if isinstance(value, list):
+        return [word for each in value for word in (flag, str(each))]
     return [flag, str(value)]
 
 
@@ -73,7 +79,7 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
     value = another(verb, name)
     required = {key: another(verb, key) for key, field in model.model_fields.items() if field.is_required()}
     words = [word for key in required for word in words_of(key, required[key])]
-    if not isinstance(value, dict | bool) and name not in required:
+    if not isinstance(value, dict | list | bool) and name not in required:
         default = model.model_fields[name].default
         words += words_of(name, default) if default not in (None, "") else []
     words += words_of(name, value) + {"compare": ["a", "b"], "report": ["d"], "translate": []}.get(verb, ["--out", "o"])
@@ -102,6 +108,11 @@ def test_defaults_are_those_of_what_they_stand_for() -> None:
         assert len(shared) >= 6 and differing <= shared.keys()
         for name in shared.keys() - differing - {"max_updates"}:
             assert model.model_fields[name].default == shared[name], name
+    train = {name: field.default for name, field in settings.TrainSettings.model_fields.items()}
+    rollouts = {field.name: field.default for field in fields(RolloutOptions) if field.name != "decoding"}
+    assert rollouts == {name: train[name] for name in rollouts}
+    divergence = Divergence(train["divergence"], train["skew"], train["temperature"], train["teacher_top_k"])
+    assert divergence == Divergence()
     compare, distill = settings.CompareSettings.model_fields, settings.DistillSettings.model_fields
     assert (compare["samples"].default, compare["seed"].default) == (NUM_SAMPLES, SEED)
     assert distill["shard_lines"].default == SHARD_LINES

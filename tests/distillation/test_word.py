@@ -75,7 +75,7 @@ def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(student, 
         expected, count = expected + value, count + 1
         by_position.setdefault(max(start for start in POSITIONS if start <= position + 1), []).append(shown)
     assert loss.count == count == batch.num_labels
-    assert float(loss.total) == pytest.approx(expected, rel=1e-5)
+    assert loss.total.item() == pytest.approx(expected, rel=1e-5)
     name = "disagreement" if kind == "hard" else "divergence"
     taken = figures.take()
     for start, values in by_position.items():

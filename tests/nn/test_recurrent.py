@@ -191,3 +191,16 @@ class TestEveryCell:
             hidden, _ = layer(inputs)
         hidden.float().sum().backward()
         torch.testing.assert_close(hidden.float(), layer(inputs)[0], atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("cell", [SRU, GRU, LSTM])
+@pytest.mark.parametrize("input_dim", [6, 8])
+def test_steps_one_by_one_are_the_whole_sequence(cell: type, input_dim: int) -> None:
+    gates = {"highway_bias": -1.0, "rescale": True} if cell is SRU else {}
+    layer, inputs = cell(input_dim, 8, **gates), torch.randn(5, 3, input_dim)
+    state = torch.randn(3, layer.states, 8)
+    hidden, final = layer(inputs, state)
+    for position, row in enumerate(inputs):
+        step, state = layer.step(row, state)
+        torch.testing.assert_close(step, hidden[position])
+    torch.testing.assert_close(state, final)

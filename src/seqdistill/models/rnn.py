@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +15,7 @@ from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.transformer import contexts
 from seqdistill.nn.losses import Loss, label_smoothed_nll
-from seqdistill.nn.recurrent import GRU, LSTM, SRU
+from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
 from seqdistill.text.tokenizer import PAD
 
 CELLS = {"sru": SRU, "gru": GRU, "lstm": LSTM}
@@ -123,6 +123,18 @@ class Stack(nn.Module):
             finals.append(final)
         return inputs, torch.stack(finals)
 
+    def step(
+        self, inputs: Float[Tensor, "batch input_dim"], cells: Float[Tensor, "layers batch states dim"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "layers batch states dim"]]:
+        """One more token, without dropout."""
+        finals = []
+        for depth, (layer, cell) in enumerate(zip(cast(list[RecurrentLayer], self.layers), cells, strict=True)):
+            if depth:
+                inputs = self.projections[depth - 1](inputs)
+            inputs, final = layer.step(inputs, cell)
+            finals.append(final)
+        return inputs, torch.stack(finals)
+
 
 class SharedDropout(nn.Module):
     """Dropout with one mask for all time steps of a sequence (Gal and Ghahramani 2016)."""
@@ -196,9 +208,12 @@ class RNN(nn.Module):
         return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
 
     def step(self, tokens: Int[Tensor, " rows"], state: RNNState) -> tuple[Float[Tensor, "rows vocab"], RNNState]:
-        """Log-probabilities of the token after each row's last one, and the state after reading that one."""
-        decoded, cells = self.decoder(self.target_embedding(tokens)[None], state.cells)
-        grouped = decoded[0].unflatten(0, (len(state.keys), -1))
+        """Log-probabilities of the token after each row's last one, and the state after reading that one.
+
+        Only for decoding, in evaluation mode.
+        """
+        decoded, cells = self.decoder.step(self.target_embedding(tokens), state.cells)
+        grouped = decoded.unflatten(0, (len(state.keys), -1))
         states = self._attend(grouped, state).flatten(0, 1)
         logits = F.linear(states, self.target_embedding.weight)
         return logits.log_softmax(-1), state._replace(cells=cells)

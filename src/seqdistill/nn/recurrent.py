@@ -138,6 +138,12 @@ class RecurrentLayer(Protocol):
         """
         ...
 
+    def step(
+        self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch states dim"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch states dim"]]:
+        """Hidden state and state after one more token, of a layer of one direction; what decoding does."""
+        ...
+
 
 class SRU(nn.Module):
     """Simple recurrent unit (Lei et al. 2018), one layer, one or two directions.
@@ -197,6 +203,19 @@ class SRU(nn.Module):
             return hidden[0], final[0][:, None]
         return torch.cat([hidden[0], hidden[1].flip(0)], -1), torch.cat([final[0], final[1]], -1)[:, None]
 
+    def step(
+        self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch 1 dim"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 1 dim"]]:
+        """See `RecurrentLayer.step`."""
+        cell = state[:, 0]
+        candidate, forget, reset, *fourth = (inputs @ self.weight[0]).split(self.hidden_dim, 1)
+        (forget_weight, reset_weight), (forget_bias, reset_bias) = self.recurrent[0], self.bias[0]
+        forget = torch.addcmul(forget_bias, cell, forget_weight).add_(forget).sigmoid_()
+        reset = torch.addcmul(reset_bias, cell, reset_weight).add_(reset).sigmoid_()
+        skipped = fourth[0] if fourth else inputs
+        new = torch.lerp(candidate, cell, forget)
+        return torch.lerp(skipped if self.scale == 1 else skipped * self.scale, new, reset), new[:, None]
+
     def _each_way(self, sequence: Tensor) -> Tensor:
         """The sequence as each direction reads it. Padding comes first in the backward one and leaves the cell at 0."""
         return sequence[None] if self.directions == 1 else torch.stack([sequence, sequence.flip(0)])
@@ -229,6 +248,13 @@ class GRU(nn.Module):
         hidden, final = self.gru(packed(inputs, padding), start)
         return unpacked(hidden, len(inputs)), final.transpose(0, 1).flatten(1)[:, None]
 
+    def step(
+        self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch 1 dim"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 1 dim"]]:
+        """See `RecurrentLayer.step`."""
+        hidden = torch.gru_cell(inputs, state[:, 0], *self.gru.all_weights[0])
+        return hidden, hidden[:, None]
+
 
 class LSTM(nn.Module):
     """Long short-term memory (Hochreiter and Schmidhuber 1997) as torch.nn.LSTM computes it, one layer.
@@ -257,6 +283,13 @@ class LSTM(nn.Module):
             start = None if initial is None else tuple(by_direction(x, self.directions) for x in initial.unbind(1))
             hidden, final = self.lstm(packed(inputs, padding), start)
         return unpacked(hidden, len(inputs)), torch.stack([x.transpose(0, 1).flatten(1) for x in final], 1)
+
+    def step(
+        self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch 2 dim"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 2 dim"]]:
+        """See `RecurrentLayer.step`."""
+        hidden, cell = torch.lstm_cell(inputs, state.unbind(1), *self.lstm.all_weights[0])
+        return hidden, torch.stack([hidden, cell], 1)
 
 
 def by_direction(state: Float[Tensor, "batch dim"], directions: int) -> Float[Tensor, "directions batch part"]:

@@ -1,6 +1,6 @@
 """What does imitation cost? One ImitKD + Full update against one Vanilla + Full update; writes bench-imitation.
 
-    python benchmarks/imitation.py [--source FILE --target FILE] [--updates 24] [--rounds 5] [--threads N]
+    python benchmarks/imitation.py [--source FILE --target FILE] [--updates 8] [--rounds 5] [--threads N]
 
 The same 2-layer SRU student (width 512, embeddings 256), teacher (8+8 layers of width 256, FFN 1024, the IWSLT teacher
 of Lin et al. 2020) and batches of 2,048 tokens, 8,000 joint BPE, float32, on the CPU. The student is first trained a
@@ -37,7 +37,7 @@ from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import adam, divide_and_clip, step
 
 BATCH_TOKENS = 2048
-WARMING_UPDATES = 300
+WARMING_UPDATES = 150
 """Plain updates before anything is measured."""
 POOLS = (1, 2, 4, 8)
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
     parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
-    parser.add_argument("--updates", type=int, default=24, help="of each variant in a round; a multiple of 8")
+    parser.add_argument("--updates", type=int, default=8, help="of each variant in a round; a multiple of 8")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--work", type=Path, default=Path("build/benchmarks/imitation"))

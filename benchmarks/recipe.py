@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 from seqdistill import pipeline
-from seqdistill.console import Terminal
+from seqdistill.console import Terminal, lines
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED
+from seqdistill.recipe import read_recipe
 from seqdistill.reports.results import write_result
 from seqdistill.verbs.systems import System, gains, row_of, systems_in
 
@@ -24,9 +25,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
+    parser.add_argument("--jobs", type=int, default=1, help="stages at a time, each on its share of the cores")
     given = parser.parse_args()
-    recipe = pipeline.read_recipe(given.recipe, out=given.out)
-    pipeline.run(recipe, Terminal())
+    recipe = read_recipe(given.recipe, out=given.out)
+    pipeline.run(recipe, Terminal if given.jobs == 1 else lines, jobs=given.jobs)
     stages = [read_json(step.directory / FINISHED) for step in recipe.steps]
     systems = systems_in(recipe.out)
     path = write_result(

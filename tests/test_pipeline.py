@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.pipeline import plan, read_recipe, run, stages_in
+from seqdistill.pipeline import plan, run, stages_in
 from seqdistill.progress import Silent
+from seqdistill.recipe import read_recipe
 from seqdistill.settings import TrainSettings
 
 RECIPE = """
@@ -103,7 +104,7 @@ def test_an_input_that_is_no_other_stage_and_not_there_is_found_before_anything_
 ) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = read_recipe(write(tmp_path, RECIPE.replace('teacher = "teacher"', f'teacher = "{named}"')))
-    for go in (plan, lambda recipe: run(recipe, Silent())):
+    for go in (plan, lambda recipe: run(recipe, Silent)):
         with pytest.raises(UserError, match=rf"\[distill\.distilled\]: teacher '{named}' is no other .*'?teacher'?"):
             go(recipe)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]

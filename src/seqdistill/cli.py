@@ -19,7 +19,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from seqdistill import __version__
-from seqdistill.console import Terminal
+from seqdistill.console import Terminal, lines
 from seqdistill.errors import UserError
 from seqdistill.settings import (
     CompareSettings,
@@ -265,18 +265,20 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe: a TOML file of stages.")],
     out: Annotated[Path | None, typer.Option(help="Directory of all stages; default runs/NAME.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and why; run nothing.")] = False,
+    jobs: Annotated[int, typer.Option(help="Stages at a time, each on its share of the cores.")] = 1,
 ) -> None:
     """Run a recipe: every stage that is not finished, in order; killed at any moment, the same command continues."""
     from seqdistill import pipeline
+    from seqdistill.recipe import read_recipe
 
-    plan = pipeline.read_recipe(recipe, out=out)
+    plan = read_recipe(recipe, out=out)
     if dry_run:
         table = Table("stage", "verb", "action", "why", box=None)
         for row in pipeline.plan(plan):
             table.add_row(row.step.name, row.step.kind, row.action, row.why)
         _print(table)
         return
-    outcomes = pipeline.run(plan, Terminal())
+    outcomes = pipeline.run(plan, Terminal if jobs == 1 else lines, jobs=jobs)
     if not any(outcome.done_now for _, outcome in outcomes):
         typer.echo(f"{plan.out}: all {len(outcomes)} stages were finished before; nothing to do")
     _print_systems(plan.out)

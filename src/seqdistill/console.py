@@ -90,3 +90,8 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def lines() -> Terminal:
+    """Writes lines also in a terminal: for several processes, whose bars would write over each other."""
+    return Terminal(Console(stderr=True, force_terminal=False))

@@ -1,62 +1,21 @@
-"""A recipe is a TOML file of stages; running it does what is not done yet, in the order the stages need each other.
-
-name = "example"
-
-[prepare.data]              # a stage: its verb, its name, the verb's own options
-corpus = "home-assistant"
-languages = "en-de"
-
-[defaults.train]            # options of every train stage of this recipe
-batch_tokens = 2048
-
-[train.teacher]
-data = "data"               # the name of another stage stands for its directory
-model = "transformer-small"
-
-[report]
-title = "An example"
-"""
+"""Running a recipe: what is not done yet, in the order the stages need each other."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import read_json
+from seqdistill.jobs import side_by_side
 from seqdistill.manifest import FINISHED, status
 from seqdistill.progress import Progress
-from seqdistill.settings import ReportSettings, Settings
-from seqdistill.stages import STAGES, Outcome, differing, run_stage
+from seqdistill.recipe import Recipe, Step
+from seqdistill.stages import Outcome, differing, run_stage
 from seqdistill.verbs.report import write_report
 
 REPORT = "report.html"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One stage of a recipe."""
-
-    kind: str
-    name: str
-    settings: Settings
-    directory: Path
-    needs: tuple[str, ...]
-    """Names of the stages it reads."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe bound to an output directory, its steps in the order they run."""
-
-    name: str
-    description: str
-    steps: tuple[Step, ...]
-    report: ReportSettings | None
-    out: Path
 
 
 class Plan(NamedTuple):
@@ -65,147 +24,6 @@ class Plan(NamedTuple):
     step: Step
     action: Literal["skip", "continue", "run", "refuse"]
     why: str
-
-
-def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
-    """Reads and checks a whole recipe before anything runs.
-
-    Args:
-        out: directory of all its stages; default runs/NAME.
-
-    Raises:
-        UserError: no such file, no TOML, an unknown verb, key or stage name (names the nearest valid one), a circle.
-    """
-    content = _content(path)
-    name = content.get("name", path.stem)
-    directory = out or Path("runs") / name
-    report = content.get("report")
-    return Recipe(
-        name=name,
-        description=content.get("description", ""),
-        steps=tuple(_in_order(path, _steps(path, content, directory))),
-        report=None if report is None else ReportSettings.read(report, where=f"{path}: [report]"),
-        out=directory,
-    )
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """The file as plain values: keys and kinds of values are right, options of stages not yet looked at."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: no such recipe") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from None
-    texts, valid = ("name", "description"), ["name", "description", "defaults", "report", *STAGES]
-    for key, value in content.items():
-        if key not in valid:
-            raise UserError(f"{path}: unknown key {key!r}; {nearest(key, valid)}")
-        if not isinstance(value, str if key in texts else Mapping):
-            raise UserError(f"{path}: {key}: expected {'text' if key in texts else 'a table'}, found {value!r}")
-    for kind in content.get("defaults", {}):
-        if kind not in STAGES:
-            raise UserError(f"{path}: [defaults.{kind}]: no such verb; {nearest(kind, STAGES)}")
-    for kind in ("defaults", *STAGES):
-        for name, values in content.get(kind, {}).items():
-            if not isinstance(values, Mapping):
-                raise UserError(f"{path}: [{kind}.{name}]: expected a table of options, found {values!r}")
-    return content
-
-
-def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
-    defaults = content.get("defaults", {})
-    tables = [
-        _Table(kind, name, {**defaults.get(kind, {}), **values})
-        for kind in STAGES
-        for name, values in content.get(kind, {}).items()
-    ]
-    tables = _for_each_seed(path, tables)
-    names = [table.name for table in tables]
-    steps = []
-    for kind, name, values in tables:
-        where = f"{path}: [{kind}.{name}]"
-        if names.count(name) > 1:
-            raise UserError(f"{where}: two stages are called {name!r}, and would share a directory; rename one")
-        declared, others = STAGES[kind].settings, [other for other in names if other != name]
-        needs = [given for given in _inputs(kind, values) if given in others]
-        read = {
-            key: _replaced(values[key], {other: str(out / other) for other in others})
-            for key in declared.inputs
-            if key in values
-        }
-        settings = declared.read({**values, **read}, where=where)
-        try:
-            STAGES[kind].check(settings)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-        steps.append(Step(kind, name, settings, out / name, tuple(needs)))
-    return steps
-
-
-class _Table(NamedTuple):
-    """A stage as the recipe has it, with its defaults."""
-
-    kind: str
-    name: str
-    values: Mapping[str, Any]
-
-
-def _for_each_seed(path: Path, tables: list[_Table]) -> list[_Table]:
-    """Writes a stage that has `seeds` as one stage NAME-SEED for each, and so what reads it: other stages' inputs."""
-    seeds: dict[str, list[int]] = {}
-    for kind, name, values in tables:
-        if "seeds" in values:
-            given, where = values["seeds"], f"{path}: [{kind}.{name}]"
-            if not isinstance(given, list) or not given or not all(type(seed) is int for seed in given):
-                raise UserError(f"{where}: seeds: expected a list of whole numbers, found {given!r}")
-            if "seed" in values:
-                raise UserError(f"{where}: has seed and seeds; keep one")
-            seeds[name] = given
-    for _ in tables:  # a chain of stages is at most as long as there are stages
-        for kind, name, values in tables:
-            for read in _inputs(kind, values):
-                if read in seeds and seeds.setdefault(name, seeds[read]) != seeds[read]:
-                    raise UserError(
-                        f"{path}: [{kind}.{name}]: reads {read!r}, which has other seeds; give both the same"
-                    )
-    written = []
-    for kind, name, values in tables:
-        for seed in seeds.get(name, [None]):
-            own = {other: f"{other}-{seed}" for other in seeds}
-            changed = {key: _replaced(values[key], own) for key in STAGES[kind].settings.inputs if key in values}
-            changed |= {"seed": seed} if "seeds" in values else {}
-            kept = {key: value for key, value in values.items() if key != "seeds"}
-            written.append(_Table(kind, name if seed is None else f"{name}-{seed}", {**kept, **changed}))
-    return written
-
-
-def _inputs(kind: str, values: Mapping[str, Any]) -> list[str]:
-    """What a stage reads, where that is text: names of stages, or paths."""
-    given = [values[key] for key in STAGES[kind].settings.inputs if key in values]
-    return [
-        each for value in given for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)
-    ]
-
-
-def _replaced(value: Any, others: Mapping[str, str]) -> Any:
-    """The value, or each value of a list, by what it stands for."""
-    if isinstance(value, list):
-        return [_replaced(each, others) for each in value]
-    return others.get(value, value) if isinstance(value, str) else value
-
-
-def _in_order(path: Path, steps: list[Step]) -> Iterator[Step]:
-    """Every step after what it needs, otherwise as listed."""
-    waiting, placed = list(steps), set[str]()
-    while waiting:
-        ready = next((step for step in waiting if placed.issuperset(step.needs)), None)
-        if ready is None:
-            circle = ", ".join(step.name for step in waiting)
-            raise UserError(f"{path}: stages that wait for each other: {circle}")
-        waiting.remove(ready)
-        placed.add(ready.name)
-        yield ready
 
 
 def _check_inputs(recipe: Recipe) -> None:
@@ -246,21 +64,29 @@ def plan(recipe: Recipe) -> list[Plan]:
     return rows
 
 
-def run(recipe: Recipe, progress: Progress) -> list[tuple[Step, Outcome]]:
+def run(recipe: Recipe, progress: Callable[[], Progress], *, jobs: int = 1) -> list[tuple[Step, Outcome]]:
     """Runs every step that is not finished, then writes the report if the recipe has one.
 
+    Args:
+        progress: makes what reports the progress of stages, in each process that runs some; picklable if jobs > 1.
+        jobs: stages at a time, each in a process of its own with its share of the cores.
+
     Raises:
-        UserError: an input that is no stage and not there (before anything runs); the verbs' own errors.
+        UserError: an input that is no stage and not there (before anything runs); see `side_by_side` and the verbs.
     """
     _check_inputs(recipe)
-    outcomes = []
-    for number, step in enumerate(recipe.steps, 1):
-        title = f"[{number}/{len(recipe.steps)}] {step.kind} {step.name}"
-        outcomes.append((step, run_stage(step.kind, step.settings, step.directory, progress, title=title)))
+    ends = side_by_side(recipe.steps, progress, jobs=jobs) if jobs != 1 else _one_by_one(recipe.steps, progress())
+    outcomes = list(ends)
     page = recipe.out / REPORT
     if recipe.report and (not page.exists() or any(outcome.done_now for _, outcome in outcomes)):
         write_report(recipe.out, page, recipe.report)
     return outcomes
+
+
+def _one_by_one(steps: Sequence[Step], progress: Progress) -> Iterator[tuple[Step, Outcome]]:
+    for number, step in enumerate(steps, 1):
+        title = f"[{number}/{len(steps)}] {step.kind} {step.name}"
+        yield step, run_stage(step.kind, step.settings, step.directory, progress, title=title)
 
 
 class StageStatus(NamedTuple):

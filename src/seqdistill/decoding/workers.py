@@ -136,7 +136,7 @@ class _Team(Generic[Task, Result]):
 def _serve(connection: Connection, start: Callable[[], Callable[[Any], Any]]) -> None:
     """The life of a worker: says it is ready, then does tasks until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         work = start()
         connection.send((_READY, None))
@@ -152,7 +152,8 @@ def _serve(connection: Connection, start: Callable[[], Callable[[Any], Any]]) ->
         connection.send(last)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Waits in a thread of a child process, and ends the process when its parent is gone."""
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])

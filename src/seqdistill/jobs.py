@@ -1,0 +1,120 @@
+"""Stages of a recipe side by side: each in a process of its own, on its share of the cores.
+
+A small student does not fill many cores: two trainings, each on one core, are done sooner than one after the other on
+both (benchmarks/jobs.py).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple
+
+import torch
+
+from seqdistill.decoding.workers import end_with_parent
+from seqdistill.errors import UserError
+from seqdistill.progress import Progress
+from seqdistill.recipe import Step
+from seqdistill.stages import Outcome, run_stage
+
+
+class _Job(NamedTuple):
+    """A stage that runs."""
+
+    step: Step
+    process: BaseProcess
+    cores: list[int]
+
+
+def side_by_side(
+    steps: Sequence[Step], progress: Callable[[], Progress], *, jobs: int
+) -> Iterator[tuple[Step, Outcome]]:
+    """Runs up to `jobs` stages at a time, each once what it needs is done; yields them as they end.
+
+    The first one to fail ends the others, which the next run continues; so does closing the iterator.
+
+    Args:
+        progress: picklable; makes what reports a stage's progress, in the stage's process.
+
+    Raises:
+        UserError: more jobs than cores; a stage was killed; a stage's own error.
+        RuntimeError: a stage failed by a fault of the program, and has written its traceback.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if not 1 <= jobs <= len(cores):
+        raise UserError(f"--jobs {jobs}: expected 1 to {len(cores)}, the cores of this machine")
+    waiting, done = list(steps), set[str]()
+    free = [cores[job::jobs] for job in range(jobs)]
+    running: dict[Connection, _Job] = {}
+    try:
+        while waiting or running:
+            while free and (step := next((step for step in waiting if done.issuperset(step.needs)), None)):
+                waiting.remove(step)
+                title = f"[{steps.index(step) + 1}/{len(steps)}] {step.kind} {step.name}"
+                connection, job = _begun(step, progress, title, free.pop(0))
+                running[connection] = job
+            for connection in wait(list(running)):
+                assert isinstance(connection, Connection)
+                outcome = _ended(connection, running[connection])
+                job = running.pop(connection)
+                free.append(job.cores)
+                done.add(job.step.name)
+                yield job.step, outcome
+    finally:
+        for job in running.values():
+            job.process.terminate()
+        for job in running.values():
+            job.process.join()
+
+
+def _begun(step: Step, progress: Callable[[], Progress], title: str, cores: list[int]) -> tuple[Connection, _Job]:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_perform, args=(theirs, step, progress, title, cores))
+    process.start()
+    theirs.close()
+    return ours, _Job(step, process, cores)
+
+
+def _ended(connection: Connection, job: _Job) -> Outcome:
+    """Receives how a stage ended; raises what it raised."""
+    try:
+        outcome = connection.recv()
+    except EOFError:
+        outcome = None
+    job.process.join()
+    if isinstance(outcome, Outcome):
+        return outcome
+    if isinstance(outcome, Exception):
+        raise outcome
+    code = job.process.exitcode or 0
+    if code < 0:
+        raise UserError(
+            f"{job.step.directory}: its process was ended by {signal.Signals(-code).name}; SIGKILL usually means that "
+            "memory ran out: give fewer --jobs and run the same command again, it continues"
+        )
+    raise RuntimeError(f"stage {job.step.name} failed with exit code {code}; its traceback is above")
+
+
+def _perform(
+    connection: Connection, step: Step, progress: Callable[[], Progress], title: str, cores: list[int]
+) -> None:
+    """The life of a stage's process; like the parent it is to end by one Ctrl-C, which only the parent hears."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    os.sched_setaffinity(0, cores)
+    torch.set_num_threads(len(cores))
+    result: Outcome | Exception
+    try:
+        result = run_stage(step.kind, step.settings, step.directory, progress(), title=title)
+    except (UserError, OSError) as error:
+        result = error
+    with suppress(ConnectionError):
+        connection.send(result)

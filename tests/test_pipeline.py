@@ -173,3 +173,43 @@ def test_seeds_repeat_a_stage_and_all_that_read_it(tmp_path: Path) -> None:
 def test_faults_of_seeds(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_recipe(write(tmp_path, SEEDS.replace(old, new)), out=tmp_path / "out")
+
+
+EACH = """
+[train.student]
+model = "sru"
+each = { data = ["real", "texts/distilled"], dagger_rounds = [5] }
+seeds = [3, 4]
+
+[defaults.evaluate]
+beam = 2
+
+[evaluate.test]
+each = { model = ["student-real-5", "student-distilled-5"], beam = [1, 5] }
+"""
+
+
+def test_each_writes_a_stage_for_every_combination_and_seeds_repeat_those(tmp_path: Path) -> None:
+    steps = {step.name: step for step in read_recipe(write(tmp_path, EACH), out=tmp_path / "out").steps}
+    students = [f"student-{data}-5-{seed}" for data in ("real", "distilled") for seed in (3, 4)]
+    tests = [f"test-{name[:-2]}-{beam}-{name[-1]}" for name in students for beam in (1, 5)]
+    assert sorted(steps) == sorted([*students, *tests])
+    test = steps["test-student-distilled-5-1-4"].settings
+    assert test.model == tmp_path / "out" / "student-distilled-5-4" and test.beam == 1  # type: ignore[attr-defined]
+    assert steps["student-distilled-5-3"].settings.data == Path("texts/distilled")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("beam = [1, 5] }", "beam = 1 }", r"\[evaluate\.test\]: each: expected lists of values, .*found \{'model'"),
+        ("beam = [1, 5] }", "beam = [] }", "each: expected lists of values"),
+        ("each = { model", "beam = 5\neach = { model", "each: beam is given beside it as well; keep one"),
+        ("beam = [1, 5] }", "beams = [1] }", r"\[evaluate\.test-student-real-5-1-3\]: unknown key 'beams'"),
+        ("beam = [1, 5] }", "beam = [1, 1] }", "two stages are called 'test-student-real-5-1-3'"),
+    ],
+)
+def test_faults_of_each(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in EACH
+    with pytest.raises(UserError, match=message):
+        read_recipe(write(tmp_path, EACH.replace(old, new)), out=tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,19 @@ def test_differing_names_what_changed_and_is_empty_for_the_same(
     assert differing("prepare", same, tmp_path / "out") == []
     other = PrepareSettings(source=text, target=text, lowercase=True)
     assert differing("prepare", other, tmp_path / "out") == ["settings.lowercase: False there, True now"]
+
+
+def test_a_stage_recorded_before_an_option_existed_is_one_with_its_default(
+    performed: Performed, text: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    prepare(text, out)
+    recorded = read_json(out / FINISHED)
+    assert recorded["settings"].pop("train_size") == 0
+    (out / FINISHED).write_text(json.dumps(recorded))
+    assert not prepare(text, out).done_now
+    with pytest.raises(UserError, match=r"settings\.train_size: 0 there, 5 now"):
+        prepare(text, out, train_size=5)
 
 
 def test_ranks_but_the_first_train_along_and_leave_the_directory_to_the_first(

@@ -30,9 +30,18 @@ class Request:
     """Every option that changes the result, as JSON-able values."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Name to content hash of everything read."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Of `settings`: what a stage did that was recorded before an option existed."""
 
     def as_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "settings": dict(self.settings), "inputs": dict(self.inputs)}
+
+
+def changes(recorded: Mapping[str, Any], request: Request) -> list[str]:
+    """What distinguishes a recorded stage from the one asked for, a line each; empty when nothing does."""
+    there = {key: recorded.get(key) for key in ("kind", "settings", "inputs")}
+    there["settings"] = dict(request.defaults) | (there["settings"] or {})
+    return differences(there, request.as_json())
 
 
 def status(directory: Path) -> Status:
@@ -63,8 +72,7 @@ def begin(directory: Path, request: Request) -> Status:
         write_json(directory / UNFINISHED, request.as_json() | {"seconds": 0.0})
         return found
     recorded = read_json(directory / (FINISHED if found == "finished" else UNFINISHED))
-    changed = differences({key: recorded.get(key) for key in ("kind", "settings", "inputs")}, request.as_json())
-    if changed:
+    if changed := changes(recorded, request):
         listed = "\n  ".join(changed)
         raise UserError(
             f"{directory}: holds a stage that differs from this one:\n  {listed}\n"

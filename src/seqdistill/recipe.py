@@ -14,9 +14,13 @@ data = "data"               # the name of another stage stands for its directory
 model = "transformer-small"
 
 [train.student]
-data = "data"
 model = "sru"
-seeds = [1, 2, 3]           # three stages, student-1 to student-3, and so of all that reads them
+each = { data = ["data", "distilled"] }     # two stages, student-data and student-distilled
+seeds = [1, 2, 3]           # three each, student-data-1 to student-distilled-3, and so of all that reads them
+
+[evaluate.test]
+data = "data"
+each = { model = ["teacher", "student-data", "student-distilled"], beam = [1, 5] }  # test-teacher-1 ...
 
 [report]
 title = "An example"
@@ -27,6 +31,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,9 +112,10 @@ def _content(path: Path) -> dict[str, Any]:
 def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
     defaults = content.get("defaults", {})
     tables = [
-        _Table(kind, name, {**defaults.get(kind, {}), **values})
+        _Table(kind, stage, {**defaults.get(kind, {}), **options})
         for kind in STAGES
         for name, values in content.get(kind, {}).items()
+        for stage, options in _for_each(values, where=f"{path}: [{kind}.{name}]", name=name)
     ]
     tables = _for_each_seed(path, tables)
     names = [table.name for table in tables]
@@ -140,6 +146,18 @@ class _Table(NamedTuple):
     kind: str
     name: str
     values: Mapping[str, Any]
+
+
+def _for_each(values: Mapping[str, Any], *, where: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A stage that has `each` as one stage NAME-VALUE for every value, and every combination, of its options."""
+    options, kept = values.get("each", {}), {key: value for key, value in values.items() if key != "each"}
+    if not isinstance(options, Mapping) or not all(isinstance(given, list) and given for given in options.values()):
+        raise UserError(f"{where}: each: expected lists of values, such as {{ beam = [1, 5] }}, found {options!r}")
+    if twice := options.keys() & kept.keys():
+        raise UserError(f"{where}: each: {', '.join(sorted(twice))} is given beside it as well; keep one")
+    for chosen in product(*options.values()):
+        suffixes = [Path(str(value)).name for value in chosen]
+        yield "-".join([name, *suffixes]), kept | dict(zip(options, chosen, strict=True))
 
 
 def _for_each_seed(path: Path, tables: list[_Table]) -> list[_Table]:

@@ -63,6 +63,15 @@ class Settings(BaseModel):
         """The values that decide the result, as JSON: without input paths and without what only changes the speed."""
         return self.model_dump(mode="json", exclude={*self.inputs, *self.free})
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The defaults of these values; those without one are left out."""
+        return {
+            name: field.get_default(call_default_factory=True)
+            for name, field in cls.model_fields.items()
+            if not field.is_required() and name not in (*cls.inputs, *cls.free)
+        }
+
 
 class PrepareSettings(Settings):
     """Text to a data directory: read, filter, split, train the tokenizer, store token ids."""
@@ -95,6 +104,7 @@ class PrepareSettings(Settings):
     source_column: str = Field("source", description="Column or key of the source in a table.")
     target_column: str = Field("target", description="Column or key of the target in a table.")
     valid_size: int = Field(0, ge=0, description="Hold out this many training pairs when no validation text is given.")
+    train_size: int = Field(0, ge=0, description="Draw this many of the training pairs at random; 0: all.")
     vocab_size: int = Field(8000, ge=6, description="Subword vocabulary, the five special symbols included.")
     tokenizer: Literal["bpe", "unigram"] = Field("bpe", description="Kind of SentencePiece model.")
     joint: bool = Field(True, description="One vocabulary for both sides; otherwise one each.")
@@ -109,7 +119,7 @@ class PrepareSettings(Settings):
     keep_duplicates: bool = Field(False, description="Keep training pairs that occurred before.")
     keep_copies: bool = Field(False, description="Keep training pairs whose target is the source.")
     cache: Path | None = Field(None, description="Folder of downloaded sources; default ~/.cache/seqdistill.")
-    seed: int = Field(1, description="Seed of what is held out.")
+    seed: int = Field(1, description="Seed of what is held out and of what is drawn.")
 
 
 class TrainSettings(Settings):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError
-from seqdistill.files import differences, locked, read_json
-from seqdistill.manifest import FINISHED, UNFINISHED, Request, abandon, begin, fingerprint, finish, status
+from seqdistill.files import locked, read_json
+from seqdistill.manifest import FINISHED, UNFINISHED, Request, abandon, begin, changes, fingerprint, finish, status
 from seqdistill.progress import Progress
 from seqdistill.settings import DistillSettings, EvaluateSettings, PrepareSettings, Settings, TrainSettings
 from seqdistill.verbs import distill, evaluate, prepare, train
@@ -85,13 +85,12 @@ def differing(kind: str, settings: Settings, out: Path) -> list[str]:
     if found == "absent":
         return []
     recorded = read_json(out / (FINISHED if found == "finished" else UNFINISHED))
-    asked = _request(kind, settings).as_json()
-    return differences({key: recorded.get(key) for key in asked}, asked)
+    return changes(recorded, _request(kind, settings))
 
 
 def _request(kind: str, settings: Settings) -> Request:
     inputs = {name: fingerprint(path) for name, path in settings.given_inputs()}
-    return Request(kind, settings.of_result(), inputs)
+    return Request(kind, settings.of_result(), inputs, defaults=settings.defaults())
 
 
 class Titled:

@@ -1,5 +1,6 @@
 """Data directories: what is in them, how they are refused, and that a kill at any moment changes nothing."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -87,6 +88,24 @@ def test_validation_is_held_out_of_what_passes_the_filters(texts, tmp_path):
         assert not set(data.valid.sources()) & set(data.train.sources())
         assert {*data.valid.sources(), *data.train.sources()} <= {source.strip() for source in texts["train"].sources()}
     assert set(found[0].valid.sources()) != set(found[1].valid.sources())
+
+
+def test_a_part_of_the_training_pairs_is_drawn_in_their_order(texts, data: DataDirectory, tmp_path):
+    every = list(zip(data.train.sources(), data.train.targets(), strict=True))
+    drawn = []
+    for seed in (1, 2):
+        part = prepared(texts, tmp_path / str(seed), train_size=40, tokenizer_from=data.path, seed=seed)
+        drawn.append(list(zip(part.train.sources(), part.train.targets(), strict=True)))
+        counts = json.loads((part.path / "data.json").read_text())["filters"]
+        assert counts["not_drawn"] == len(every) - 40 and counts["near_held_out"] == 0
+    for pairs in drawn:
+        places = [every.index(pair) for pair in pairs]
+        assert len(places) == 40 and places == sorted(set(places))
+    assert drawn[0] != drawn[1]
+    with pytest.raises(
+        UserError, match=rf"{len(every) + 1} training pairs were to be drawn, but only {len(every)} are"
+    ):
+        prepared(texts, tmp_path / "3", train_size=len(every) + 1)
 
 
 def test_without_validation_text(texts, tmp_path):

@@ -14,6 +14,8 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seqdistill.data.directory import DESCRIPTION, UNFINISHED, DataDirectory, directory_fingerprint
 from seqdistill.data.store import Store, StoreCounts, build_store
 from seqdistill.errors import UserError
@@ -37,6 +39,7 @@ def prepare(
     out: Path,
     filters: Filters | None = None,
     valid_size: int = 0,
+    train_size: int = 0,
     vocab_size: int = 8000,
     kind: Kind = "bpe",
     joint: bool = True,
@@ -53,16 +56,17 @@ def prepare(
     Args:
         out: an empty or new directory, or one where this same preparation began; the caller holds its lock.
         valid_size: where there is no validation text, so many of the training pairs that pass the filters are held out.
+        train_size: so many of the training pairs that are left are drawn at random; 0: all of them.
         tokenizer_from: a data directory whose tokenizer is taken; without it, one is trained on the training text,
             as vocab_size, kind, joint and lowercase say.
-        seed: of what is held out.
+        seed: of what is held out and what is drawn.
 
     Returns:
         What is worth recording: counts of each split, training pairs by filter, vocabulary sizes.
 
     Raises:
-        UserError: `valid_size` beside validation text; no pair is left after the filters (says which dropped how many);
-            `out` holds another preparation; faulty text; a full disk.
+        UserError: `valid_size` beside validation text; no pair is left after the filters (says which dropped how many),
+            or fewer than `train_size`; `out` holds another preparation; faulty text; a full disk.
     """
     progress, filters = progress or Silent(), filters or Filters()
     if valid is not None and valid_size:
@@ -76,12 +80,16 @@ def prepare(
         "text": {name: _digest(text) for name, text in _present(train, valid, test)},
         "filters": asdict(filters),
         "held_out": {"pairs": valid_size, "seed": seed} if valid_size else None,
+        **({"drawn": {"pairs": train_size, "seed": seed}} if train_size else {}),
         "tokenizer": trained if tokenizers is None else {"fingerprint": tokenizers.fingerprint},
     }
     state = _begin(out, request)
     if "fingerprint" in state:
         return _results(state)
     clean, valid, filtered = _training_text(train, valid, test, filters, valid_size, seed)
+    left = sum(1 for _ in clean) if train_size else 0
+    if train_size:
+        clean = _drawn(clean, train_size, left, seed)
     if tokenizers is None:
         tokenizers = _tokenizers(out, clean, progress, vocab_size, kind, joint, lowercase)
     tokenizers.save(out / "tokenizer")
@@ -90,8 +98,10 @@ def prepare(
             continue
         counts = _build(text, tokenizers, out / f"{name}.arrow", name, progress)
         if name == "train":
-            near = filtered.counts["kept"] - counts.pairs - valid_size
+            not_drawn = left - train_size if train_size else 0
+            near = filtered.counts["kept"] - counts.pairs - valid_size - not_drawn
             state["filters"] = filtered.counts | {"held_out": valid_size, "near_held_out": near}
+            state["filters"] |= {"not_drawn": not_drawn} if train_size else {}
         _record(out, state, name)
     return _finish(out, state, tokenizers)
 
@@ -211,6 +221,18 @@ def _training_text(
         rest, valid, _ = hold_out(clean, valid=valid_size, test=0, seed=seed)
         clean = ParallelCorpus(train.name, lambda: _some(rest, filtered, train.name))
     return clean, valid, filtered
+
+
+def _drawn(clean: ParallelCorpus, size: int, left: int, seed: int) -> ParallelCorpus:
+    """`size` of the `left` pairs, in their order."""
+    if size > left:
+        raise UserError(
+            f"{clean.name}: {size:,} training pairs were to be drawn, but only {left:,} are left after the filters; "
+            "draw fewer, or leave --train-size out"
+        )
+    chosen = np.zeros(left, dtype=bool)
+    chosen[np.random.default_rng(seed).choice(left, size=size, replace=False)] = True
+    return ParallelCorpus(clean.name, lambda: (pair for pair, kept in zip(clean, chosen, strict=True) if kept))
 
 
 def _some(pairs: Iterable[SentencePair], filtered: FilteredPairs, name: str) -> Iterator[SentencePair]:

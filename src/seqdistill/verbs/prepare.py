@@ -33,6 +33,7 @@ def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[st
         test=splits.test,
         out=out,
         valid_size=settings.valid_size,
+        train_size=settings.train_size,
         vocab_size=settings.vocab_size,
         kind=settings.tokenizer,
         joint=settings.joint,

@@ -11,7 +11,7 @@ from seqdistill.errors import UserError
 from seqdistill.metrics import significance
 from seqdistill.metrics.metric import SentenceMean
 from seqdistill.metrics.scores import MetricOptions, create_metric
-from seqdistill.metrics.significance import bleu_by_length, compare
+from seqdistill.metrics.significance import bleu_by_length, compare, compare_runs
 
 
 @pytest.mark.parametrize(("name", "key"), [("bleu", "BLEU"), ("chrf", "chrF2"), ("ter", "TER")])
@@ -48,6 +48,18 @@ def test_interval_of_a_mean_is_the_normal_one():
     assert comparison.low == pytest.approx(2 - 1.96 * error, abs=0.15 * error)
     assert comparison.high == pytest.approx(2 + 1.96 * error, abs=0.15 * error)
     assert comparison.p_value == pytest.approx(1 / 4001)
+
+
+def test_several_runs_are_one_corpus_whose_sentences_are_drawn_together(multi30k):
+    one, other, references = (column[:80] for column in multi30k)
+    metric = create_metric("bleu")
+    both = compare_runs(metric, [one, other], [other, other], references, num_samples=200)
+    assert both.baseline == pytest.approx(metric.corpus([*one, *other], [*references, *references]).value)
+    single = compare(metric, one, other, references, num_samples=200)
+    again = compare_runs(metric, [one] * 3, [other] * 2, references, num_samples=200)
+    assert (again.delta, again.low, again.high) == pytest.approx((single.delta, single.low, single.high))
+    with pytest.raises(UserError, match="79"):
+        compare_runs(metric, [one, other[:79]], [other, other], references)
 
 
 def test_a_seed_fixes_the_samples_whatever_the_memory(multi30k, monkeypatch):

@@ -25,7 +25,6 @@ class Score(NamedTuple):
 
 
 @runtime_checkable
-@runtime_checkable
 class Metric(Protocol):
     """A metric of hypotheses against one reference each, line by line.
 

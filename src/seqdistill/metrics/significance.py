@@ -62,10 +62,31 @@ def compare(
     Raises:
         UserError: the line counts differ, or there are less than 40 samples, too few for a 95 % interval.
     """
-    check_parallel(baseline, references)
+    return compare_runs(metric, [baseline], [system], references, num_samples=num_samples, seed=seed)
+
+
+def compare_runs(
+    metric: Metric,
+    baselines: Sequence[Sequence[str]],
+    systems: Sequence[Sequence[str]],
+    references: Sequence[str],
+    *,
+    num_samples: int = NUM_SAMPLES,
+    seed: int = SEED,
+) -> Comparison:
+    """`compare` where each system was trained several times, as with other seeds: a sentence's outputs stay together.
+
+    A sample takes a sentence with the outputs of all runs, whose statistics are added: a corpus of all runs' outputs,
+    whose interval says how the difference depends on the test sentences, not on the seeds.
+
+    Raises:
+        UserError: as `compare`.
+    """
     if num_samples < 40:
         raise UserError(f"{num_samples} bootstrap samples: a 95 % interval needs at least 40; 1,000 is usual")
-    rows = metric.statistics(baseline, references), metric.statistics(system, references)
+    for outputs in (*baselines, *systems):
+        check_parallel(outputs, references)
+    rows = [np.sum([metric.statistics(run, references) for run in runs], axis=0) for runs in (baselines, systems)]
     whole = [float(metric.aggregate(statistics.sum(axis=0, keepdims=True))[0]) for statistics in rows]
     delta = whole[1] - whole[0]
     sums = zip(*(_resampled_sums(statistics, num_samples, seed) for statistics in rows), strict=True)

@@ -1,0 +1,285 @@
+"""Runs a recipe of imitation learning (or continues it) and writes its results as the tables of Lin et al. 2020.
+
+    python benchmarks/imitation_tables.py recipes/imitation-multi30k-de-en.toml --jobs 2
+
+results/NAME.json, NAME being the recipe's: a row for each training, and the means over seeds as SYSTEM_VARIANT_METRIC
+and the beam, such as sru2_imitkd_full_bleu5. A training is of SYSTEM by its stage's name up to the first hyphen, of
+VARIANT by its objective and data. Beside it, where the recipe has what they show:
+
+    NAME-table-3      perplexity and scores of every variant, ours beside the published (and table 4: GRU, LSTM)
+    NAME-table-8      validation scores before and after fine-tuning on interpolated data (SeqInter)
+    NAME-table-1      mixed decoding: a student writes the first words, the teacher the rest
+    NAME-differences  which variant is better than which: paired bootstrap over sentences, all seeds together
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqdistill import pipeline
+from seqdistill.console import Terminal, lines
+from seqdistill.files import read_json
+from seqdistill.manifest import FINISHED
+from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.significance import compare_runs
+from seqdistill.recipe import read_recipe
+from seqdistill.reports.results import write_result
+from seqdistill.text.lines import read_lines
+from seqdistill.verbs.systems import System, systems_in
+
+VARIANTS = {
+    ("nll", "real"): "vanilla",
+    ("nll", "distilled"): "seqkd",
+    ("imitkd", "real"): "imitkd",
+    ("imitkd", "distilled"): "imitkdstar",
+}
+"""Table 2 of the paper, by objective and data; "+full" of each besides."""
+TITLES = {"vanilla": "Vanilla", "seqkd": "SeqKD", "imitkd": "ImitKD", "imitkdstar": "ImitKD*"}
+DIFFERENCES = [
+    ("seqkd", "vanilla"),
+    ("imitkd", "vanilla"),
+    ("imitkd", "seqkd"),
+    ("imitkdstar", "imitkd"),
+    ("vanilla_full", "vanilla"),
+    ("seqkd_full", "seqkd"),
+    ("imitkd_full", "imitkd"),
+    ("imitkd_full", "vanilla_full"),
+    ("imitkd_full", "seqkd"),
+]
+
+PUBLISHED = {
+    ("teacher", "vanilla"): (34.4, 35.2),
+    ("sru2", "vanilla"): (29.5, 30.6),
+    ("sru2", "seqkd"): (32.0, 32.4),
+    ("sru2", "imitkd"): (33.3, 33.7),
+    ("sru2", "vanilla_full"): (33.0, 33.8),
+    ("sru2", "seqkd_full"): (33.1, 33.7),
+    ("sru2", "imitkd_full"): (33.7, 34.5),
+    ("transformer2", "vanilla"): (32.8, 33.4),
+    ("transformer2", "seqkd"): (34.0, 34.2),
+    ("transformer2", "imitkd"): (34.3, 34.6),
+    ("transformer2", "vanilla_full"): (33.8, 34.2),
+    ("transformer2", "seqkd_full"): (34.0, 34.4),
+    ("transformer2", "imitkd_full"): (34.4, 34.8),
+    ("sru3", "imitkd_full"): (34.8, 35.4),
+}
+"""Table 3: test BLEU on IWSLT 2014 German to English, beam 1 and 5."""
+PUBLISHED_VALID = {
+    "vanilla": {"sru2": (28.6, 32.1), "gru2": (28.6, 31.9), "lstm2": (27.7, 31.2), "transformer2": (32.4, 34.0)},
+    "seqkd": {"sru2": (31.4, 32.2), "gru2": (31.2, 32.0), "lstm2": (30.5, 31.4), "transformer2": (33.3, 34.2)},
+    "imitkd": {"sru2": (32.7, 33.5), "gru2": (32.7, 33.4), "lstm2": (32.4, 33.1), "transformer2": (33.7, 34.4)},
+}
+"""Tables 4 and 8: validation BLEU at beam 1, without and with SeqInter."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training and how it was evaluated."""
+
+    system: str
+    variant: str
+    manifest: dict[str, Any]
+    tests: dict[int, System]
+    """By beam."""
+
+    @property
+    def seed(self) -> int:
+        return int(self.manifest["settings"]["seed"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
+    parser.add_argument("--jobs", type=int, default=1, help="stages at a time, each on its share of the cores")
+    given = parser.parse_args()
+    recipe = read_recipe(given.recipe, out=given.out)
+    pipeline.run(recipe, Terminal if given.jobs == 1 else lines, jobs=given.jobs)
+    stages = {step.name: read_json(step.directory / FINISHED) for step in recipe.steps}
+    started = time.time() - sum(stage["wall_seconds"] for stage in stages.values()) / given.jobs
+    systems = systems_in(recipe.out)
+    runs = list(runs_of(systems))
+    tables = {
+        "": (recipe.description, [row_of(run) for run in runs], figures(runs)),
+        "-table-3": ("Test scores, means over seeds, beside those of Lin et al. 2020 on IWSLT", table_3(runs), {}),
+        "-table-8": ("Validation BLEU, greedy, before and after SeqInter, beside Lin et al. 2020", table_8(stages), {}),
+        "-table-1": ("Mixed decoding: the student writes the first tokens, the teacher the rest", mixed(systems), {}),
+        "-differences": ("Differences by paired bootstrap over sentences, seeds together", differences(runs), {}),
+    }
+    for suffix, (claim, rows, found) in tables.items():
+        if rows:
+            print(f"wrote {write_result(recipe.name + suffix, claim=claim, figures=found, rows=rows, started=started)}")
+
+
+def runs_of(systems: Iterable[System]) -> Iterator[Run]:
+    """Trainings whose models were evaluated, in the order of their evaluation; fine-tuned ones are left out."""
+    found: dict[Path, Run] = {}
+    for system in systems:
+        manifest = read_json(system.training / FINISHED) if system.training else {"inputs": {"init": ""}}
+        asked = read_json(system.evaluation / FINISHED)
+        if "init" in manifest["inputs"] or "first_model" in asked["inputs"]:
+            continue
+        assert system.training is not None
+        variant = variant_of(manifest["settings"]["objective"], system.data)
+        name = system.name.partition("-")[0]
+        run = found.setdefault(system.training, Run(name, variant, manifest, {}))
+        run.tests[asked["settings"]["beam"]] = system
+    yield from found.values()
+
+
+def variant_of(objective: str, data: str) -> str:
+    """Name of a row of table 2, such as imitkd_full."""
+    contexts, plus, _ = objective.partition("+")
+    return VARIANTS[contexts, data] + ("_full" if plus else "")
+
+
+def title(variant: str) -> str:
+    """As the paper writes it: ImitKD + Full."""
+    name, full, _ = variant.partition("_full")
+    return TITLES[name] + (" + Full" if full else "")
+
+
+def row_of(run: Run) -> dict[str, Any]:
+    """A row of the result named as the recipe."""
+    first = next(iter(run.tests.values()))
+    row: dict[str, Any] = {
+        "system": run.system,
+        "variant": title(run.variant),
+        "seed": run.seed,
+        "updates": run.manifest["results"]["updates"],
+        "training_seconds": round(run.manifest["wall_seconds"]),
+        "parameters": first.scores["parameters"],
+        "valid_bleu": round(run.manifest["results"]["valid"].get("bleu", float("nan")), 4),
+        "perplexity": first.scores["perplexity"],
+    }
+    for beam, system in sorted(run.tests.items()):
+        row |= {f"{metric}{beam}": system.scores[metric] for metric in system.scores["signatures"]}
+    row |= {f"{metric}_signature": text for metric, text in first.scores["signatures"].items()}
+    return {name: value for name, value in row.items() if value == value}
+
+
+def grouped(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
+    """Runs that differ in their seed, by system and variant."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.system, run.variant), []).append(run)
+    return groups
+
+
+def figures(runs: Sequence[Run]) -> dict[str, float]:
+    """Means over seeds; the teacher has no variant."""
+    found = {}
+    for (system, variant), same in grouped(runs).items():
+        name = system if system.startswith("teacher") else f"{system}_{variant}"
+        for beam, test in same[0].tests.items():
+            for metric in test.scores["signatures"]:
+                found[f"{name}_{metric}{beam}"] = round(mean(run.tests[beam].scores[metric] for run in same), 4)
+    return found
+
+
+def table_3(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """A row for each system and variant, our means and deviations beside the paper's."""
+    rows = []
+    for (system, variant), same in grouped(runs).items():
+        row: dict[str, Any] = {"system": system, "variant": title(variant), "seeds": len(same)}
+        row["perplexity"] = round(mean(run.tests[1].scores["perplexity"] for run in same), 4)
+        for beam, published in zip((1, 5), PUBLISHED.get((system, variant), (None, None)), strict=True):
+            scores = [run.tests[beam].scores["bleu"] for run in same]
+            row[f"bleu{beam}"] = round(mean(scores), 4)
+            row[f"deviation{beam}"] = round(statistics.stdev(scores), 4) if len(scores) > 1 else None
+            row[f"published_bleu{beam}"] = published
+        row["bleu_signature"] = same[0].tests[5].scores["signatures"]["bleu"]
+        rows.append(row)
+    return rows
+
+
+def table_8(stages: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Validation BLEU of trainings that were fine-tuned, means over seeds; also the content of table 4."""
+    rows = []
+    tuned = {name: stage for name, stage in stages.items() if "-seqinter-" in name}
+    for variant, published in PUBLISHED_VALID.items():
+        for system, pair in published.items():
+            before: list[float] = []
+            after: list[float] = []
+            for name, stage in tuned.items():
+                start = stages[name.partition("-seqinter-")[2]]
+                kind = "distilled" if name.partition("-seqinter-")[2].partition("-")[2].startswith("seqkd") else "real"
+                if name.startswith(f"{system}-") and variant_of(start["settings"]["objective"], kind) == variant:
+                    before.append(start["results"]["valid"]["bleu"])
+                    after.append(stage["results"]["valid"]["bleu"])
+            if before:
+                rows.append(
+                    {
+                        "system": system,
+                        "variant": title(variant),
+                        "seeds": len(before),
+                        "valid_bleu": round(mean(before), 4),
+                        "with_seqinter": round(mean(after), 4),
+                        "published_valid_bleu": pair[0],
+                        "published_with_seqinter": pair[1],
+                    }
+                )
+    return rows
+
+
+def mixed(systems: Iterable[System]) -> list[dict[str, Any]]:
+    """Mean BLEU over seeds by the number of tokens that the student writes; published with 12 tokens on IWSLT."""
+    scores: dict[int, list[float]] = {}
+    signature = ""
+    for system in systems:
+        asked = read_json(system.evaluation / FINISHED)
+        if "first_model" in asked["inputs"]:
+            scores.setdefault(asked["settings"]["first_tokens"], []).append(system.scores["bleu"])
+            signature = system.scores["signatures"]["bleu"]
+    return [
+        {"first_tokens": tokens, "seeds": len(found), "bleu1": round(mean(found), 4), "bleu_signature": signature}
+        for tokens, found in sorted(scores.items())
+    ]
+
+
+def differences(runs: Sequence[Run], *, beam: int = 5) -> list[dict[str, Any]]:
+    """What each variant gains over another of the same system."""
+    groups, rows = grouped(runs), []
+    for system in dict.fromkeys(run.system for run in runs):
+        for better, baseline in DIFFERENCES:
+            pair = [groups.get((system, baseline)), groups.get((system, better))]
+            if pair[0] is None or pair[1] is None:
+                continue
+            tests = [[run.tests[beam] for run in sorted(same, key=lambda run: run.seed)] for same in pair if same]
+            for name in tests[0][0].scores["signatures"]:
+                rows.append({"system": system, "difference": f"{title(better)} over {title(baseline)}"})
+                rows[-1] |= _difference(name, tests)
+    return rows
+
+
+def _difference(name: str, tests: list[list[System]]) -> dict[str, Any]:
+    lowercase = "case:lc" in tests[0][0].scores["signatures"][name]
+    metric = create_metric(name, MetricOptions(lowercase=lowercase))
+    outputs = [[list(read_lines(each.evaluation / "hypotheses.txt")) for each in same] for same in tests]
+    references = list(read_lines(tests[0][0].evaluation / "references.txt"))
+    found = compare_runs(metric, outputs[0], outputs[1], references)
+    by_seed = [one.scores[name] - other.scores[name] for other, one in zip(*tests, strict=True)]
+    return {
+        "metric": name,
+        "gain": round(found.delta, 4),
+        "low": round(found.low, 4),
+        "high": round(found.high, 4),
+        "p_value": round(found.p_value, 4),
+        "seeds": len(by_seed),
+        "seeds_that_gain": sum(gain > 0 for gain in by_seed),
+        "signature": found.signature,
+    }
+
+
+def mean(values: Iterable[float]) -> float:
+    return statistics.fmean(values)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,26 +5,15 @@ from __future__ import annotations
 import errno
 import shlex
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import typer
+from verb_settings import VERBS
 
-from seqdistill import cli, settings
-from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill import cli
 from seqdistill.files import read_json
-from seqdistill.training.options import TrainingOptions
 
-VERBS = {
-    "prepare": settings.PrepareSettings,
-    "train": settings.TrainSettings,
-    "distill": settings.DistillSettings,
-    "evaluate": settings.EvaluateSettings,
-    "translate": settings.TranslateSettings,
-    "compare": settings.CompareSettings,
-    "report": settings.ReportSettings,
-}
 TINY = {
     "prepare": "--vocab-size 60",
     "train": "--max-updates 2 --validate-every 2 --batch-tokens 256 --model transformer "
@@ -83,14 +72,6 @@ def test_every_verb_has_help_with_an_example(verb: str, call: Call) -> None:
     assert code == 0 and "Example: seqdistill" in out
     for name, field in (VERBS[verb].model_fields if verb in VERBS else {}).items():
         assert f"--{name.replace('_', '-')}" in out and field.description
-
-
-def test_defaults_are_those_of_the_options_they_stand_for() -> None:
-    mirrored = [(settings.TrainSettings, TrainingOptions), (settings.DecodingSettings, DecodingOptions)]
-    for model, options in mirrored:
-        for option in fields(options):
-            if option.name in model.model_fields and option.name not in ("max_updates", "beam", "tensorboard"):
-                assert model.model_fields[option.name].default == option.default, option.name
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from verb_settings import VERBS
 
 from seqdistill import cli, settings
 from seqdistill.decoding.hypothesis import DecodingOptions
@@ -20,15 +21,6 @@ from seqdistill.nn.divergences import Divergence
 from seqdistill.stages import STAGES
 from seqdistill.training.options import TrainingOptions
 
-VERBS = {
-    "prepare": settings.PrepareSettings,
-    "train": settings.TrainSettings,
-    "distill": settings.DistillSettings,
-    "evaluate": settings.EvaluateSettings,
-    "translate": settings.TranslateSettings,
-    "compare": settings.CompareSettings,
-    "report": settings.ReportSettings,
-}
 ALL = [(verb, name) for verb, model in VERBS.items() for name in model.model_fields]
 
 

@@ -1,0 +1,13 @@
+"""The verbs of the command line and their options, for every test that goes through all of them."""
+
+from seqdistill import settings
+
+VERBS = {
+    "prepare": settings.PrepareSettings,
+    "train": settings.TrainSettings,
+    "distill": settings.DistillSettings,
+    "evaluate": settings.EvaluateSettings,
+    "translate": settings.TranslateSettings,
+    "compare": settings.CompareSettings,
+    "report": settings.ReportSettings,
+}

@@ -116,6 +116,8 @@ class PrepareSettings(Settings):
     max_ratio: float | None = Field(
         None, gt=1, description="Drop pairs whose lengths differ by more than this factor; default 9, summaries more."
     )
+    cut_source: int = Field(0, ge=0, description="Keep this many words of every source, before the filters; 0: all.")
+    cut_target: int = Field(0, ge=0, description="Keep this many words of every training target; 0: all.")
     keep_duplicates: bool = Field(False, description="Keep training pairs that occurred before.")
     keep_copies: bool = Field(False, description="Keep training pairs whose target is the source.")
     cache: Path | None = Field(None, description="Folder of downloaded sources; default ~/.cache/seqdistill.")

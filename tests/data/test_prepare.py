@@ -108,6 +108,17 @@ def test_a_part_of_the_training_pairs_is_drawn_in_their_order(texts, data: DataD
         prepared(texts, tmp_path / "3", train_size=len(every) + 1)
 
 
+def test_sources_are_cut_everywhere_and_targets_in_training_only(tmp_path):
+    pairs = [(f"{pair[0]} one two", f"{pair[1]} three four") for pair in make_pairs(60, seed=3)]
+    parts = {"train": pairs[:40], "valid": pairs[40:50], "test": pairs[50:]}
+    texts = {name: ParallelCorpus.from_pairs(name, part) for name, part in parts.items()}
+    data = prepared(texts, tmp_path / "d", vocab_size=40, cut_source=2, cut_target=1)
+    assert data.valid is not None and data.test is not None
+    assert all(len(line.split()) <= 2 for store in (data.train, data.valid, data.test) for line in store.sources())
+    assert all(len(line.split()) == 1 for line in data.train.targets())
+    assert list(data.test.targets()) == [target for _, target in pairs[50:]]
+
+
 def test_without_validation_text(texts, tmp_path):
     assert prepared(texts, tmp_path / "d", valid=None).valid is None
 

@@ -38,6 +38,8 @@ def prepare(
     test: ParallelCorpus | None,
     out: Path,
     filters: Filters | None = None,
+    cut_source: int = 0,
+    cut_target: int = 0,
     valid_size: int = 0,
     train_size: int = 0,
     vocab_size: int = 8000,
@@ -55,6 +57,8 @@ def prepare(
 
     Args:
         out: an empty or new directory, or one where this same preparation began; the caller holds its lock.
+        cut_source: of every source so many words are kept, before the filters; 0: all of them.
+        cut_target: of every training target so many words are kept; those of validation and test stay whole.
         valid_size: where there is no validation text, so many of the training pairs that pass the filters are held out.
         train_size: so many of the training pairs that are left are drawn at random; 0: all of them.
         tokenizer_from: a data directory whose tokenizer is taken; without it, one is trained on the training text,
@@ -74,6 +78,8 @@ def prepare(
             f"{valid_size} training pairs were to be held out for validation, but there is validation text "
             f"({valid.name}); leave out one of them"
         )
+    train = train.cut(cut_source, cut_target)
+    valid, test = (None if text is None else text.cut(cut_source, 0) for text in (valid, test))
     tokenizers = Tokenizers.load(tokenizer_from / "tokenizer") if tokenizer_from else None
     trained = {"vocab_size": vocab_size, "kind": kind, "joint": joint, "lowercase": lowercase}
     request = {

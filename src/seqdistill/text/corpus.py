@@ -44,6 +44,16 @@ class ParallelCorpus:
         """The target side."""
         return (pair.target for pair in self)
 
+    def cut(self, source_words: int, target_words: int) -> ParallelCorpus:
+        """The same with only the first words (split at white space) of each side; 0 keeps all of them."""
+        if not source_words and not target_words:
+            return self
+        return ParallelCorpus(
+            self.name,
+            lambda: ((_first(source, source_words), _first(target, target_words)) for source, target in self),
+            files=self.files,
+        )
+
     @classmethod
     def from_files(cls, source: Path, target: Path) -> ParallelCorpus:
         """Two files aligned line by line, plain or `.gz`; see `read_lines` for what a line is.
@@ -95,6 +105,11 @@ def _must_exist(path: Path) -> None:
     """Tells of a missing file before any work begins."""
     if not path.exists():
         raise UserError(f"{path}: no such file")
+
+
+def _first(text: str, words: int) -> str:
+    found = text.split(maxsplit=words) if words else []
+    return " ".join(found[:words]) if len(found) > words else text
 
 
 def _aligned(source: Path, target: Path) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,8 @@ def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[st
         valid=splits.valid,
         test=splits.test,
         out=out,
+        cut_source=settings.cut_source,
+        cut_target=settings.cut_target,
         valid_size=settings.valid_size,
         train_size=settings.train_size,
         vocab_size=settings.vocab_size,

@@ -120,7 +120,7 @@ def test_a_missing_recipe_and_an_empty_directory_are_errors(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")), ids=lambda path: path.stem
+    "path", sorted((Path(__file__).parents[1] / "recipes").rglob("*.toml")), ids=lambda path: path.stem
 )
 def test_every_committed_recipe_is_valid(path: Path, tmp_path: Path) -> None:
     recipe = read_recipe(path, out=tmp_path / "out")

@@ -1,69 +1,62 @@
-"""Recipes at the papers' sizes: one update of every kind of training, on made-up data with the recipe's vocabulary."""
+"""Recipes at the papers' sizes: an update of every kind of training, on made-up data with the recipe's vocabulary."""
 
 from __future__ import annotations
 
-import itertools
+import importlib.util
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from seqdistill.data.directory import DataDirectory
-from seqdistill.data.prepare import prepare
-from seqdistill.models.saved import create_model, save_model
+from seqdistill.models.saved import create_model
 from seqdistill.progress import Silent
-from seqdistill.recipe import Step, read_recipe
-from seqdistill.settings import PrepareSettings, TrainSettings
-from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.verbs.train import train
+from seqdistill.recipe import read_recipe
+from seqdistill.settings import TrainSettings
+from seqdistill.training.distributed import joined
+from seqdistill.training.optim import adam, divide_and_clip, step
+from seqdistill.verbs.objectives import assemble
 
-FOLDER = Path(__file__).parents[1] / "recipes" / "full-size"
-TOKENS = 512
+ROOT = Path(__file__).parents[1]
+TOKENS = 128
 """Of a batch here: the sizes are the models', the amount is this machine's."""
 
 
-def made_up_data(prepared: PrepareSettings, out: Path) -> DataDirectory:
-    """A data directory with a vocabulary as large as the recipe's, of sentences of random letters."""
-    generator = np.random.default_rng(1)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-    words = ["".join(generator.choice(letters, 8)) for _ in range(prepared.vocab_size // 2)]
-    lines = [" ".join(words[start : start + 8]) for start in range(0, len(words), 8)]
-    pairs = ParallelCorpus.from_pairs("made up", list(zip(lines, reversed(lines), strict=True)))
-    few = ParallelCorpus.from_pairs("few", [("one two", "three four")])
-    prepare(train=pairs, valid=few, test=few, out=out, vocab_size=prepared.vocab_size, joint=prepared.joint)
-    return DataDirectory.open(out)
-
-
-def kinds_of(steps: tuple[Step, ...]) -> list[Step]:
-    """One training of each model, sizes and objective."""
-
-    def kind(step: Step) -> tuple[Any, ...]:
-        settings = step.settings
-        assert isinstance(settings, TrainSettings)
-        return settings.objective, settings.model, sorted(settings.set.items())
-
-    trainings = sorted((step for step in steps if step.kind == "train"), key=kind)
-    return [next(group) for _, group in itertools.groupby(trainings, key=kind)]
+@pytest.fixture(scope="module")
+def full_size() -> Any:
+    """The benchmark that measures the same recipes."""
+    spec = importlib.util.spec_from_file_location("full_size", ROOT / "benchmarks" / "full_size.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
-def test_every_kind_of_training_does_an_update(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes/full-size").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_kind_of_training_does_an_update(path: Path, tmp_path: Path, full_size: Any) -> None:
     recipe = read_recipe(path, out=tmp_path / "out")
-    steps = {step.name: step.settings for step in recipe.steps}
-    prepared, teacher = steps["data"], steps["teacher"]
-    assert isinstance(prepared, PrepareSettings) and isinstance(teacher, TrainSettings)
-    data = made_up_data(prepared, tmp_path / "data")
-    assert len(data.tokenizers.target) == prepared.vocab_size
-    torch.manual_seed(1)
-    save_model(create_model(teacher.model, data.tokenizers, **teacher.set), data.tokenizers, tmp_path / "teacher")
-    small = {"data": data.path, "init": None, "max_updates": 1, "batch_tokens": TOKENS, "accumulate": 1}
-    for step in kinds_of(recipe.steps):
-        assert isinstance(step.settings, TrainSettings)
-        given = {"teacher": [tmp_path / "teacher"]} if step.settings.teacher else {}
-        short = {"pool": 1, "rollout_max_length": 8} if step.settings.objective.startswith("imitkd") else {}
-        settings = step.settings.model_copy(update=small | given | short)
-        results = train(settings, tmp_path / step.name, Silent())
-        assert results["updates"] == 1
+    data, teacher = full_size.ready(recipe, tmp_path)
+    prepared = next(step.settings for step in recipe.steps if step.name == "data")
+    assert len(DataDirectory.open(data).tokenizers.target) == prepared.vocab_size  # type: ignore[attr-defined]
+    for stage in full_size.kinds_of(recipe):
+        changed: dict[str, Any] = {"batch_tokens": TOKENS}
+        if stage.settings.objective.startswith("imitkd"):
+            changed |= {"pool": 1, "rollout_max_length": 8}
+        settings = full_size.small(stage.settings, data, teacher, **changed)
+        assert_updates(settings, DataDirectory.open(data), tmp_path / stage.name)
+
+
+def assert_updates(settings: TrainSettings, data: DataDirectory, out: Path) -> None:
+    model = create_model(settings.model, data.tokenizers, **settings.set).train()
+    with joined(torch.device("cpu")) as ranks:
+        objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=Silent())
+    loss = objective(next(batches))
+    loss.total.backward()
+    parameters = list(model.parameters())
+    before = [parameter.detach().clone() for parameter in parameters]
+    divide_and_clip(parameters, count=float(loss.count), clip_norm=settings.clip_norm)
+    step(adam(parameters, betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.0), settings.learning_rate)
+    moved = [not torch.equal(old, new) for old, new in zip(before, parameters, strict=True)]
+    assert sum(moved) > 0.9 * len(moved) and all(torch.isfinite(parameter).all() for parameter in parameters)

@@ -75,6 +75,17 @@ def _mean_log_probs(teachers: Sequence[Projected], start: int, end: int, tempera
     return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
 
 
+def _mean_probs(teachers: Sequence[Projected], start: int, end: int, temperature: float) -> Tensor:
+    """The mean of the teachers' distributions for some rows."""
+    total: Tensor | None = None
+    for states, weight in teachers:
+        logits = (states[start:end] @ weight.T).to(torch.promote_types(states.dtype, torch.float32))
+        each = torch.softmax(logits.div_(temperature) if temperature != 1 else logits, 1)
+        total = each if total is None else total.add_(each)
+    assert total is not None
+    return total if len(teachers) == 1 else total.div_(len(teachers))
+
+
 def _rest(log_top: Tensor) -> Tensor:
     """Appends the log-probability of all other events."""
     tiny = torch.finfo(log_top.dtype).tiny
@@ -99,6 +110,12 @@ def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tu
     return value, by_logit.scatter(1, ids, slope[:, :-1] - q.gather(1, ids) * total)
 
 
+def _cross_entropy(p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for the cross-entropy of all tokens, whose derivative is q - p; `log_q` is overwritten."""
+    value = -torch.bmm(p[:, None], log_q[:, :, None]).flatten()
+    return value, log_q.exp_().sub_(p)
+
+
 class _ProjectedDivergence(torch.autograd.Function):
     """Output layers of both sides, softmax and divergence in one; gradients are made in the forward pass."""
 
@@ -115,9 +132,12 @@ class _ProjectedDivergence(torch.autograd.Function):
         for start in range(0, len(hidden), rows):
             end = start + rows
             chunk = hidden[start:end]
-            log_p = _mean_log_probs(teachers, start, end, temperature).to(exact)
             log_q = _log_probs(chunk, matrix, temperature)
-            value, slope = _value_and_slope(divergence, log_p, log_q)
+            if divergence.kind == "cross-entropy" and not divergence.top_k:
+                value, slope = _cross_entropy(_mean_probs(teachers, start, end, temperature).to(exact), log_q)
+            else:
+                log_p = _mean_log_probs(teachers, start, end, temperature).to(exact)
+                value, slope = _value_and_slope(divergence, log_p, log_q)
             values[start:end] = value * temperature**2
             if hidden_grad is not None and weight_grad is not None:
                 slope = (slope * temperature).to(hidden.dtype)

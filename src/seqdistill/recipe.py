@@ -204,14 +204,19 @@ def _replaced(value: Any, others: Mapping[str, str]) -> Any:
     return others.get(value, value) if isinstance(value, str) else value
 
 
-def _in_order(path: Path, steps: list[Step]) -> Iterator[Step]:
-    """Every step after what it needs, otherwise as listed."""
-    waiting, placed = list(steps), set[str]()
-    while waiting:
-        ready = next((step for step in waiting if placed.issuperset(step.needs)), None)
-        if ready is None:
-            circle = ", ".join(step.name for step in waiting)
+def _in_order(path: Path, steps: list[Step]) -> list[Step]:
+    """Every step as listed, what it needs just before it."""
+    named, placed = {step.name: step for step in steps}, dict[str, Step]()
+
+    def place(step: Step, waiting: tuple[str, ...]) -> None:
+        if step.name in waiting:
+            circle = ", ".join(waiting[waiting.index(step.name) :])
             raise UserError(f"{path}: stages that wait for each other: {circle}")
-        waiting.remove(ready)
-        placed.add(ready.name)
-        yield ready
+        for need in step.needs:
+            if need not in placed:
+                place(named[need], (*waiting, step.name))
+        placed.setdefault(step.name, step)
+
+    for step in steps:
+        place(step, ())
+    return list(placed.values())

@@ -25,7 +25,7 @@ from typing import Any
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED
+from seqdistill.manifest import FINISHED, status
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.metrics.significance import compare_runs
 from seqdistill.recipe import read_recipe
@@ -98,10 +98,13 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
     parser.add_argument("--jobs", type=int, default=1, help="stages at a time, each on its share of the cores")
+    parser.add_argument("--so-far", action="store_true", help="run nothing; the tables of the stages that are finished")
     given = parser.parse_args()
     recipe = read_recipe(given.recipe, out=given.out)
-    pipeline.run(recipe, Terminal if given.jobs == 1 else lines, jobs=given.jobs)
-    stages = {step.name: read_json(step.directory / FINISHED) for step in recipe.steps}
+    if not given.so_far:
+        pipeline.run(recipe, Terminal if given.jobs == 1 else lines, jobs=given.jobs)
+    finished = [step for step in recipe.steps if status(step.directory) == "finished"]
+    stages = {step.name: read_json(step.directory / FINISHED) for step in finished}
     started = time.time() - sum(stage["wall_seconds"] for stage in stages.values()) / given.jobs
     systems = systems_in(recipe.out)
     runs = list(runs_of(systems))
@@ -112,9 +115,11 @@ def main() -> None:
         "-table-1": ("Mixed decoding: the student writes the first tokens, the teacher the rest", mixed(systems), {}),
         "-differences": ("Differences by paired bootstrap over sentences, seeds together", differences(runs), {}),
     }
+    part = "" if len(stages) == len(recipe.steps) else f" ({len(stages)} of {len(recipe.steps)} stages so far)"
     for suffix, (claim, rows, found) in tables.items():
         if rows:
-            print(f"wrote {write_result(recipe.name + suffix, claim=claim, figures=found, rows=rows, started=started)}")
+            path = write_result(recipe.name + suffix, claim=claim + part, figures=found, rows=rows, started=started)
+            print(f"wrote {path}")
 
 
 def runs_of(systems: Iterable[System]) -> Iterator[Run]:
@@ -130,7 +135,8 @@ def runs_of(systems: Iterable[System]) -> Iterator[Run]:
         name = system.name.partition("-")[0]
         run = found.setdefault(system.training, Run(name, variant, manifest, {}))
         run.tests[asked["settings"]["beam"]] = system
-    yield from found.values()
+    beams = {beam for run in found.values() for beam in run.tests}
+    yield from (run for run in found.values() if run.tests.keys() == beams)
 
 
 def variant_of(objective: str, data: str) -> str:

@@ -61,6 +61,13 @@ def test_stages_run_after_what_they_need_whatever_the_order_of_the_file(tmp_path
     assert teacher.set == {"dim": 32}
 
 
+def test_a_stage_is_scored_as_soon_as_it_is_there_and_needs_run_just_before(tmp_path: Path) -> None:
+    more = '\n[evaluate.teacher-test]\nmodel = "teacher"\ndata = "data"\n[train.last]\ndata = "data"\nmodel = "sru"\n'
+    recipe = read_recipe(write(tmp_path, RECIPE + more), out=tmp_path / "out")
+    names = ["data", "teacher", "distilled", "student", "student-test", "teacher-test", "last"]
+    assert [step.name for step in recipe.steps] == names
+
+
 def test_a_dry_run_of_an_untouched_recipe_runs_everything_and_writes_nothing(tmp_path: Path) -> None:
     recipe = read_recipe(write(tmp_path, RECIPE), out=tmp_path / "out")
     rows = plan(recipe)

@@ -205,7 +205,7 @@ def _replaced(value: Any, others: Mapping[str, str]) -> Any:
 
 
 def _in_order(path: Path, steps: list[Step]) -> list[Step]:
-    """Every step as listed, what it needs just before it."""
+    """Every step as listed, what it needs just before it, what scores it just after it."""
     named, placed = {step.name: step for step in steps}, dict[str, Step]()
 
     def place(step: Step, waiting: tuple[str, ...]) -> None:
@@ -219,4 +219,7 @@ def _in_order(path: Path, steps: list[Step]) -> list[Step]:
 
     for step in steps:
         place(step, ())
+        for scores in steps:
+            if scores.kind == "evaluate" and placed.keys() >= set(scores.needs):
+                place(scores, ())
     return list(placed.values())

@@ -9,6 +9,7 @@ VARIANT by its objective and data. Beside it, where the recipe has what they sho
     NAME-table-3      perplexity and scores of every variant, ours beside the published (and table 4: GRU, LSTM)
     NAME-table-8      validation scores before and after fine-tuning on interpolated data (SeqInter)
     NAME-table-1      mixed decoding: a student writes the first words, the teacher the rest
+    NAME-figure-1     BLEU by sentence length
     NAME-differences  which variant is better than which: paired bootstrap over sentences, all seeds together
 """
 
@@ -76,6 +77,8 @@ PUBLISHED_VALID = {
     "imitkd": {"sru2": (32.7, 33.5), "gru2": (32.7, 33.4), "lstm2": (32.4, 33.1), "transformer2": (33.7, 34.4)},
 }
 """Tables 4 and 8: validation BLEU at beam 1, without and with SeqInter."""
+PUBLISHED_MIXED = (33.8, 28.6)
+"""Table 1: Transformer and RNN alone; 31.4 when the RNN writes the first 12 tokens."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,12 @@ def main() -> None:
         "": (recipe.description, [row_of(run) for run in runs], figures(runs)),
         "-table-3": ("Test scores, means over seeds, beside those of Lin et al. 2020 on IWSLT", table_3(runs), {}),
         "-table-8": ("Validation BLEU, greedy, before and after SeqInter, beside Lin et al. 2020", table_8(stages), {}),
-        "-table-1": ("Mixed decoding: the student writes the first tokens, the teacher the rest", mixed(systems), {}),
+        "-table-1": (
+            "Mixed decoding, greedy (Lin et al. 2020 with 12 tokens: 31.4)",
+            mixed(systems, runs),
+            {},
+        ),
+        "-figure-1": ("BLEU at beam 5 by words of the source, means over seeds", by_length(runs), {}),
         "-differences": ("Differences by paired bootstrap over sentences, seeds together", differences(runs), {}),
     }
     part = "" if len(stages) == len(recipe.steps) else f" ({len(stages)} of {len(recipe.steps)} stages so far)"
@@ -234,19 +242,37 @@ def table_8(stages: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def mixed(systems: Iterable[System]) -> list[dict[str, Any]]:
-    """Mean BLEU over seeds by the number of tokens that the student writes; published with 12 tokens on IWSLT."""
-    scores: dict[int, list[float]] = {}
-    signature = ""
+def mixed(systems: Iterable[System], runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Greedy BLEU, means over seeds, by the number of tokens that the student writes; none without mixed decoding."""
+    scores: dict[int, list[System]] = {}
     for system in systems:
         asked = read_json(system.evaluation / FINISHED)
         if "first_model" in asked["inputs"]:
-            scores.setdefault(asked["settings"]["first_tokens"], []).append(system.scores["bleu"])
-            signature = system.scores["signatures"]["bleu"]
-    return [
-        {"first_tokens": tokens, "seeds": len(found), "bleu1": round(mean(found), 4), "bleu_signature": signature}
-        for tokens, found in sorted(scores.items())
-    ]
+            scores.setdefault(asked["settings"]["first_tokens"], []).append(system)
+    groups = grouped(runs).items()
+    alone = {name: [run.tests[1] for run in same] for (name, variant), same in groups if variant == "vanilla"}
+    if not scores or not {"teacher", "sru2"} <= alone.keys():
+        return []
+    found = [("teacher alone", alone["teacher"], PUBLISHED_MIXED[0])]
+    found += [(f"student {tokens} tokens, then teacher", same, None) for tokens, same in sorted(scores.items())]
+    found += [("student alone", alone["sru2"], PUBLISHED_MIXED[1])]
+    rows = []
+    for name, same, published in found:
+        rows.append({"system": name, "seeds": len(same), "bleu1": round(mean(one.scores["bleu"] for one in same), 4)})
+        rows[-1] |= {"published_bleu1": published, "bleu_signature": same[0].scores["signatures"]["bleu"]}
+    return rows
+
+
+def by_length(runs: Sequence[Run], *, beam: int = 5) -> list[dict[str, Any]]:
+    """Corpus BLEU of the sentences of each length."""
+    rows = []
+    for (system, variant), same in grouped(runs).items():
+        buckets = zip(*(run.tests[beam].scores.get("bleu_by_length", []) for run in same), strict=True)
+        for seeds in buckets:
+            rows.append({"system": system if system == "teacher" else f"{system} {title(variant)}"})
+            rows[-1] |= {"length": seeds[0]["length"], "sentences": seeds[0]["sentences"]}
+            rows[-1] |= {"bleu": round(mean(bucket["bleu"] for bucket in seeds), 4)}
+    return rows
 
 
 def differences(runs: Sequence[Run], *, beam: int = 5) -> list[dict[str, Any]]:

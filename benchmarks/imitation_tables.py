@@ -10,6 +10,7 @@ VARIANT by its objective and data. Beside it, where the recipe has what they sho
     NAME-table-8      validation scores before and after fine-tuning on interpolated data (SeqInter)
     NAME-table-1      mixed decoding: a student writes the first words, the teacher the rest
     NAME-figure-1     BLEU by sentence length
+    NAME-pools        scores by the updates whose roll-outs are written at once
     NAME-differences  which variant is better than which: paired bootstrap over sentences, all seeds together
 """
 
@@ -53,6 +54,9 @@ DIFFERENCES = [
     ("imitkd_full", "vanilla_full"),
     ("imitkd_full", "seqkd"),
 ]
+
+POOL = "pool-"
+"""Stages that differ from an ImitKD + Full of seed 1 in the size of the pool alone are called so."""
 
 PUBLISHED = {
     ("teacher", "vanilla"): (34.4, 35.2),
@@ -121,6 +125,7 @@ def main() -> None:
             {},
         ),
         "-figure-1": ("BLEU at beam 5 by words of the source, means over seeds", by_length(runs), {}),
+        "-pools": ("ImitKD + Full by the updates of a pool (M), one seed", pools(systems), {}),
         "-differences": ("Differences by paired bootstrap over sentences, seeds together", differences(runs), {}),
     }
     part = "" if len(stages) == len(recipe.steps) else f" ({len(stages)} of {len(recipe.steps)} stages so far)"
@@ -136,7 +141,7 @@ def runs_of(systems: Iterable[System]) -> Iterator[Run]:
     for system in systems:
         manifest = read_json(system.training / FINISHED) if system.training else {"inputs": {"init": ""}}
         asked = read_json(system.evaluation / FINISHED)
-        if "init" in manifest["inputs"] or "first_model" in asked["inputs"]:
+        if "init" in manifest["inputs"] or "first_model" in asked["inputs"] or system.name.startswith(POOL):
             continue
         assert system.training is not None
         variant = variant_of(manifest["settings"]["objective"], system.data)
@@ -261,6 +266,25 @@ def mixed(systems: Iterable[System], runs: Sequence[Run]) -> list[dict[str, Any]
         rows.append({"system": name, "seeds": len(same), "bleu1": round(mean(one.scores["bleu"] for one in same), 4)})
         rows[-1] |= {"published_bleu1": published, "bleu_signature": same[0].scores["signatures"]["bleu"]}
     return rows
+
+
+def pools(systems: Iterable[System]) -> list[dict[str, Any]]:
+    """Test scores by pool, with the training of the same settings and seed and the default pool among them."""
+    pooled = {system.name: system for system in systems if system.name.startswith(POOL)}
+    if not pooled:
+        return []
+    trained = [system for system in systems if system.training is not None]
+    manifests = {system.name: read_json(system.training / FINISHED) for system in trained if system.training}
+    wanted = {**manifests[next(iter(pooled))]["settings"], "pool": 0}
+    rows: dict[str, dict[str, Any]] = {}
+    for system in trained:
+        manifest = manifests[system.name]
+        if {**manifest["settings"], "pool": 0} == wanted and system.data == "real":
+            pool, beam = manifest["settings"]["pool"], read_json(system.evaluation / FINISHED)["settings"]["beam"]
+            row = rows.setdefault(system.name, {"system": system.name, "pool": pool})
+            row |= {f"bleu{beam}": system.scores["bleu"], "training_seconds": round(manifest["wall_seconds"])}
+            row["bleu_signature"] = system.scores["signatures"]["bleu"]
+    return sorted(rows.values(), key=lambda row: row["pool"])
 
 
 def by_length(runs: Sequence[Run], *, beam: int = 5) -> list[dict[str, Any]]:

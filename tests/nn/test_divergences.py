@@ -2,9 +2,12 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from seqdistill.nn import divergences
 from seqdistill.nn.divergences import DIVERGENCES, Divergence, Projected, divergence_loss, most_probable
@@ -121,6 +124,31 @@ def test_probabilities_that_vanish_leave_everything_finite() -> None:
         (slope,) = torch.autograd.grad(total, states)
         assert torch.isfinite(total)
         assert torch.isfinite(slope).all()
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that any operation makes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        sizes = [each.numel() for each in tree_leaves(made) if isinstance(each, torch.Tensor)]
+        self.elements = max([self.elements, *sizes])
+        return made
+
+
+@pytest.mark.parametrize("divergence", CASES, ids=str)
+def test_the_probabilities_of_all_labels_are_never_there_at_once(
+    divergence: Divergence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(divergences.CHUNK_ELEMENTS, "cpu", 4000)
+    student, teacher = (projected(seed, 4, vocab=100, labels=400) for seed in (1, 2))
+    student.states.requires_grad_()
+    with Largest() as largest:
+        divergence_loss(student, [teacher], divergence)[0].backward()
+        most_probable([teacher], never=(0,))
+    assert 400 * 4 <= largest.elements <= 4000 < 400 * 100
 
 
 def test_most_probable_word_of_the_mean_and_never_a_forbidden_one() -> None:

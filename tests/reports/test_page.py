@@ -5,12 +5,13 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.reports.page import Curve, Example, Page, read_log, render, write_page
+from seqdistill.reports.page import Curve, Example, Page, _by_position, _time, read_log, render, write_page
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -121,3 +122,28 @@ def test_a_log_is_read_up_to_the_row_being_written(tmp_path):
         read_log(path)
     with pytest.raises(UserError, match="no such log"):
         read_log(tmp_path / "gone.jsonl")
+
+
+def test_trainings_with_a_teacher_show_what_they_logged() -> None:
+    def rows(**figures: float) -> list[dict[str, Any]]:
+        return [
+            {"kind": "train", "update": 10 * i, "teacher_time_share": 0.2 + i / 100} | figures for i in range(1, 11)
+        ]
+
+    static = Curve("word-level", rows(rollout_share=0.0, divergence_from_1=2.0, divergence_from_5=3.0))
+    rolled = Curve(
+        "imitator", rows(rollout_share=0.5, truncated_share=0.1, rollout_time_share=0.3, divergence_from_1=1)
+    )
+    hard = Curve("hard", rows(disagreement_from_1=0.4))
+    page = Page("t", curves=[Curve("teacher", LOG), static, rolled, hard])
+    titles = re.findall(r"<figcaption>(.*?)</figcaption>", render(page))
+    assert titles[2:] == [  # after BLEU and loss
+        "Targets that are roll-outs of the student",
+        "Roll-outs cut off at the length limit",
+        "Divergence from the teacher by position",
+        "Labels that differ from the target by position",
+        "Where the time of an update goes",
+    ]
+    assert _by_position(static.rows, "divergence") == {"1-4": 2.0, "5+": 3.0}
+    assert _time(rolled.rows) == pytest.approx({"roll-outs": 0.3, "teacher": 0.295, "student": 0.405})
+    assert "imitation-heading" not in render(Page("t", curves=[Curve("teacher", LOG)]))

@@ -1,10 +1,15 @@
 """Every objective from settings to a trained model; every combination that means nothing is refused."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
@@ -88,6 +93,34 @@ def test_ensembles_sampled_roll_outs_and_the_datas_labels(data: Path, teachers: 
     given |= {"divergence": "js", "skew": 0.1, "temperature": 2.0, "teacher_top_k": 4, "dagger_rounds": 2}
     train(settings(data, objective="dagger+full", **given), tmp_path / "dagger", Silent())
     assert len(list((tmp_path / "dagger" / "rounds").glob("*.parquet"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["imitkd", "imitkd+full"])
+def test_two_processes_imitate_as_one(data: Path, teachers: list[Path], tmp_path: Path, objective: str) -> None:
+    """The same roll-outs, labels and updates: only sums of float32 in another order differ."""
+    given = {"accumulate": 4, "pool": 2, "mixing_rate": 0.1, "rollout_max_length": 8, "log_every": 1}
+    asked = settings(data, objective=objective, teacher=teachers[:1], batch_tokens=64, **given)
+    train(asked, tmp_path / "one", Silent())
+    words = ["--data", str(data), "--model", "sru", "--teacher", str(teachers[0]), "--objective", objective]
+    words += [word for key, value in TINY["sru"].items() for word in ("--set", f"{key}={value}")]
+    for name in ("max_updates", "validate_every", "warmup", "batch_tokens", *given):
+        words += [f"--{name.replace('_', '-')}", str(getattr(asked, name))]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "seqdistill", "train"]
+    command = [sys.executable, *launcher, *words, "--threads", "1", "--no-tensorboard", "--out", str(tmp_path / "two")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OMP_NUM_THREADS": "1"}
+    shared = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert shared.returncode == 0, shared.stderr
+    one, two = ([json.loads(line) for line in (tmp_path / name / "log.jsonl").open()] for name in ("one", "two"))
+    assert len(one) == len(two) == 8
+    for row, its in zip(one, two, strict=True):
+        same = row.keys() & {"kind", "update", "learning_rate", "loss", "gradient_norm", "perplexity", "bleu"}
+        assert {key: its[key] for key in same - {"kind"}} == pytest.approx(
+            {key: row[key] for key in same - {"kind"}}, rel=1e-4
+        )
+    weights = [load_model(tmp_path / name).model.state_dict() for name in ("one", "two")]
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", ["sru", "transformer"])

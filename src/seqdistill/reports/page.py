@@ -16,7 +16,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
 from seqdistill.reports.figures import cost_plots
-from seqdistill.reports.plots import Labels, Line, category_plot, inline, line_plot
+from seqdistill.reports.plots import Labels, Line, category_plot, inline, line_plot, share_plot
 
 FOLDER = Path(__file__).parent
 
@@ -70,7 +70,7 @@ def render(page: Page) -> str:
     loader = FileSystemLoader(FOLDER)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
-    plots = [group for group in (_quality(page), _training(page)) if group.plots]
+    plots = [group for group in (_quality(page), _training(page), _imitation(page)) if group.plots]
     sections = [Section("systems", "Systems")] if page.systems else []
     sections += [Section(group.anchor, group.heading) for group in plots]
     sections += [Section("translations", "Translations")] if page.examples else []
@@ -185,6 +185,65 @@ def _training(page: Page) -> PlotGroup:
         plots.append(Plot(title, _markup(svg, "training", i)))
     note = "Measured on the validation data with greedy decoding while the models trained."
     return PlotGroup("training", "Training", note, plots)
+
+
+def _imitation(page: Page) -> PlotGroup:
+    """What trainings with a teacher wrote into their logs (distillation/figures.py)."""
+    logs = {curve.name: [row for row in curve.rows if "teacher_time_share" in row] for curve in page.curves}
+    logs = {name: rows for name, rows in logs.items() if rows}
+    names, plots = _names(page), dict[str, str]()
+    for key, title in SHARES.items():
+        lines = [_line(name, rows, key) for name, rows in logs.items() if any(row.get(key) for row in rows)]
+        if lines:
+            plots[title] = line_plot(lines, Labels(title, "updates", "share", names))
+    for key, (title, label) in BY_POSITION.items():
+        means = {name: _by_position(rows, key) for name, rows in logs.items()}
+        if series := {name: groups for name, groups in means.items() if groups}:
+            plots[title] = category_plot(series, Labels(title, "position in the target", label, names))
+    if logs:
+        title = "Where the time of an update goes"
+        plots[title] = share_plot(
+            {name: _time(rows) for name, rows in logs.items()}, Labels(title, "share of the time", "")
+        )
+    note = (
+        "Of trainings with a teacher, while they learned; positions and times are means over the last fifth of the log."
+    )
+    drawn = [Plot(title, _markup(svg, "imitation", i)) for i, (title, svg) in enumerate(plots.items())]
+    return PlotGroup("imitation", "Learning from a teacher, position by position", note, drawn)
+
+
+SHARES = {
+    "rollout_share": "Targets that are roll-outs of the student",
+    "truncated_share": "Roll-outs cut off at the length limit",
+}
+BY_POSITION = {
+    "divergence": ("Divergence from the teacher by position", "nats"),
+    "disagreement": ("Labels that differ from the target by position", "share"),
+}
+
+
+def _line(name: str, rows: Sequence[Mapping[str, Any]], key: str) -> Line:
+    present = [row for row in rows if key in row]
+    return Line(name, [row["update"] for row in present], [row[key] for row in present])
+
+
+def _late(rows: Sequence[Mapping[str, Any]], key: str) -> float:
+    """The mean over the last fifth of the rows, where they have it."""
+    values = [row[key] for row in rows[-max(1, len(rows) // 5) :] if key in row]
+    return sum(values) / len(values) if values else 0.0
+
+
+def _by_position(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
+    """Late means by group of positions, such as `5-8`; the log has the first position of each group."""
+    marks = {name for row in rows for name in row if name.startswith(f"{key}_from_")}
+    starts = sorted(int(name.rpartition("_")[2]) for name in marks)
+    ends = [f"-{start - 1}" for start in starts[1:]] + ["+"]
+    return {f"{start}{end}": _late(rows, f"{key}_from_{start}") for start, end in zip(starts, ends, strict=False)}
+
+
+def _time(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    parts = {"roll-outs": _late(rows, "rollout_time_share"), "teacher": _late(rows, "teacher_time_share")}
+    return parts | {"student": max(0.0, 1 - sum(parts.values()))}
 
 
 def _names(page: Page) -> list[str]:

@@ -109,6 +109,22 @@ def category_plot(series: Mapping[str, Mapping[str, float]], labels: Labels) -> 
         return _svg(figure, labels.title)
 
 
+def share_plot(shares: Mapping[str, Mapping[str, float]], labels: Labels) -> str:
+    """A bar for each name, divided into its parts, which sum to 1."""
+    parts = list(dict.fromkeys(part for values in shares.values() for part in values))
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(labels, height=1.4 + 0.24 * len(shares))
+        begun = [0.0] * len(shares)
+        for part, colour in zip(parts, COLOURS, strict=False):
+            widths = [values.get(part, 0.0) for values in shares.values()]
+            axes.barh(list(shares), widths, left=begun, color=colour, label=part)
+            begun = [start + width for start, width in zip(begun, widths, strict=True)]
+        axes.set_xlim(0, 1)
+        axes.invert_yaxis()
+        _legend(axes, len(parts))
+        return _svg(figure, labels.title)
+
+
 def trade_off_plot(points: Sequence[Point], labels: Labels, *, more_is_better: bool) -> str:
     """Quality against cost or speed, on a logarithmic axis, with a line through the systems that no other one beats.
 
@@ -191,8 +207,8 @@ def _place(axes: Axes, point: Point) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _axes(labels: Labels) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.8, 3.5), layout="constrained")
+def _axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.8, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     axes.set_xlabel(labels.x)

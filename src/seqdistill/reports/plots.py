@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 INK = "#010101"  # stands for currentColor, which matplotlib cannot write
+WIDTH = 5.8
+"""Of a plot, in inches."""
 COLOURS = ("#3574d4", "#d9722e", "#2e9e6b", "#a355c9", "#cf3f5f", "#b08a13", "#1899a8", "#7d828a")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STYLE: Any = {
@@ -208,7 +210,7 @@ def _place(axes: Axes, point: Point) -> tuple[float, float]:
 
 
 def _axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.8, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     axes.set_xlabel(labels.x)
@@ -217,9 +219,12 @@ def _axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes, count: int) -> None:
+    """Below the plot, in as many columns as have room for the longest name."""
     if count > 1:
+        longest = max(len(name) for name in axes.get_legend_handles_labels()[1])
+        columns = max(1, min(4, int(WIDTH / (0.6 + 0.075 * longest))))
         figure = axes.figure
-        figure.legend(loc="outside lower center", ncols=math.ceil(count / math.ceil(count / 4)), handlelength=2.2)  # type: ignore[union-attr]
+        figure.legend(loc="outside lower center", ncols=math.ceil(count / math.ceil(count / columns)), handlelength=2.2)  # type: ignore[union-attr]
 
 
 def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -83,13 +83,24 @@ def row_of(system: System) -> dict[str, Any]:
 
 
 def gains(systems: Sequence[System]) -> dict[str, Comparison]:
-    """BLEU of models trained on distilled data against the same ones trained on real data, by paired bootstrap."""
+    """BLEU of models trained on distilled data against the same ones trained on real data, by paired bootstrap.
+
+    The same: model, sizes, objective and seed of the training, and how the outputs were decoded.
+    """
     found = {}
-    for distilled in systems:
-        for real in systems:
-            if distilled.model and (distilled.model, distilled.data, real.data) == (real.model, "distilled", "real"):
+    by_data = {data: [system for system in systems if system.data == data] for data in ("real", "distilled")}
+    for distilled in by_data["distilled"]:
+        for real in by_data["real"]:
+            if _conditions(distilled) == _conditions(real):
                 metric = create_metric("bleu", MetricOptions(lowercase="case:lc" in real.scores["signatures"]["bleu"]))
                 baseline, system = (list(read_lines(each.evaluation / "hypotheses.txt")) for each in (real, distilled))
                 references = list(read_lines(real.evaluation / "references.txt"))
                 found[f"{distilled.name} over {real.name}"] = compare(metric, baseline, system, references)
     return found
+
+
+def _conditions(system: System) -> tuple[Any, ...]:
+    """What two systems share whose difference is their data."""
+    assert system.training is not None, "systems with data have a training"
+    trained, evaluated = (read_json(path / FINISHED) for path in (system.training, system.evaluation))
+    return *(trained["settings"][name] for name in ("model", "set", "objective", "seed")), evaluated["settings"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from imitation_toys import sru, stream, transformer
 
+from seqdistill.data import pieces
 from seqdistill.data.batches import Batch, collate
 from seqdistill.decoding.limits import NEVER_WRITTEN
 from seqdistill.distillation.figures import POSITIONS, Figures
@@ -55,9 +56,15 @@ def test_rows_left_out_keep_their_own_words() -> None:
 
 @pytest.mark.parametrize("student", [transformer(9, dropout=0.0), sru(9, dropout=0.0)], ids=["transformer", "sru"])
 @pytest.mark.parametrize("kind", ["hard", "full"])
-def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(student, kind: str) -> None:
+@pytest.mark.parametrize("piece_tokens", [1, 1000])
+def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(
+    student, kind: str, piece_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pieces.PIECE_TOKENS, "cpu", piece_tokens)
+    monkeypatch.setattr(pieces, "WORTH", 1.0)
     teacher, figures = transformer(1).eval(), Figures()
     batch, wrapped = next(stream()), Teacher([teacher])
+    assert (len(pieces.in_pieces(batch)) > 1) == (piece_tokens == 1)
     if kind == "hard":
         loss = hard_labels(student, label_smoothing=0.0, figures=figures)(wrapped.labelled(batch))
     else:
@@ -95,7 +102,7 @@ def test_padding_changes_nothing_and_the_teacher_learns_nothing(kind: str) -> No
         batch = batch._replace(source=batch.source[:1], target=batch.target[:1], index=batch.index[:1], num_labels=4)
         loss = hard(teacher.labelled(batch)) if kind == "hard" else full(teacher.described(batch))
         loss.total.backward()
-        totals.append(float(loss.total))
+        totals.append(loss.total.item())
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)
     assert all(parameter.grad is None for parameter in model.parameters())
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from seqdistill.data.batches import Batch
+from seqdistill.data.pieces import in_pieces
 from seqdistill.decoding.limits import NEVER_WRITTEN
 from seqdistill.distillation.figures import Figures
 from seqdistill.errors import UserError
@@ -82,11 +83,19 @@ class Teacher:
     @torch.no_grad()
     def _projected(self, batch: Batch) -> list[Projected]:
         """Each teacher's states where the target is no padding, on the teachers' device."""
+        pieces = in_pieces(batch)
+        parts = [self._states(piece.batch) for piece in pieces]
+        states = [torch.empty(len(pieces[0].labels), each.shape[1], device=self.device) for each in parts[0]]
+        for piece, part in zip(pieces, parts, strict=True):
+            for whole, its in zip(states, part, strict=True):
+                whole[piece.labels.to(self.device)] = its
+        return [Projected(each, model.output_weight) for each, model in zip(states, self._models, strict=True)]
+
+    def _states(self, batch: Batch) -> list[torch.Tensor]:
         source, target = batch.source.to(self.device), batch.target.to(self.device)
         real = target != PAD
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
-            states = [model.states(source, contexts(target))[real].float() for model in self._models]
-        return [Projected(each, model.output_weight) for each, model in zip(states, self._models, strict=True)]
+            return [model.states(source, contexts(target))[real].float() for model in self._models]
 
 
 def check_vocabularies(teacher: Tokenizers, student: Tokenizers, *, where: str) -> None:

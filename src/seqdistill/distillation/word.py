@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from seqdistill.data.batches import Batch
+from seqdistill.data.pieces import in_pieces
 from seqdistill.distillation.figures import Figures, spread
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.models.interface import Objective
@@ -27,7 +30,7 @@ def hard_labels(student: Any, *, label_smoothing: float, figures: Figures) -> Ob
         figures.add_by_position("disagreement", (batch.labels != batch.target).float(), real)
         return student.loss(batch, label_smoothing=label_smoothing)
 
-    return objective
+    return _by_pieces(objective)
 
 
 def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *, figures: Figures) -> Objective:
@@ -41,4 +44,14 @@ def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *,
         figures.add_by_position("divergence", spread(each, real), real)
         return Loss(total, batch.num_labels)
 
-    return objective
+    return _by_pieces(objective)
+
+
+def _by_pieces(objective: Objective) -> Objective:
+    """The same sum over a batch, computed in pieces that hold little padding."""
+
+    def whole(batch: Batch) -> Loss:
+        losses = [objective(piece.batch) for piece in in_pieces(batch)]
+        return Loss(torch.stack([loss.total for loss in losses]).sum(), sum(loss.count for loss in losses))
+
+    return whole

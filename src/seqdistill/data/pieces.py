@@ -1,0 +1,64 @@
+"""A batch in pieces of similar target length: roll-outs have other lengths than the targets a batch was made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from seqdistill.data.batches import Batch
+from seqdistill.text.tokenizer import PAD
+
+MOST_PIECES = 3
+WORTH = 1.15
+"""A batch is taken apart when its target has more padded tokens than real ones by this factor."""
+PIECE_TOKENS = {"cpu": 256, "cuda": 8192}
+"""Target tokens of a piece at least: fewer do not fill the device."""
+
+
+class Piece(NamedTuple):
+    """Some rows of a batch, padded to their own longest."""
+
+    batch: Batch
+    labels: Bool[Tensor, " labels"]
+    """Which of the whole batch's labels (row by row, without padding) are of these rows, in the same order."""
+
+
+def in_pieces(batch: Batch) -> list[Piece]:
+    """Rows of similar target length together, about as many labels in each piece; one piece where padding is small.
+
+    Every row is in one piece, so a sum over rows is the sum over pieces. Greedy roll-outs of Multi30k pad a batch's
+    targets to 1.7 times their tokens, three pieces to 1.15.
+    """
+    real = batch.target != PAD
+    lengths = real.sum(1)
+    labels = int(lengths.sum())
+    count = min(MOST_PIECES, labels // PIECE_TOKENS.get(batch.target.device.type, PIECE_TOKENS["cuda"]))
+    if count < 2 or batch.target.numel() < WORTH * labels:
+        return [Piece(batch, torch.ones(labels, dtype=torch.bool, device=real.device))]
+    order = lengths.argsort(stable=True)
+    share = (lengths[order].cumsum(0) - 1) * count // labels
+    row_of_label = real.nonzero()[:, 0]
+    pieces = []
+    for number in range(count):
+        rows = order[share == number].sort().values
+        if len(rows):
+            chosen = torch.isin(row_of_label, rows)
+            pieces.append(Piece(_rows(batch, rows, chosen), chosen))
+    return pieces
+
+
+def _rows(batch: Batch, rows: Tensor, chosen: Tensor) -> Batch:
+    source, target = batch.source[rows], batch.target[rows]
+    source = source[:, : int((source != PAD).sum(1).max())]
+    longest = int((target != PAD).sum(1).max())
+    return Batch(
+        source,
+        target[:, :longest],
+        batch.index[rows.to(batch.index.device)],
+        int(chosen.sum()),
+        None if batch.labels is None else batch.labels[rows][:, :longest],
+        None if batch.teacher_states is None else tuple(states[chosen] for states in batch.teacher_states),
+    )

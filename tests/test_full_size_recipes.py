@@ -19,8 +19,8 @@ from seqdistill.training.optim import adam, divide_and_clip, step
 from seqdistill.verbs.objectives import assemble
 
 ROOT = Path(__file__).parents[1]
-TOKENS = 128
-"""Of a batch here: the sizes are the models', the amount is this machine's."""
+TOKENS, SUMMARY_TOKENS = 128, 1024
+"""Of a batch here: the sizes are the models', the amount is this machine's; one summary's source fits."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_every_kind_of_training_does_an_update(path: Path, tmp_path: Path, full_
     prepared = next(step.settings for step in recipe.steps if step.name == "data")
     assert len(DataDirectory.open(data).tokenizers.target) == prepared.vocab_size  # type: ignore[attr-defined]
     for stage in full_size.kinds_of(recipe):
-        changed: dict[str, Any] = {"batch_tokens": TOKENS}
+        changed: dict[str, Any] = {"batch_tokens": SUMMARY_TOKENS if prepared.cut_source else TOKENS}
         if stage.settings.objective.startswith("imitkd"):
             changed |= {"pool": 1, "rollout_max_length": 8}
         settings = full_size.small(stage.settings, data, teacher, **changed)

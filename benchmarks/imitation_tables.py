@@ -304,10 +304,13 @@ def differences(runs: Sequence[Run], *, beam: int = 5) -> list[dict[str, Any]]:
     groups, rows = grouped(runs), []
     for system in dict.fromkeys(run.system for run in runs):
         for better, baseline in DIFFERENCES:
-            pair = [groups.get((system, baseline)), groups.get((system, better))]
-            if pair[0] is None or pair[1] is None:
+            pair = [
+                {run.seed: run.tests[beam] for run in groups.get((system, name), [])} for name in (baseline, better)
+            ]
+            shared = sorted(pair[0].keys() & pair[1].keys())
+            if not shared:
                 continue
-            tests = [[run.tests[beam] for run in sorted(same, key=lambda run: run.seed)] for same in pair if same]
+            tests = [[by_seed[seed] for seed in shared] for by_seed in pair]
             for name in tests[0][0].scores["signatures"]:
                 rows.append({"system": system, "difference": f"{title(better)} over {title(baseline)}"})
                 rows[-1] |= _difference(name, tests)

@@ -311,7 +311,7 @@ def differences(runs: Sequence[Run], *, beam: int = 5) -> list[dict[str, Any]]:
             if not shared:
                 continue
             tests = [[by_seed[seed] for seed in shared] for by_seed in pair]
-            for name in tests[0][0].scores["signatures"]:
+            for name in sorted(tests[0][0].scores["signatures"].keys() - {"ter"}):  # of which less is better
                 rows.append({"system": system, "difference": f"{title(better)} over {title(baseline)}"})
                 rows[-1] |= _difference(name, tests)
     return rows

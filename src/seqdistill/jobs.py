@@ -1,7 +1,7 @@
 """Stages of a recipe side by side: each in a process of its own, on its share of the cores.
 
 A small student does not fill many cores: two trainings, each on one core, are done sooner than one after the other on
-both (benchmarks/jobs.py).
+both (docs/log.md).
 """
 
 from __future__ import annotations

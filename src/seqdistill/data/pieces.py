@@ -29,15 +29,14 @@ class Piece(NamedTuple):
 def in_pieces(batch: Batch) -> list[Piece]:
     """Rows of similar target length together, about as many labels in each piece; one piece where padding is small.
 
-    Every row is in one piece, so a sum over rows is the sum over pieces. Greedy roll-outs of Multi30k pad a batch's
-    targets to 1.7 times their tokens, three pieces to 1.15.
+    Every row is in one piece, so a sum over rows is the sum over pieces. How much padding that saves: docs/log.md.
     """
-    real = batch.target != PAD
-    lengths = real.sum(1)
-    labels = int(lengths.sum())
+    labels = batch.num_labels
     count = min(MOST_PIECES, labels // PIECE_TOKENS.get(batch.target.device.type, PIECE_TOKENS["cuda"]))
     if count < 2 or batch.target.numel() < WORTH * labels:
-        return [Piece(batch, torch.ones(labels, dtype=torch.bool, device=real.device))]
+        return [Piece(batch, torch.ones(labels, dtype=torch.bool, device=batch.target.device))]
+    real = batch.target != PAD
+    lengths = real.sum(1)
     order = lengths.argsort(stable=True)
     share = (lengths[order].cumsum(0) - 1) * count // labels
     row_of_label = real.nonzero()[:, 0]

@@ -14,8 +14,6 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from seqdistill.data.directory import DESCRIPTION, UNFINISHED, DataDirectory, directory_fingerprint
 from seqdistill.data.store import Store, StoreCounts, build_store
 from seqdistill.errors import UserError
@@ -23,7 +21,7 @@ from seqdistill.files import differences, read_json, write_json, written_beside
 from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import FilteredPairs, Filters
-from seqdistill.text.splits import hold_out
+from seqdistill.text.splits import drawn, hold_out
 from seqdistill.text.tokenizer import Kind, Tokenizers, train_tokenizers
 
 _CHUNK = 16_384
@@ -93,9 +91,9 @@ def prepare(
     if "fingerprint" in state:
         return _results(state)
     clean, valid, filtered = _training_text(train, valid, test, filters, valid_size, seed)
-    left = sum(1 for _ in clean) if train_size else 0
+    not_drawn = 0
     if train_size:
-        clean = _drawn(clean, train_size, left, seed)
+        clean, not_drawn = drawn(clean, train_size, seed=seed)
     if tokenizers is None:
         tokenizers = _tokenizers(out, clean, progress, vocab_size, kind, joint, lowercase)
     tokenizers.save(out / "tokenizer")
@@ -104,7 +102,6 @@ def prepare(
             continue
         counts = _build(text, tokenizers, out / f"{name}.arrow", name, progress)
         if name == "train":
-            not_drawn = left - train_size if train_size else 0
             near = filtered.counts["kept"] - counts.pairs - valid_size - not_drawn
             state["filters"] = filtered.counts | {"held_out": valid_size, "near_held_out": near}
             state["filters"] |= {"not_drawn": not_drawn} if train_size else {}
@@ -227,18 +224,6 @@ def _training_text(
         rest, valid, _ = hold_out(clean, valid=valid_size, test=0, seed=seed)
         clean = ParallelCorpus(train.name, lambda: _some(rest, filtered, train.name))
     return clean, valid, filtered
-
-
-def _drawn(clean: ParallelCorpus, size: int, left: int, seed: int) -> ParallelCorpus:
-    """`size` of the `left` pairs, in their order."""
-    if size > left:
-        raise UserError(
-            f"{clean.name}: {size:,} training pairs were to be drawn, but only {left:,} are left after the filters; "
-            "draw fewer, or leave --train-size out"
-        )
-    chosen = np.zeros(left, dtype=bool)
-    chosen[np.random.default_rng(seed).choice(left, size=size, replace=False)] = True
-    return ParallelCorpus(clean.name, lambda: (pair for pair, kept in zip(clean, chosen, strict=True) if kept))
 
 
 def _some(pairs: Iterable[SentencePair], filtered: FilteredPairs, name: str) -> Iterator[SentencePair]:

@@ -64,9 +64,13 @@ def _terms(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> _Terms:
     return _Terms((p * (log_p - log_m)).sum(1) / (1 - skew) + slope.sum(1), slope)
 
 
-def _log_probs(states: Tensor, weight: Tensor, temperature: float) -> Tensor:
+def _logits(states: Tensor, weight: Tensor, temperature: float) -> Tensor:
     logits = (states @ weight.T).to(torch.promote_types(states.dtype, torch.float32))
-    return torch.log_softmax(logits / temperature if temperature != 1 else logits, 1)
+    return logits.div_(temperature) if temperature != 1 else logits
+
+
+def _log_probs(states: Tensor, weight: Tensor, temperature: float) -> Tensor:
+    return torch.log_softmax(_logits(states, weight, temperature), 1)
 
 
 def _mean_log_probs(teachers: Sequence[Projected], start: int, end: int, temperature: float) -> Tensor:
@@ -77,13 +81,8 @@ def _mean_log_probs(teachers: Sequence[Projected], start: int, end: int, tempera
 
 def _mean_probs(teachers: Sequence[Projected], start: int, end: int, temperature: float) -> Tensor:
     """The mean of the teachers' distributions for some rows."""
-    total: Tensor | None = None
-    for states, weight in teachers:
-        logits = (states[start:end] @ weight.T).to(torch.promote_types(states.dtype, torch.float32))
-        each = torch.softmax(logits.div_(temperature) if temperature != 1 else logits, 1)
-        total = each if total is None else total.add_(each)
-    assert total is not None
-    return total if len(teachers) == 1 else total.div_(len(teachers))
+    each = [torch.softmax(_logits(states[start:end], weight, temperature), 1) for states, weight in teachers]
+    return each[0] if len(each) == 1 else torch.stack(each).mean(0)
 
 
 def _rest(log_top: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Holding out validation and test text so that nothing like it is left in training."""
+"""Holding out validation and test text so that nothing like it is left in training; drawing a part of a corpus."""
 
 from __future__ import annotations
 
@@ -129,3 +129,21 @@ def connected(rows: Sequence[Sequence[str]]) -> list[int]:
             mine = root(row)
             parent[max(mine, other)] = min(mine, other)
     return [root(row) for row in range(len(rows))]
+
+
+def drawn(corpus: ParallelCorpus, size: int, *, seed: int) -> tuple[ParallelCorpus, int]:
+    """`size` pairs drawn at random, in their order, and how many were not drawn; reads the corpus once to count it.
+
+    Raises:
+        UserError: the corpus has fewer pairs.
+    """
+    pairs = sum(1 for _ in corpus)
+    if size > pairs:
+        raise UserError(
+            f"{corpus.name}: {size:,} training pairs were to be drawn, but only {pairs:,} are left after the filters; "
+            "draw fewer, or leave --train-size out"
+        )
+    chosen = np.zeros(pairs, dtype=bool)
+    chosen[np.random.default_rng(seed).choice(pairs, size=size, replace=False)] = True
+    part = ParallelCorpus(corpus.name, lambda: (pair for pair, kept in zip(corpus, chosen, strict=True) if kept))
+    return part, pairs - size

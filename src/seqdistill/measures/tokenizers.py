@@ -1,0 +1,76 @@
+"""Words of a line, as the measures count them: one stated tokeniser a language, part of every signature."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import cast
+
+import sacrebleu
+from sacremoses import MosesTokenizer
+
+from seqdistill.errors import UserError, nearest
+
+_BLANKS = re.compile(r"\s+")
+
+
+def _moses(language: str) -> Callable[[str], list[str]]:
+    tokenizer = MosesTokenizer(lang=language or "en")
+    return lambda line: cast("list[str]", tokenizer.tokenize(line, escape=False))
+
+
+def _sacrebleu(name: str) -> Callable[[str], list[str]]:
+    tokenizer = sacrebleu.BLEU(tokenize=name).tokenizer
+    return lambda line: tokenizer(line).split()
+
+
+TOKENIZERS: dict[str, Callable[[str], Callable[[str], list[str]]]] = {
+    "moses": _moses,
+    "13a": lambda _: _sacrebleu("13a"),
+    "zh": lambda _: _sacrebleu("zh"),
+    "char": lambda _: lambda line: list(_BLANKS.sub("", line)),
+    "none": lambda _: str.split,
+}
+"""By name, from a two-letter language code: Moses' rules; sacreBLEU's 13a; its Chinese (each ideograph a word);
+every character; words as they stand between blanks, for text that is tokenised."""
+
+UNSPACED = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
+"""Languages written without blanks, for which Moses' rules would find whole sentences to be words."""
+
+
+@dataclass(frozen=True)
+class WordTokenizer:
+    """Splits a line into words.
+
+    Args:
+        signature: its name, language, case and version, as `tok:moses-de|case:lc|sacremoses:0.2.0`.
+        split: the words of a line; none for a blank one.
+    """
+
+    signature: str
+    split: Callable[[str], list[str]]
+
+
+def create_tokenizer(language: str = "", *, name: str | None = None, lowercase: bool = False) -> WordTokenizer:
+    """Makes a language's tokeniser.
+
+    Args:
+        language: two-letter code; Moses' rules for a language it has no list of abbreviations for are the English.
+        name: a key of TOKENIZERS. None: the language's own of UNSPACED, otherwise Moses' rules.
+        lowercase: whether case is dropped, which makes tables of small corpora less sparse.
+
+    Raises:
+        UserError: no tokeniser has this name; tells the nearest.
+    """
+    name = name or UNSPACED.get(language, "moses")
+    if name not in TOKENIZERS:
+        raise UserError(f"unknown tokeniser {name!r}: {nearest(name, TOKENIZERS)}")
+    words = TOKENIZERS[name](language)
+    label = f"moses-{language or 'en'}" if name == "moses" else name
+    library = {"moses": "sacremoses", "13a": "sacrebleu", "zh": "sacrebleu"}.get(name)
+    parts = [f"tok:{label}", f"case:{'lc' if lowercase else 'mixed'}"]
+    if library:
+        parts.append(f"{library}:{version(library)}")
+    return WordTokenizer("|".join(parts), (lambda line: words(line.lower())) if lowercase else words)

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 MIN_TENSION, MAX_TENSION = 0.1, 14.0
-_STEPS = 30
-_TOLERANCE = 1e-9
-
-
-class Masses(NamedTuple):
-    """Expected links of all pairs: what the tension is fitted to.
-
-    Args:
-        distance: sum of the links' distances from the diagonal.
-        by_shape: for (generating length, generated length), how much of each generated position is not NULL's.
-    """
-
-    distance: float
-    by_shape: Mapping[tuple[int, int], Float[np.ndarray, " generated"]]
+_STEPS, _STEP = 8, 20.0
 
 
 def distances(generating: int, generated: int) -> Float[np.ndarray, "generating generated"]:
@@ -39,34 +25,27 @@ def prior(
     return (1 - p0) * weights / weights.sum(axis=0)
 
 
-def fit_tension(masses: Masses, tension: float) -> float:
-    """The tension that makes the expected links most probable, within MIN_TENSION and MAX_TENSION.
+def fit_tension(distance: float, shapes: Mapping[tuple[int, int], int], tension: float) -> float:
+    """The tension moved towards the one under which links are as far from the diagonal as they are expected to be.
 
-    The expected log-likelihood is concave in it; its derivative, expected minus actual distance, is followed by
-    Newton's method, halving where that leaves the bracket. fast_align takes eight steps of fixed size instead, and
-    compares with positions that NULL generated, too.
+    As fast_align does it: eight steps of 20 times the difference of mean distances, within MIN_TENSION and
+    MAX_TENSION, words of NULL counting as links of distance 0. The steps end long before the difference is 0, and that
+    is for the better: the tension of highest likelihood (12 to 14 on news and captions) aligned German-English gold
+    text with an error rate 1 to 2 points higher.
+
+    Args:
+        distance: mean over all generated words of their link's expected distance.
+        shapes: number of pairs by (generating length, generated length).
     """
-    low, high = MIN_TENSION, MAX_TENSION
+    num_words = sum(count * generated for (_, generated), count in shapes.items())
     for _ in range(_STEPS):
-        excess, slope = _excess(masses, tension)
-        low, high = (tension, high) if excess > 0 else (low, tension)
-        following = tension + excess / slope if slope > 0 else (low + high) / 2
-        if not low < following < high:
-            following = (low + high) / 2
-        if abs(following - tension) < _TOLERANCE:
-            break
-        tension = following
+        total = sum(count * _mean_distances(*shape, tension) for shape, count in shapes.items())
+        tension = min(max(tension + _STEP * (total / num_words - distance), MIN_TENSION), MAX_TENSION)
     return tension
 
 
-def _excess(masses: Masses, tension: float) -> tuple[float, float]:
-    """How far the prior's mean distance exceeds the links', and how fast that falls with the tension (a variance)."""
-    excess, slope = -masses.distance, 0.0
-    for (generating, generated), mass in masses.by_shape.items():
-        far = distances(generating, generated)
-        weights = np.exp(-tension * far)
-        weights /= weights.sum(axis=0)
-        mean = (weights * far).sum(axis=0)
-        excess += float(mass @ mean)
-        slope += float(mass @ ((weights * far**2).sum(axis=0) - mean**2))
-    return excess, slope
+def _mean_distances(generating: int, generated: int, tension: float) -> float:
+    """The prior's mean distance at each generated position, summed over positions; NULL left out."""
+    far = distances(generating, generated)
+    weights = np.exp(-tension * far)
+    return float(((weights * far).sum(axis=0) / weights.sum(axis=0)).sum())

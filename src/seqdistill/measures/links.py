@@ -1,0 +1,141 @@
+"""Word alignments: links of sentence pairs as arrays, and in Pharaoh format, `source-target` from 0, a line a pair."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from seqdistill.errors import UserError
+from seqdistill.files import written_beside
+from seqdistill.measures.bitext import Bitext, Side
+from seqdistill.text.lines import read_lines
+
+_LINK = re.compile(r"(\d+)-(\d+)")
+
+Link = tuple[int, int]
+
+
+class Links(NamedTuple):
+    """Links of all pairs, in each pair ascending by source, then target position (from 0), none twice.
+
+    Args:
+        starts: where the links of each pair begin, and where the last ones end.
+        source, target: positions in the pair's sentences.
+    """
+
+    starts: Int[np.ndarray, " pairs_and_1"]
+    source: Int[np.ndarray, " links"]
+    target: Int[np.ndarray, " links"]
+
+    @property
+    def num_pairs(self) -> int:
+        return len(self.starts) - 1
+
+    def pair(self, pair: int) -> list[Link]:
+        """The links of one pair."""
+        own = slice(self.starts[pair], self.starts[pair + 1])
+        return list(zip(self.source[own].tolist(), self.target[own].tolist(), strict=True))
+
+    def __str__(self) -> str:
+        return f"{len(self.source):,} links of {self.num_pairs:,} pairs"
+
+    def pairs(self) -> Int[np.ndarray, " links"]:
+        """The pair of each link."""
+        return np.repeat(np.arange(self.num_pairs), np.diff(self.starts))
+
+    def flipped(self) -> Links:
+        """The same links seen from the other language."""
+        order = np.lexsort((self.source, self.target, self.pairs()))
+        return Links(self.starts, self.target[order], self.source[order])
+
+    def words(self, side: Side, *, of_source: bool) -> Int[np.ndarray, " links"]:
+        """The word number of each link on one side of the bitext."""
+        positions = self.source if of_source else self.target
+        return side.ids[np.repeat(side.starts[:-1], np.diff(self.starts)) + positions]
+
+    @classmethod
+    def from_lists(cls, pairs: Iterable[Iterable[Link]]) -> Links:
+        """From one collection of links a pair, in any order."""
+        rows = [sorted(set(links)) for links in pairs]
+        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
+        flat = np.array([link for row in rows for link in row], dtype=np.int32).reshape(-1, 2)
+        return cls(starts, flat[:, 0], flat[:, 1])
+
+    @classmethod
+    def from_best(cls, side: Side, positions: Int[np.ndarray, " tokens"], *, generated_target: bool) -> Links:
+        """From the position that generated each word of a side (-1: NULL), as `aligner.best_links` gives it.
+
+        Args:
+            generated_target: whether `side` is the target side; else it is the source side of the links.
+        """
+        lengths = side.lengths()
+        pairs = np.repeat(np.arange(len(lengths)), lengths)
+        own = (np.arange(len(side.ids)) - np.repeat(side.starts[:-1], lengths)).astype(np.int32)
+        linked = positions >= 0
+        starts = np.concatenate([[0], np.cumsum(np.bincount(pairs[linked], minlength=len(lengths)))])
+        links = cls(starts, own[linked], positions[linked].astype(np.int32))
+        return links.flipped() if generated_target else links
+
+
+def write_pharaoh(path: Path, links: Links) -> None:
+    """Writes `0-0 1-2 2-1`, a line a pair, atomically; a pair without links is an empty line."""
+    with written_beside(path) as beside, beside.open("w", encoding="ascii", newline="\n") as file:
+        sources, targets = links.source.tolist(), links.target.tolist()
+        for start, stop in pairwise(links.starts.tolist()):
+            file.write(" ".join(f"{sources[at]}-{targets[at]}" for at in range(start, stop)) + "\n")
+
+
+def read_pharaoh(path: Path, bitext: Bitext | None = None) -> Links:
+    """Reads links in Pharaoh format.
+
+    Args:
+        bitext: what the links are of: there must be a line for each of its pairs, and positions within its sentences.
+
+    Raises:
+        UserError: something that is no link, a position outside its sentence, or as many lines as there are no pairs.
+    """
+    rows = [_links_of(path, number, line) for number, line in enumerate(read_lines(path), start=1)]
+    if bitext is not None:
+        _check_fits(path, rows, bitext)
+    return Links.from_lists(rows)
+
+
+def _links_of(path: Path, number: int, line: str) -> list[Link]:
+    links = []
+    for word in line.split():
+        found = _LINK.fullmatch(word)
+        if found is None:
+            raise UserError(
+                f"{path}, line {number:,}: {word!r} is no link; expected positions from 0 as source-target, such as "
+                "0-0 1-2: is this a file of links in Pharaoh format?"
+            )
+        links.append((int(found[1]), int(found[2])))
+    return links
+
+
+def _check_fits(path: Path, rows: Sequence[Sequence[Link]], bitext: Bitext) -> None:
+    if len(rows) != len(bitext):
+        raise UserError(
+            f"{path}: {len(rows):,} lines of links but {len(bitext):,} sentence pairs in {bitext.name}; expected a line "
+            "for each pair that has words on both sides: align this corpus anew"
+        )
+    lengths = zip(bitext.source.lengths().tolist(), bitext.target.lengths().tolist(), strict=True)
+    for number, (row, (source, target)) in enumerate(zip(rows, lengths, strict=True), start=1):
+        outside = next((link for link in row if link[0] >= source or link[1] >= target), None)
+        if outside:
+            raise UserError(
+                f"{path}, line {number:,}: link {outside[0]}-{outside[1]}, but line {bitext.lines[number - 1]:,} of "
+                f"{bitext.name} has {source} source and {target} target words (positions begin at 0): the links are of "
+                "another text or another tokenisation; align this corpus anew"
+            )
+
+
+def link_lists(links: Links) -> Iterator[list[Link]]:
+    """The links of each pair."""
+    return (links.pair(pair) for pair in range(links.num_pairs))

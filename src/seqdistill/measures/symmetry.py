@@ -1,0 +1,130 @@
+"""One alignment from two directions: intersection, union, and what grows between them (Och and Ney 2003; Koehn 2005).
+
+The growing heuristics depend on the order in which cells are visited. Here, as in Moses' `symal`: target positions
+outside, source positions inside, neighbours above and beside before diagonal ones, until a round adds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from seqdistill.errors import UserError, nearest
+from seqdistill.measures.links import Link, Links, link_lists
+from seqdistill.progress import Progress, Silent
+
+_STRAIGHT = ((-1, 0), (0, -1), (1, 0), (0, 1))
+_DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+_REPORTED = 1000
+
+Pair = Callable[[set[Link], set[Link]], set[Link]]
+Wanted = Callable[[bool, bool], bool]
+"""Whether to add a link, from whether its source and its target word have none yet."""
+
+
+def symmetrize(forward: Links, reverse: Links, heuristic: str, *, progress: Progress | None = None) -> Links:
+    """Joins the links of two directions.
+
+    Args:
+        forward, reverse: both as source-target (flip a file that is stored target-source).
+        heuristic: a key of HEURISTICS.
+
+    Raises:
+        UserError: an unknown heuristic, or different numbers of pairs.
+    """
+    if heuristic not in HEURISTICS:
+        raise UserError(f"unknown symmetrisation {heuristic!r}: {nearest(heuristic, HEURISTICS)}")
+    if forward.num_pairs != reverse.num_pairs:
+        raise UserError(
+            f"{forward.num_pairs:,} pairs have forward links but {reverse.num_pairs:,} have reverse links; expected "
+            "both directions of the same corpus: align it again in both"
+        )
+    join = HEURISTICS[heuristic]
+    progress = progress or Silent()
+    progress.start(f"symmetrising ({heuristic})", total=forward.num_pairs, unit="pairs")
+    joined = _from_many(forward, reverse, join, progress)
+    progress.finish()
+    return joined
+
+
+def _from_many(forward: Links, reverse: Links, join: Pair, progress: Progress) -> Links:
+    """As `Links.from_lists`, without holding all links as Python's objects."""
+    starts = np.zeros(forward.num_pairs + 1, dtype=np.int64)
+    parts, held = [np.zeros((0, 2), dtype=np.int32)], list[Link]()
+    for pair, (one, other) in enumerate(zip(link_lists(forward), link_lists(reverse), strict=True)):
+        links = sorted(join(set(one), set(other)))
+        starts[pair + 1] = starts[pair] + len(links)
+        held += links
+        if (pair + 1) % _REPORTED == 0 or pair + 1 == forward.num_pairs:
+            parts.append(np.array(held, dtype=np.int32).reshape(-1, 2))
+            held.clear()
+            progress.advance((pair % _REPORTED) + 1)
+    flat = np.concatenate(parts)
+    return Links(starts, flat[:, 0].copy(), flat[:, 1].copy())
+
+
+def grow_diagonal(forward: set[Link], reverse: set[Link]) -> set[Link]:
+    """The intersection, grown by links of the union that neighbour a link and give a word its first one."""
+    return _grown(forward, reverse, lambda source, target: source or target)
+
+
+def grow_diagonal_and(forward: set[Link], reverse: set[Link]) -> set[Link]:
+    """The same, but only by links that give both words their first one."""
+    return _grown(forward, reverse, lambda source, target: source and target)
+
+
+def _grown(forward: set[Link], reverse: set[Link], wanted: Wanted) -> set[Link]:
+    union, links = forward | reverse, forward & reverse
+    sources, targets = {link[0] for link in links}, {link[1] for link in links}
+    grown = True
+    while grown:
+        grown = False
+        last_target = max((link[1] for link in union), default=-1)
+        last_source = max((link[0] for link in union), default=-1)
+        for j in range(last_target + 1):
+            for i in range(last_source + 1):
+                if (i, j) not in links:
+                    continue
+                for down, right in _STRAIGHT + _DIAGONAL:
+                    near = (i + down, j + right)
+                    if near in union and near not in links and wanted(near[0] not in sources, near[1] not in targets):
+                        links.add(near)
+                        sources.add(near[0])
+                        targets.add(near[1])
+                        grown = True
+    return links
+
+
+def grow_diagonal_final(forward: set[Link], reverse: set[Link]) -> set[Link]:
+    """`grow_diagonal`, then links of each direction where at least one word has none yet."""
+    return _finished(grow_diagonal(forward, reverse), forward, reverse, lambda source, target: source or target)
+
+
+def grow_diagonal_final_and(forward: set[Link], reverse: set[Link]) -> set[Link]:
+    """`grow_diagonal`, then links of each direction where neither word has one yet."""
+    return _finished(grow_diagonal(forward, reverse), forward, reverse, lambda source, target: source and target)
+
+
+def _finished(links: set[Link], forward: set[Link], reverse: set[Link], wanted: Wanted) -> set[Link]:
+    sources, targets = {link[0] for link in links}, {link[1] for link in links}
+    for direction in (forward, reverse):
+        for i, j in sorted(direction, key=lambda link: (link[1], link[0])):
+            if wanted(i not in sources, j not in targets):
+                links.add((i, j))
+                sources.add(i)
+                targets.add(j)
+    return links
+
+
+HEURISTICS: dict[str, Pair] = {
+    "forward": lambda forward, _: forward,
+    "reverse": lambda _, reverse: reverse,
+    "intersection": lambda forward, reverse: forward & reverse,
+    "union": lambda forward, reverse: forward | reverse,
+    "grow-diagonal": grow_diagonal,
+    "grow-diagonal-and": grow_diagonal_and,
+    "grow-diagonal-final": grow_diagonal_final,
+    "grow-diagonal-final-and": grow_diagonal_final_and,
+}
+"""Joins by name; `forward` and `reverse` keep one direction."""

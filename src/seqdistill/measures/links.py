@@ -122,8 +122,8 @@ def _links_of(path: Path, number: int, line: str) -> list[Link]:
 def _check_fits(path: Path, rows: Sequence[Sequence[Link]], bitext: Bitext) -> None:
     if len(rows) != len(bitext):
         raise UserError(
-            f"{path}: {len(rows):,} lines of links but {len(bitext):,} sentence pairs in {bitext.name}; expected a line "
-            "for each pair that has words on both sides: align this corpus anew"
+            f"{path}: {len(rows):,} lines of links but {len(bitext):,} sentence pairs in {bitext.name}; expected a "
+            "line for each pair that has words on both sides: align this corpus anew"
         )
     lengths = zip(bitext.source.lengths().tolist(), bitext.target.lengths().tolist(), strict=True)
     for number, (row, (source, target)) in enumerate(zip(rows, lengths, strict=True), start=1):

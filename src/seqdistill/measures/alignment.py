@@ -1,0 +1,79 @@
+"""A corpus with its word alignment: both directions' links, the lexical table, all that the measures need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from seqdistill.measures.aligner import FORWARD, REVERSE, AlignerOptions, WordModel, best_links, train
+from seqdistill.measures.bitext import Bitext
+from seqdistill.measures.cells import Cells
+from seqdistill.measures.lexicon import LexicalTable, table_of_links, table_of_model
+from seqdistill.measures.links import Links
+from seqdistill.measures.symmetry import symmetrize
+from seqdistill.progress import Progress
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A bitext, aligned in both directions.
+
+    Args:
+        forward: for each target word the source word that generates it most probably; links are source-target.
+        reverse: for each source word its target word, as source-target links too.
+        table: p(target | source), the forward model's parameters.
+        tensions: the forward and the reverse model's, at the end.
+    """
+
+    bitext: Bitext
+    options: AlignerOptions
+    forward: Links
+    reverse: Links
+    table: LexicalTable
+    tensions: tuple[float, float]
+
+    def symmetrized(self, heuristic: str, *, progress: Progress | None = None) -> Links:
+        """Both directions joined; see `symmetry.symmetrize`."""
+        return symmetrize(self.forward, self.reverse, heuristic, progress=progress)
+
+    def counted_table(self) -> LexicalTable:
+        """p(target | source) counted on the forward links."""
+        return table_of_links(self.bitext, self.forward, f"{self.options.signature}|links:forward")
+
+
+def align(
+    bitext: Bitext,
+    options: AlignerOptions | None = None,
+    *,
+    workers: int = 1,
+    scratch: Path | None = None,
+    progress: Progress | None = None,
+) -> Alignment:
+    """Trains the aligner in both directions; the same result for any number of threads.
+
+    Memory grows with the number of different word pairs, 28 bytes each, not with the number of sentences beyond the
+    8 bytes of a word on either side; the cells lie in a temporary file.
+
+    Args:
+        workers: threads.
+        scratch: folder of the temporary file, about 6 bytes for each combination of words in a pair.
+    """
+    options = options or AlignerOptions()
+    cells = Cells(bitext, workers=workers, scratch=scratch, progress=progress)
+    try:
+        reverse_model = train(cells, REVERSE, options, workers=workers, progress=progress)
+        reverse = _links(cells, reverse_model, workers)
+        tension = reverse_model.tension
+        del reverse_model
+        model = train(cells, FORWARD, options, workers=workers, progress=progress)
+        forward = _links(cells, model, workers)
+        table = table_of_model(cells, model)
+    finally:
+        cells.close()
+    return Alignment(bitext, options, forward, reverse, table, (model.tension, tension))
+
+
+def _links(cells: Cells, model: WordModel, workers: int) -> Links:
+    forward = model.direction is FORWARD
+    side = cells.bitext.target if forward else cells.bitext.source
+    return Links.from_best(side, best_links(cells, model, workers=workers), generated_target=forward)

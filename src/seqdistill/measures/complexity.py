@@ -1,0 +1,189 @@
+"""Complexity and faithfulness of a parallel corpus, from lexical tables (Zhou et al. 2020, sections 3.2 and 4.2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from seqdistill.errors import UserError
+from seqdistill.measures.bitext import Bitext, Side
+from seqdistill.measures.lexicon import LexicalTable, sum_rows
+from seqdistill.measures.links import Links
+
+SMOOTHING = 0.01
+"""Share of the background distribution in both sides of a divergence."""
+
+
+class Faithfulness(NamedTuple):
+    """F(d) and where it comes from.
+
+    Args:
+        value: mean over the real corpus' source words, in nats; lower is more faithful.
+        divergences: of each source word of the real table.
+        real_gradient, distilled_gradient: how a table's entry changes its word's divergence.
+        num_unseen: source words of the real table that the distilled one has no row for.
+    """
+
+    value: float
+    divergences: Float[np.ndarray, " source_words"]
+    real_gradient: Float[np.ndarray, " real_entries"]
+    distilled_gradient: Float[np.ndarray, " distilled_entries"]
+    num_unseen: int
+
+
+def complexity(table: LexicalTable) -> float:
+    """C(d) = 1/|Vx| sum_x H(y | x), in nats, over the source words that have a row (equation 2)."""
+    return float(table.entropies()[table.has_row()].mean())
+
+
+def faithfulness(real: LexicalTable, distilled: LexicalTable, *, smoothing: float = SMOOTHING) -> Faithfulness:
+    """F(d) = 1/|Vx| sum_x KL(p_real(. | x) || p_distilled(. | x)), in nats, over words with a row in the real table.
+
+    Without smoothing the sum is infinite as soon as one real translation is missing in d. Both distributions are mixed
+    with the same background q: p' = (1 - smoothing) p + smoothing q, where q is the mean of both corpora's target word
+    frequencies, and positive for every word of either; p' = q for a source word that d does not have. So F is finite,
+    0 for a corpus with itself and above 0 for any difference of tables, as KL to a mixture of the other side alone is
+    not; by convexity it never exceeds (1 - smoothing) times the unsmoothed divergence, and unlike counts added it
+    weighs rare and frequent words alike, whether a table is a model's or counted. A missing translation costs about
+    ln(1 / (smoothing q)): compare values of the same smoothing only.
+
+    Raises:
+        UserError: a smoothing that is not between 0 and 1.
+    """
+    if not 0 < smoothing < 1:
+        raise UserError(f"smoothing = {smoothing}: expected a share between 0 and 1, such as {SMOOTHING}")
+    words, real_number, distilled_number = _joined(real.target_words, distilled.target_words)
+    background = np.zeros(len(words))
+    background[real_number] += real.target_frequencies / (2 * real.target_frequencies.sum())
+    background[distilled_number] += distilled.target_frequencies / (2 * distilled.target_frequencies.sum())
+    rows = _rows_in(real.source_words, distilled)
+    divergences = np.zeros(len(real.source_words))
+    gradients = np.zeros(len(real.targets)), np.zeros(len(distilled.targets))
+    for block in real.blocks():
+        merged = _merged(real, distilled, block, rows[block], (real_number, distilled_number), len(words))
+        divergences[block] = _divergences(merged, background, smoothing, gradients)
+    counted = real.has_row()
+    return Faithfulness(
+        float(divergences[counted].mean()), divergences * counted, *gradients, int((rows[counted] < 0).sum())
+    )
+
+
+class _Merged(NamedTuple):
+    """Two tables' rows side by side: for each row the target words of either."""
+
+    starts: np.ndarray
+    targets: np.ndarray
+    real: np.ndarray
+    distilled: np.ndarray
+    real_at: np.ndarray
+    real_entries: np.ndarray
+    distilled_at: np.ndarray
+    distilled_entries: np.ndarray
+    seen: np.ndarray
+
+
+def _merged(
+    real: LexicalTable,
+    distilled: LexicalTable,
+    block: slice,
+    rows: np.ndarray,
+    numbers: tuple[np.ndarray, np.ndarray],
+    width: int,
+) -> _Merged:
+    """Args: `rows`: the distilled row of each real one, -1 for none; `numbers`: target words in a joint vocabulary."""
+    real_entries = np.arange(*real.starts[[block.start, block.stop]])
+    real_rows = np.repeat(np.arange(len(rows)), np.diff(real.starts[block.start : block.stop + 1]))
+    present = np.flatnonzero(rows >= 0)
+    lengths = np.diff(distilled.starts)[rows[present]]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    distilled_entries = np.repeat(distilled.starts[rows[present]] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    distilled_rows = np.repeat(present, lengths)
+    keys = np.concatenate(
+        [
+            real_rows * np.int64(width) + numbers[0][real.targets[real_entries]],
+            distilled_rows * np.int64(width) + numbers[1][distilled.targets[distilled_entries]],
+        ]
+    )
+    joint, at = np.unique(keys, return_inverse=True)
+    real_at, distilled_at = at[: len(real_entries)], at[len(real_entries) :]
+    real_chances, distilled_chances = np.zeros(len(joint)), np.zeros(len(joint))
+    real_chances[real_at] = real.probabilities[real_entries]
+    distilled_chances[distilled_at] = distilled.probabilities[distilled_entries]
+    starts = np.searchsorted(joint, np.arange(len(rows) + 1) * np.int64(width))
+    return _Merged(
+        starts,
+        joint % width,
+        real_chances,
+        distilled_chances,
+        real_at,
+        real_entries,
+        distilled_at,
+        distilled_entries,
+        rows >= 0,
+    )
+
+
+def _divergences(
+    merged: _Merged, background: np.ndarray, smoothing: float, gradients: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """KL of each row; where neither table has an entry, both sides are the background's share and add nothing, unless
+    the row is unseen, where they differ by the factor `smoothing`. Writes the gradients of the block's entries."""
+    seen = np.repeat(merged.seen, np.diff(merged.starts))
+    chances = background[merged.targets]
+    one = (1 - smoothing) * merged.real + smoothing * chances
+    other = np.where(seen, (1 - smoothing) * merged.distilled + smoothing * chances, chances)
+    ratio = np.log(one / other)
+    covered = sum_rows(merged.starts, chances)
+    uncovered = np.where(merged.seen, 0.0, smoothing * np.log(smoothing) * (1 - np.minimum(covered, 1.0)))
+    gradients[0][merged.real_entries] = ((1 - smoothing) * (ratio + 1))[merged.real_at]
+    gradients[1][merged.distilled_entries] = (-(1 - smoothing) * one / other)[merged.distilled_at]
+    return sum_rows(merged.starts, one * ratio) + uncovered
+
+
+def sentence_values(side: Side, by_word: Float[np.ndarray, " words"]) -> Float[np.ndarray, " pairs"]:
+    """Sum of a value over the words of each sentence: per-sentence complexity or faithfulness (figure 7)."""
+    return sum_rows(side.starts, by_word[side.ids])
+
+
+def influences(
+    table: LexicalTable, gradient: Float[np.ndarray, " entries"], bitext: Bitext, links: Links, num_words: int
+) -> Float[np.ndarray, " pairs"]:
+    """How much each sentence moves a mean over `num_words` source words, to first order (infinitesimal jackknife).
+
+    The sentence's links are counts in the table's rows: one more link of x to y moves p(. | x) by
+    (1[y] - p(. | x)) / N_x, with N_x the links of x in the corpus. With a model's table links stand for its expected
+    counts. Values sum to about 0 over the corpus.
+
+    Args:
+        gradient: how an entry's probability changes its word's value.
+    """
+    sources = links.words(bitext.source, of_source=True)
+    entries = table.entries_of(sources, links.words(bitext.target, of_source=False))
+    means = np.zeros(len(table.source_words))
+    for block in table.blocks():
+        own = table.entries(block)
+        means[block] = table.sum_rows(table.probabilities[own] * gradient[own], block)
+    num_links = np.bincount(sources, minlength=len(table.source_words))
+    moved = (gradient[entries] - means[sources]) / num_links[sources] / num_words
+    return sum_rows(links.starts, moved)
+
+
+def entropy_gradient(table: LexicalTable) -> Float[np.ndarray, " entries"]:
+    """How an entry's probability changes its word's entropy: -ln p, up to a constant."""
+    return -np.log(np.where(table.probabilities > 0, table.probabilities, 1.0))
+
+
+def _joined(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """A joint vocabulary, and the number of each side's words in it."""
+    words = sorted({*one, *other})
+    number = {word: at for at, word in enumerate(words)}
+    return words, *(np.array([number[word] for word in side], dtype=np.int64) for side in (one, other))
+
+
+def _rows_in(words: tuple[str, ...], table: LexicalTable) -> Int[np.ndarray, " words"]:
+    """The row of each word in another table; -1 where it has none."""
+    filled = table.has_row()
+    number = {word: at for at, word in enumerate(table.source_words) if filled[at]}
+    return np.array([number.get(word, -1) for word in words], dtype=np.int64)

@@ -210,8 +210,8 @@ def _shapes(cells: Cells, direction: Direction) -> Counter[tuple[int, int]]:
     """How many pairs there are by (generating length, generated length)."""
     counts = Counter[tuple[int, int]]()
     for group in (group for chunk in cells.chunks for group in chunk.groups):
-        shape = (group.source_length, group.target_length)
-        counts[shape if direction is FORWARD else shape[::-1]] += len(group.pairs)
+        lengths = group.source_length, group.target_length
+        counts[lengths if direction is FORWARD else (lengths[1], lengths[0])] += len(group.pairs)
     return counts
 
 

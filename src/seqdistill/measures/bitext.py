@@ -129,7 +129,7 @@ def read_bitext(
         )
     signature = f"source:{source_tokenizer.signature}|target:{target_tokenizer.signature}"
     source_side, target_side = (side.finished() for side in sides)
-    return Bitext(name, source_side, target_side, np.array(lines), number, Skipped(**counts), signature)
+    return Bitext(name, source_side, target_side, np.array(lines, dtype=np.int64), number, Skipped(**counts), signature)
 
 
 def _reason_to_skip(source: Sequence[str], target: Sequence[str]) -> str | None:
@@ -155,4 +155,4 @@ class _Numbering:
         words = sorted(self._numbers)
         rank = np.empty(len(words), dtype=np.int32)
         rank[[self._numbers[word] for word in words]] = np.arange(len(words), dtype=np.int32)
-        return Side(tuple(words), rank[np.frombuffer(self._ids, dtype=np.int32)], np.array(self._starts))
+        return Side(tuple(words), rank[np.frombuffer(self._ids, dtype=np.int32)], np.array(self._starts, dtype=np.int64))

@@ -172,7 +172,7 @@ def in_order(function: Callable[[Item], Done], items: Iterable[Item], *, workers
                 future.cancel()
 
 
-def distinct(keys: Int[np.ndarray, " keys"]) -> Int[np.ndarray, " distinct"]:
+def distinct(keys: np.ndarray) -> np.ndarray:
     """The different values in ascending order, found in place: the memory of `keys` is reused and cut."""
     keys.sort()
     kept = 0

@@ -43,11 +43,11 @@ def faithfulness(real: LexicalTable, distilled: LexicalTable, *, smoothing: floa
 
     Without smoothing the sum is infinite as soon as one real translation is missing in d. Both distributions are mixed
     with the same background q: p' = (1 - smoothing) p + smoothing q, where q is the mean of both corpora's target word
-    frequencies, and positive for every word of either; p' = q for a source word that d does not have. So F is finite,
-    0 for a corpus with itself and above 0 for any difference of tables, as KL to a mixture of the other side alone is
-    not; by convexity it never exceeds (1 - smoothing) times the unsmoothed divergence, and unlike counts added it
-    weighs rare and frequent words alike, whether a table is a model's or counted. A missing translation costs about
-    ln(1 / (smoothing q)): compare values of the same smoothing only.
+    frequencies, and positive for every word of either; p' = q for a source word that d does not have. So F is finite;
+    it is 0 for a corpus with itself, which it would not be if one side alone were smoothed; and by convexity it never
+    exceeds (1 - smoothing) times the unsmoothed divergence. A share, unlike counts added, works for a model's table as
+    for a counted one. A translation missing in d costs about ln(1 / (smoothing q)): compare values of the same
+    smoothing only.
 
     Raises:
         UserError: a smoothing that is not between 0 and 1.
@@ -179,7 +179,8 @@ def _joined(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[list[str], np
     """A joint vocabulary, and the number of each side's words in it."""
     words = sorted({*one, *other})
     number = {word: at for at, word in enumerate(words)}
-    return words, *(np.array([number[word] for word in side], dtype=np.int64) for side in (one, other))
+    ours, theirs = (np.array([number[word] for word in side], dtype=np.int64) for side in (one, other))
+    return words, ours, theirs
 
 
 def _rows_in(words: tuple[str, ...], table: LexicalTable) -> Int[np.ndarray, " words"]:

@@ -1,7 +1,8 @@
 """One alignment from two directions: intersection, union, and what grows between them (Och and Ney 2003; Koehn 2005).
 
-The growing heuristics depend on the order in which cells are visited. Here, as in Moses' `symal`: target positions
-outside, source positions inside, neighbours above and beside before diagonal ones, until a round adds nothing.
+What the growing heuristics add depends on the order in which links are tried, and programs differ in it. Here, as in
+sil-thot: the union's links by source, then target position, until a round adds nothing; the final step takes
+the forward links, then the reverse ones, in the same order.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.measures.links import Link, Links, link_lists
 from seqdistill.progress import Progress, Silent
 
-_STRAIGHT = ((-1, 0), (0, -1), (1, 0), (0, 1))
-_DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+_NEIGHBOURS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 _REPORTED = 1000
 
 Pair = Callable[[set[Link], set[Link]], set[Link]]
@@ -75,24 +75,20 @@ def grow_diagonal_and(forward: set[Link], reverse: set[Link]) -> set[Link]:
 
 
 def _grown(forward: set[Link], reverse: set[Link], wanted: Wanted) -> set[Link]:
-    union, links = forward | reverse, forward & reverse
+    links = forward & reverse
     sources, targets = {link[0] for link in links}, {link[1] for link in links}
+    waiting = sorted((forward | reverse) - links)
     grown = True
     while grown:
         grown = False
-        last_target = max((link[1] for link in union), default=-1)
-        last_source = max((link[0] for link in union), default=-1)
-        for j in range(last_target + 1):
-            for i in range(last_source + 1):
-                if (i, j) not in links:
-                    continue
-                for down, right in _STRAIGHT + _DIAGONAL:
-                    near = (i + down, j + right)
-                    if near in union and near not in links and wanted(near[0] not in sources, near[1] not in targets):
-                        links.add(near)
-                        sources.add(near[0])
-                        targets.add(near[1])
-                        grown = True
+        for i, j in waiting:
+            near = any((i + down, j + right) in links for down, right in _NEIGHBOURS)
+            if near and wanted(i not in sources, j not in targets):
+                links.add((i, j))
+                sources.add(i)
+                targets.add(j)
+                grown = True
+        waiting = [link for link in waiting if link not in links]
     return links
 
 
@@ -109,7 +105,7 @@ def grow_diagonal_final_and(forward: set[Link], reverse: set[Link]) -> set[Link]
 def _finished(links: set[Link], forward: set[Link], reverse: set[Link], wanted: Wanted) -> set[Link]:
     sources, targets = {link[0] for link in links}, {link[1] for link in links}
     for direction in (forward, reverse):
-        for i, j in sorted(direction, key=lambda link: (link[1], link[0])):
+        for i, j in sorted(direction):
             if wanted(i not in sources, j not in targets):
                 links.add((i, j))
                 sources.add(i)

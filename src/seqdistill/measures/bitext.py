@@ -155,4 +155,6 @@ class _Numbering:
         words = sorted(self._numbers)
         rank = np.empty(len(words), dtype=np.int32)
         rank[[self._numbers[word] for word in words]] = np.arange(len(words), dtype=np.int32)
-        return Side(tuple(words), rank[np.frombuffer(self._ids, dtype=np.int32)], np.array(self._starts, dtype=np.int64))
+        return Side(
+            tuple(words), rank[np.frombuffer(self._ids, dtype=np.int32)], np.array(self._starts, dtype=np.int64)
+        )

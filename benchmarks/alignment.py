@@ -1,0 +1,205 @@
+"""Do 4.5 million pairs align in 8 GB, at 6 minutes a million? And beside sil-thot and eflomal? Writes bench-alignment.
+
+    pip install sil-thot eflomal
+    python benchmarks/alignment.py [--pairs N] [--rival-pairs N] [--source FILE --target FILE] [--workers N]
+
+Real text (Multi30k, tokenised) is repeated until there is enough of it; in every copy but the first each word is
+replaced, with a chance of 5 %, by one drawn from the text as often as it occurs there, so that new pairs of words keep
+coming. Ours reads the text, aligns both directions, and takes complexity and faithfulness, in a fresh process on all
+cores. On the first N pairs ours, sil-thot and eflomal take turns, each in a fresh process with both directions, reading
+and links; a ratio is our time over theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from seqdistill.measures.alignment import align
+from seqdistill.measures.bitext import Bitext, read_bitext
+from seqdistill.measures.complexity import complexity, faithfulness
+from seqdistill.measures.links import write_pharaoh
+from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.reports.results import write_result
+from seqdistill.text.corpus import ParallelCorpus
+
+REPLACED = 0.05
+ITERATIONS = 5
+
+
+def write_text(bitext: Bitext, folder: Path, count: int) -> None:
+    """Writes `count` pairs: the bitext, then perturbed copies of it."""
+    generator = np.random.default_rng(1)
+    for name, side in (("source", bitext.source), ("target", bitext.target)):
+        words = np.array(side.words, dtype=object)
+        with (folder / f"{name}.txt").open("w", encoding="utf-8") as file:
+            for start in range(0, count, len(bitext)):
+                ids = side.ids
+                if start:
+                    drawn = side.ids[generator.integers(len(side.ids), size=len(side.ids))]
+                    ids = np.where(generator.random(len(ids)) < REPLACED, drawn, ids)
+                text = words[ids].tolist()
+                for pair in range(min(len(bitext), count - start)):
+                    file.write(" ".join(text[side.starts[pair] : side.starts[pair + 1]]) + "\n")
+
+
+def peak_mb() -> float:
+    """Most memory this process had resident, in MB of 10^6 bytes."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+
+
+def ours(folder: Path, *, workers: int, measures: bool) -> dict[str, float]:
+    """Alignment in both directions with links on disk, then complexity and faithfulness if asked for."""
+    began = time.time()
+    plain = create_tokenizer(name="none")
+    text = ParallelCorpus.from_files(folder / "source.txt", folder / "target.txt")
+    bitext = read_bitext(text, plain, plain, name="text")
+    read = time.time()
+    found = align(bitext, workers=workers, scratch=folder)
+    write_pharaoh(folder / "ours.forward", found.forward)
+    write_pharaoh(folder / "ours.reverse", found.reverse)
+    figures = {"read_seconds": read - began, "align_seconds": time.time() - read}
+    if measures:
+        aligned = time.time()
+        figures["complexity"] = complexity(found.table)
+        figures["faithfulness_to_itself"] = faithfulness(found.table, found.table).value
+        figures["measure_seconds"] = time.time() - aligned
+    figures["seconds"] = time.time() - began
+    return figures | {"entries": len(found.table.targets), "peak_mb": peak_mb()}
+
+
+def thot(folder: Path) -> dict[str, float]:
+    """The same by sil-thot's FastAlignModel."""
+    from thot.alignment import FastAlignModel
+
+    began = time.time()
+    sides = [
+        [line.split() for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()]
+        for name in ("source", "target")
+    ]
+    for name, (source, target) in (("forward", sides), ("reverse", sides[::-1])):
+        model = FastAlignModel()
+        model.variational_bayes = True
+        for one, other in zip(source, target, strict=True):
+            model.add_sentence_pair(one, other, 1)
+        model.start_training()
+        for _ in range(ITERATIONS):
+            model.train()
+        model.end_training()
+        with (folder / f"thot.{name}").open("w") as file:
+            for _, matrix in model.get_best_alignments(source, target):
+                links = zip(*(axis.tolist() for axis in np.nonzero(matrix.to_numpy())), strict=True)
+                file.write(" ".join(f"{i}-{j}" for i, j in links) + "\n")
+    return {"seconds": time.time() - began, "peak_mb": peak_mb()}
+
+
+def eflomal(folder: Path) -> dict[str, float]:
+    """The same by eflomal (its own model, with fertilities); its work is done by a program of its own."""
+    from eflomal import Aligner
+
+    began = time.time()
+    with (folder / "source.txt").open() as source, (folder / "target.txt").open() as target:
+        Aligner().align(
+            source,
+            target,
+            links_filename_fwd=str(folder / "eflomal.forward"),
+            links_filename_rev=str(folder / "eflomal.reverse"),
+        )
+    return {"seconds": time.time() - began, "peak_mb": peak_mb()}
+
+
+Run = Callable[[Path], dict[str, float]]
+
+
+def _send(function: Run, folder: Path, connection: Connection) -> None:
+    connection.send(function(folder))
+
+
+def in_fresh_process(function: Run, folder: Path) -> dict[str, float]:
+    """What the function returns in a Python of its own."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(function, folder, sender))
+    process.start()
+    sender.close()
+    found = receiver.recv()
+    process.join()
+    return found
+
+
+def rounds(folder: Path, workers: int, number: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """All three programs on the same text, in turns."""
+    systems: dict[str, Run] = {
+        "seqdistill": partial(ours, workers=workers, measures=False),
+        "sil-thot": thot,
+        "eflomal": eflomal,
+    }
+    for _ in range(number):
+        for name, run in systems.items():
+            figures = in_fresh_process(run, folder)
+            print(f"{name:12}{figures['seconds']:10.1f} s", flush=True)
+            yield name, figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=4_500_000)
+    parser.add_argument("--rival-pairs", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
+    parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
+    parser.add_argument("--languages", nargs=2, default=["en", "de"])
+    parser.add_argument("--lines", type=int, help="use only that many lines of the text")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--scratch", type=Path, help="folder for about 8 GB of temporary files")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    given = parser.parse_args()
+    started = time.time()
+    corpus = list(ParallelCorpus.from_files(given.source, given.target))[: given.lines]
+    tokenizers = [create_tokenizer(language) for language in given.languages]
+    bitext = read_bitext(corpus, *tokenizers, name="text")
+    with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
+        folder = Path(scratch)
+        write_text(bitext, folder, given.rival_pairs)
+        seconds: dict[str, list[float]] = {}
+        rows: list[dict[str, object]] = []
+        for name, figures in rounds(folder, given.workers, given.rounds):
+            seconds.setdefault(name, []).append(figures["seconds"])
+            rows.append({"system": name, "pairs": given.rival_pairs} | figures)
+        write_text(bitext, folder, given.pairs)
+        whole = in_fresh_process(partial(ours, workers=given.workers, measures=True), folder)
+    rows.append({"system": "seqdistill", "pairs": given.pairs} | whole)
+    fastest = {name: min(times) for name, times in seconds.items()}
+    figures = {
+        "pairs": given.pairs,
+        "minutes": round(whole["seconds"] / 60, 2),
+        "peak_mb": round(whole["peak_mb"], 1),
+        "ratio_vs_thot": round(fastest["seqdistill"] / fastest["sil-thot"], 3),
+        "ratio_vs_eflomal": round(fastest["seqdistill"] / fastest["eflomal"], 3),
+    }
+    path = write_result(
+        "bench-alignment",
+        claim="Reading, aligning in both directions, C and F of millions of pairs: minutes and peak memory; our time "
+        f"over sil-thot's and eflomal's on {given.rival_pairs:,} of them.",
+        figures=figures,
+        rows=rows,
+        started=started,
+        path=given.results,
+    )
+    for key, value in figures.items():
+        print(f"{key:20}{value:>16,.2f}")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

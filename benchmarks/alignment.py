@@ -175,10 +175,10 @@ def main() -> None:
         rows: list[dict[str, object]] = []
         for name, figures in rounds(folder, given.workers, given.rounds):
             seconds.setdefault(name, []).append(figures["seconds"])
-            rows.append({"system": name, "pairs": given.rival_pairs} | figures)
+            rows.append({"system": name, "pairs": given.rival_pairs, **figures})
         write_text(bitext, folder, given.pairs)
         whole = in_fresh_process(partial(ours, workers=given.workers, measures=True), folder)
-    rows.append({"system": "seqdistill", "pairs": given.pairs} | whole)
+    rows.append({"system": "seqdistill", "pairs": given.pairs, **whole})
     fastest = {name: min(times) for name, times in seconds.items()}
     figures = {
         "pairs": given.pairs,

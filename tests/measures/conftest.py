@@ -1,6 +1,5 @@
 """Bitexts of words as they stand, and real text with its gold alignments."""
 
-import gzip
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from seqdistill.measures.bitext import Bitext, read_bitext
 from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.text.lines import read_lines
 
 MakeBitext = Callable[..., Bitext]
 
@@ -25,7 +25,7 @@ def make_bitext() -> MakeBitext:
 @pytest.fixture(scope="session")
 def captions(shared_data: Path, make_bitext: MakeBitext) -> Bitext:
     """1,014 captions, English and German."""
-    columns = (gzip.open(shared_data / "multi30k" / f"val.{language}.gz", "rt") for language in ("en", "de"))
+    columns = (read_lines(shared_data / "multi30k" / f"val.{language}.gz") for language in ("en", "de"))
     moses = [create_tokenizer(language, lowercase=True) for language in ("en", "de")]
     return read_bitext(zip(*columns, strict=True), *moses, name="captions")
 

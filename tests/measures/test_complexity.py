@@ -102,7 +102,7 @@ def test_faithfulness_equals_brute_force(make_bitext, smoothing):
 def test_smoothing_is_a_share(make_bitext):
     table = counted(make_bitext, ONE_TO_ONE)
     for smoothing in (0.0, 1.0):
-        with pytest.raises(UserError, match="smoothing = .*: expected a share between 0 and 1"):
+        with pytest.raises(UserError, match=r"smoothing = .*: expected a share between 0 and 1"):
             faithfulness(table, table, smoothing=smoothing)
 
 
@@ -145,9 +145,9 @@ def test_very_many_sentences_are_drawn_in_parts(monkeypatch):
 
 
 def test_bad_intervals():
-    with pytest.raises(UserError, match="1 sentence pair: .* at least 2"):
+    with pytest.raises(UserError, match=r"1 sentence pair: .* at least 2"):
         resampled_interval(1.0, np.zeros(1))
-    with pytest.raises(UserError, match="39 resamples: .* at least 40"):
+    with pytest.raises(UserError, match=r"39 resamples: .* at least 40"):
         resampled_interval(1.0, np.zeros(5), num_samples=39)
 
 

@@ -120,5 +120,5 @@ def test_corpora_that_cannot_be_compared(make_bitext):
 
 
 def test_a_corpus_of_one_line(make_bitext):
-    with pytest.raises(UserError, match="1 sentence pair: .* at least 2"):
+    with pytest.raises(UserError, match=r"1 sentence pair: .* at least 2"):
         measure(align(make_bitext([("a", "x")])))

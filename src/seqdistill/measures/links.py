@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,9 +85,8 @@ class Links(NamedTuple):
 def write_pharaoh(path: Path, links: Links) -> None:
     """Writes `0-0 1-2 2-1`, a line a pair, atomically; a pair without links is an empty line."""
     with written_beside(path) as beside, beside.open("w", encoding="ascii", newline="\n") as file:
-        sources, targets = links.source.tolist(), links.target.tolist()
-        for start, stop in pairwise(links.starts.tolist()):
-            file.write(" ".join(f"{sources[at]}-{targets[at]}" for at in range(start, stop)) + "\n")
+        for pair in link_lists(links):
+            file.write(" ".join(f"{source}-{target}" for source, target in pair) + "\n")
 
 
 def read_pharaoh(path: Path, bitext: Bitext | None = None) -> Links:

@@ -17,6 +17,8 @@ from seqdistill.text.lines import read_lines
 
 _LINK = re.compile(r"(\d+)-(\d+)")
 
+_BLOCK_PAIRS = 100_000
+
 Link = tuple[int, int]
 
 
@@ -73,13 +75,24 @@ class Links(NamedTuple):
         Args:
             generated_target: whether `side` is the target side; else it is the source side of the links.
         """
-        lengths = side.lengths()
-        pairs = np.repeat(np.arange(len(lengths)), lengths)
-        own = (np.arange(len(side.ids)) - np.repeat(side.starts[:-1], lengths)).astype(np.int32)
-        linked = positions >= 0
-        starts = np.concatenate([[0], np.cumsum(np.bincount(pairs[linked], minlength=len(lengths)))])
-        links = cls(starts, own[linked], positions[linked].astype(np.int32))
-        return links.flipped() if generated_target else links
+        parts = []
+        for first in range(0, len(side.starts) - 1, _BLOCK_PAIRS):
+            starts = side.starts[first : first + _BLOCK_PAIRS + 1]
+            links = _linked(starts - starts[0], positions[starts[0] : starts[-1]])
+            parts.append(links.flipped() if generated_target else links)
+        counts = np.concatenate([np.diff(part.starts) for part in parts])
+        source, target = (np.concatenate([part[column] for part in parts]) for column in (1, 2))
+        return cls(np.concatenate([[0], np.cumsum(counts)]), source, target)
+
+
+def _linked(starts: np.ndarray, positions: np.ndarray) -> Links:
+    """Links with the generated words as source."""
+    lengths = np.diff(starts)
+    pairs = np.repeat(np.arange(len(lengths)), lengths)
+    own = (np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)).astype(np.int32)
+    linked = positions >= 0
+    ends = np.cumsum(np.bincount(pairs[linked], minlength=len(lengths)))
+    return Links(np.concatenate([[0], ends]), own[linked], positions[linked].astype(np.int32))
 
 
 def write_pharaoh(path: Path, links: Links) -> None:

@@ -1,0 +1,1 @@
+"""The papers' own experiments, at a size that takes minutes."""

@@ -68,7 +68,7 @@ def test_the_examples_in_the_help_work_in_order(text: Path, call: Call) -> None:
 
 @pytest.mark.parametrize("verb", [*VERBS, "run", "status", "sources"])
 def test_every_verb_has_help_with_an_example(verb: str, call: Call) -> None:
-    code, out, _ = call(verb, "--help")
+    code, out, _ = call(*verb.split(), "--help")
     assert code == 0 and "Example: seqdistill" in out
     for name, field in (VERBS[verb].model_fields if verb in VERBS else {}).items():
         assert f"--{name.replace('_', '-')}" in out and field.description
@@ -90,6 +90,11 @@ def test_every_verb_has_help_with_an_example(verb: str, call: Call) -> None:
         ("compare teacher.out student.out --reference test.de --metrics bleux", "did you mean 'bleu'"),
         ("run none.toml", "none.toml: no such recipe"),
         ("status none", "none: no such directory"),
+        ("study decision-theory --a 0 --out s", "a: expected numbers above 0, at most 100, but got [0.0]"),
+        ("study decision-theory --b 2 --b 2 --out s", "b: [2.0, 2.0] has a value twice"),
+        ("study decision-theory --normalise sum --b 1 --out s", "a: [2.0, 4.0, 8.0] are 3 values, but dividing"),
+        ("study decision-theory --states 1 --out s", "states: expected at least 2, but got 1"),
+        ("study decision-theory --workers -1 --out s", "seqdistill study decision-theory: 'workers': "),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(text: Path, call: Call, words: str, message: str) -> None:

@@ -19,6 +19,7 @@ from seqdistill.metrics.scores import MetricOptions
 from seqdistill.metrics.significance import NUM_SAMPLES, SEED
 from seqdistill.nn.divergences import Divergence
 from seqdistill.stages import STAGES
+from seqdistill.studies.decision_theory import Design
 from seqdistill.training.options import TrainingOptions
 
 ALL = [(verb, name) for verb, model in VERBS.items() for name in model.model_fields]
@@ -33,7 +34,7 @@ def another(verb: str, name: str) -> Any:
     if name == "set":
         return {"dim": 64, "tied": True, "cell": "gru"}
     if get_origin(field.annotation) is list:
-        return [Path(f"some/{name}"), Path(f"another/{name}")]
+        return [Path(f"some/{name}"), Path(f"another/{name}")] if kinds[0] is Path else [0.25, 3.5]
     if kinds[0] is bool:
         return not field.default
     if kinds[0] is Path:
@@ -75,7 +76,7 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
         default = model.model_fields[name].default
         words += words_of(name, default) if default not in (None, "") else []
     words += words_of(name, value) + {"compare": ["a", "b"], "report": ["d"], "translate": []}.get(verb, ["--out", "o"])
-    monkeypatch.setattr(sys, "argv", ["seqdistill", verb, *words])
+    monkeypatch.setattr(sys, "argv", ["seqdistill", *verb.split(), *words])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 0
@@ -94,6 +95,7 @@ def test_defaults_are_those_of_what_they_stand_for() -> None:
         (settings.TrainSettings, TrainingOptions, {"tensorboard"}),  # a library writes no files it was not asked for
         (settings.DecodingSettings, DecodingOptions, {"beam"}),  # users search, our own code decodes greedily
         (settings.EvaluateSettings, MetricOptions, {"language"}),
+        (settings.DecisionTheorySettings, Design, {"a", "b"}),  # lists there, tuples here
     ]
     for model, options, differing in mirrored:
         shared = {option.name: option.default for option in fields(options) if option.name in model.model_fields}
@@ -116,6 +118,9 @@ def test_every_field_of_the_options_is_set_from_the_settings() -> None:
     for option in fields(DecodingOptions):
         if option.name != "n_best":
             assert getattr(options, option.name) == getattr(given, option.name)
+    assert {field.name for field in fields(Design)} == settings.DecisionTheorySettings.model_fields.keys() - {"workers"}
+    grid = settings.DecisionTheorySettings.model_fields
+    assert (tuple(grid["a"].default), tuple(grid["b"].default)) == (Design().a, Design().b)
     missing = {option.name for option in fields(TrainingOptions)} - settings.TrainSettings.model_fields.keys()
     assert missing == {"betas", "epsilon"}
 

@@ -10,4 +10,5 @@ VERBS = {
     "translate": settings.TranslateSettings,
     "compare": settings.CompareSettings,
     "report": settings.ReportSettings,
+    "study decision-theory": settings.DecisionTheorySettings,
 }

@@ -23,6 +23,7 @@ from seqdistill.console import Terminal, lines
 from seqdistill.errors import UserError
 from seqdistill.settings import (
     CompareSettings,
+    DecisionTheorySettings,
     DistillSettings,
     EvaluateSettings,
     PrepareSettings,
@@ -69,6 +70,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
+study = typer.Typer(name="study", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(study, help="Repeat an experiment of the papers that needs no text.")
+
 Out = Annotated[Path, typer.Option("--out", help="Directory of the result; finished there, the command does nothing.")]
 
 
@@ -93,25 +97,28 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
-def command(settings: type[Settings], example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    settings: type[Settings], example: str, *, within: typer.Typer = app
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Registers `function(settings, **others)` as a verb whose options are the fields of `settings`."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
         fields = [_parameter(name, field) for name, field in settings.model_fields.items()]
-        verb = function.__name__
+        verb = function.__name__.replace("_", "-")
+        where = f"seqdistill {verb}" if within is app else f"seqdistill {within.info.name} {verb}"
 
         def run_verb(**values: Any) -> None:
             given = {name: values.pop(name) for name in settings.model_fields}
             if "set" in given:
                 given["set"] = dict(_key_value(pair) for pair in given["set"])
-            function(settings=settings.read(given, where=f"seqdistill {verb}"), **values)
+            function(settings=settings.read(given, where=where), **values)
 
         signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *fields]]
         run_verb.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
         run_verb.__annotations__ = {p.name: p.annotation for p in signature}
         run_verb.__doc__ = function.__doc__
-        app.command(verb, epilog=f"Example: {example}")(run_verb)
+        within.command(verb, epilog=f"Example: {example}")(run_verb)
         return function
 
     return register
@@ -128,7 +135,7 @@ def _key_value(pair: str) -> tuple[str, Any]:
         return key, value
 
 
-def _run(verb: str, settings: Settings, out: Path) -> None:
+def _run(verb: str, settings: Settings, out: Path, show: Callable[[dict[str, Any]], None] | None = None) -> None:
     from seqdistill.stages import run_stage
 
     outcome = run_stage(verb, settings, out, Terminal(), title=verb)
@@ -136,7 +143,7 @@ def _run(verb: str, settings: Settings, out: Path) -> None:
         return
     if not outcome.done_now:
         typer.echo(f"{out}: already done with these settings and inputs; nothing to do")
-    _print_results(outcome.results)
+    (show or _print_results)(outcome.results)
 
 
 def _print_results(results: dict[str, Any]) -> None:
@@ -258,6 +265,31 @@ def report(
     page = page or directory / REPORT
     write_report(directory, page, settings)
     typer.echo(f"wrote {page}")
+
+
+@command(DecisionTheorySettings, "seqdistill study decision-theory --hmms 50 --out decisions", within=study)
+def decision_theory(settings: DecisionTheorySettings, out: Out) -> None:
+    """Which distilled data is best for which accuracy, on random HMMs (Zhou et al. 2020, appendix D)."""
+    _run("decision-theory", settings, out, _print_decisions)
+
+
+def _print_decisions(results: dict[str, Any]) -> None:
+    """Two tables: shares of wins for each a and b, and what the systems reach on average."""
+    parts = ("token", "sequence")
+    heads = [head for part in parts for head in (f"{part} wins %", "95 % interval", "ties")]
+    wins = Table("a", "b", "HMMs", *heads, box=None)
+    for row in [*results["wins"], {"a": "all", "b": "", **results["figures"]}]:
+        cells = [row["a"], row["b"], row["hmms"]]
+        for part in parts:
+            low, high = row[f"{part}_wins_low"], row[f"{part}_wins_high"]
+            cells += [f"{row[f'{part}_wins_percent']:.1f}", f"{low:.1f} to {high:.1f}", row[f"{part}_ties"]]
+        wins.add_row(*map(str, cells))
+    _print(wins)
+    typer.echo()
+    accuracy = Table("trained on, or decoder", "token accuracy %", "sequence accuracy %", box=None)
+    for row in results["accuracy"]:
+        accuracy.add_row(row["system"], f"{row['token_accuracy']:.2f}", f"{row['sequence_accuracy']:.2f}")
+    _print(accuracy)
 
 
 @app.command(epilog="Example: seqdistill run recipes/demo.toml --out runs/demo")

@@ -300,6 +300,35 @@ class CompareSettings(ScoringSettings):
     seed: int = Field(SEED, description="Seed of the resampling; the default is sacreBLEU's.")
 
 
+class DecisionTheorySettings(Settings):
+    """The decision theory study on random HMMs; `seqdistill.studies.decision_theory.Design` says what each value is."""
+
+    free = ("workers",)
+
+    a: list[float] = Field(
+        [2.0, 4.0, 8.0], description="Transition parameters are uniform on (0, a]; give it again for several a."
+    )
+    b: list[float] = Field(
+        [2.0, 4.0, 8.0], description="Emission parameters are uniform on (0, b]; every a is combined with every b."
+    )
+    normalise: str = Field(
+        "softmax", description="How parameters become probabilities: softmax, or sum, which cancels a and b."
+    )
+    hmms: int = Field(50, description="Random HMMs for each pair of a and b.")
+    states: int = Field(5, description="States of an HMM, the target's vocabulary.")
+    symbols: int = Field(10, description="Symbols that it emits, the source's vocabulary.")
+    length: int = Field(6, description="Symbols of every sequence.")
+    train_size: int = Field(20_000, description="Training pairs of each HMM.")
+    test_size: int = Field(20_000, description="Held-out pairs of each HMM.")
+    embedding: int = Field(8, description="Width of the BiLSTM's embeddings.")
+    hidden: int = Field(16, description="Width of the BiLSTM in each direction.")
+    updates: int = Field(300, description="Updates of each BiLSTM.")
+    batch: int = Field(256, description="Sequences of an update.")
+    learning_rate: float = Field(0.02, description="Learning rate of the first update; it falls linearly towards 0.")
+    seed: int = Field(1, description="Seed of HMMs, pairs, weights and batches.")
+    workers: int = Field(0, ge=0, description="HMMs studied side by side, on one core each; 0: one a core.")
+
+
 class ReportSettings(Settings):
     """One HTML page about the stages in a directory."""
 

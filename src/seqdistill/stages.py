@@ -12,8 +12,15 @@ from seqdistill.errors import UserError
 from seqdistill.files import locked, read_json
 from seqdistill.manifest import FINISHED, UNFINISHED, Request, abandon, begin, changes, fingerprint, finish, status
 from seqdistill.progress import Progress
-from seqdistill.settings import DistillSettings, EvaluateSettings, PrepareSettings, Settings, TrainSettings
-from seqdistill.verbs import distill, evaluate, prepare, train
+from seqdistill.settings import (
+    DecisionTheorySettings,
+    DistillSettings,
+    EvaluateSettings,
+    PrepareSettings,
+    Settings,
+    TrainSettings,
+)
+from seqdistill.verbs import decision_theory, distill, evaluate, prepare, train
 
 
 class Stage(NamedTuple):
@@ -37,6 +44,9 @@ STAGES: dict[str, Stage] = {
         evaluate.check,
         evaluate.evaluate,
         ("hypotheses.txt", "references.txt", "sources.txt", "scores.json"),
+    ),
+    "decision-theory": Stage(
+        DecisionTheorySettings, decision_theory.check, decision_theory.study, ("study.json", "hmms/*.json")
     ),
 }
 

@@ -11,7 +11,7 @@ from seqdistill.errors import UserError
 from seqdistill.metrics import significance
 from seqdistill.metrics.metric import SentenceMean
 from seqdistill.metrics.scores import MetricOptions, create_metric
-from seqdistill.metrics.significance import bleu_by_length, compare, compare_runs
+from seqdistill.metrics.significance import bleu_by_length, compare, compare_runs, share
 
 
 @pytest.mark.parametrize(("name", "key"), [("bleu", "BLEU"), ("chrf", "chrF2"), ("ter", "TER")])
@@ -98,3 +98,22 @@ def test_bad_buckets():
         bleu_by_length(["a"], ["a"], [1, 2], (10,))
     with pytest.raises(UserError, match=r"must ascend from above 0, found \[20, 10\]"):
         bleu_by_length(["a"], ["a"], [1], (20, 10))
+
+
+def test_a_share_has_the_interval_of_wilson():
+    """Both ends are where the observed share is 1.96 standard errors of the end away from it (Wilson 1927)."""
+    for successes, trials in ((49, 50), (1, 7), (440, 450), (3, 6)):
+        percent, low, high = share(successes, trials)
+        p = successes / trials
+        assert percent == pytest.approx(100 * p) and 0 < low < percent < high < 100
+        for end in (low / 100, high / 100):
+            assert abs(p - end) == pytest.approx(1.959964 * (end * (1 - end) / trials) ** 0.5, rel=1e-5)
+    assert share(0, 50)[:2] == (0, 0) and share(50, 50)[::2] == (100, 100)
+    assert share(50, 50).low == pytest.approx(100 - share(0, 50).high) == pytest.approx(92.865, abs=1e-3)
+
+
+def test_bad_shares():
+    with pytest.raises(ValueError, match="0 of 0"):
+        share(0, 0)
+    with pytest.raises(ValueError, match="3 of 2"):
+        share(3, 2)

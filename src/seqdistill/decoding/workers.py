@@ -161,11 +161,11 @@ def end_with_parent() -> None:
 
 
 def _obituary(exitcode: int | None, *, started: bool) -> str:
-    when = "over the same lines" if started else "before they began to work"
+    when = "over the same piece of work" if started else "before they began to work"
     cause = (
         f"signal {signal.Signals(-exitcode).name}" if exitcode is not None and exitcode < 0 else f"exit code {exitcode}"
     )
     return (
         f"{ATTEMPTS} worker processes died {when}, the last of {cause}; SIGKILL usually means that memory ran out: "
-        "give fewer workers or a smaller beam and run the same command again, it continues"
+        "give fewer workers (when decoding, or a smaller beam) and run the same command again, it continues"
     )

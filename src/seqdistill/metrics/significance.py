@@ -110,6 +110,31 @@ def _resampled_sums(
         yield statistics[generator.choice(num_sentences, size=(size, num_sentences))].sum(axis=1)
 
 
+class Share(NamedTuple):
+    """A share of successes, in percent, with the interval that a count of independent trials allows."""
+
+    percent: float
+    low: float
+    high: float
+
+
+def share(successes: int, trials: int) -> Share:
+    """The share of successes with its 95 % Wilson interval (Wilson 1927), which stays within 0 and 100 at both ends.
+
+    Raises:
+        ValueError: no trials, or more successes than trials.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"a share needs trials and at most as many successes, but got {successes} of {trials}")
+    z = 1.959963984540054
+    p, spread = successes / trials, z * z / trials
+    middle = (p + spread / 2) / (1 + spread)
+    half = (p * (1 - p) * spread + spread * spread / 4) ** 0.5 / (1 + spread)
+    low = 0.0 if successes == 0 else middle - half
+    high = 1.0 if successes == trials else middle + half
+    return Share(100 * p, 100 * low, 100 * high)
+
+
 class LengthBucket(NamedTuple):
     """Sentences with low <= length < high."""
 

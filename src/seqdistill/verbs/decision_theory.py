@@ -1,0 +1,30 @@
+"""`study decision-theory`: random HMMs, students of two kinds of distilled data, and which wins in what."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from seqdistill.progress import Progress
+from seqdistill.settings import DecisionTheorySettings
+from seqdistill.studies import decision_theory
+
+
+def check(settings: DecisionTheorySettings) -> None:
+    """Raises UserError for values that make no study."""
+    decision_theory.check(_design(settings))
+
+
+def study(settings: DecisionTheorySettings, out: Path, progress: Progress) -> dict[str, Any]:
+    """Writes hmms/*.json and study.json; see `seqdistill.studies.decision_theory.run`.
+
+    Raises:
+        UserError: values that make no study.
+    """
+    return decision_theory.run(_design(settings), out, progress, workers=settings.workers)
+
+
+def _design(settings: DecisionTheorySettings) -> decision_theory.Design:
+    names = [field.name for field in fields(decision_theory.Design)]
+    return decision_theory.Design(**{name: getattr(settings, name) for name in names})

@@ -13,7 +13,7 @@ from seqdistill.text.tokenizer import PAD
 def test_single_pass_ranks_lengths_by_mean_log_probability() -> None:
     """By hand: position i of n tokens has log-probability -1 / (1 + i + n), so the longest candidate wins."""
     source = random_sources(12, rows=10)
-    found = decode(ToyRefiner(passes=1, speed=100), source, DecodingOptions(beam=3, n_best=3))
+    found = decode(ToyRefiner(iterations=1, speed=100), source, DecodingOptions(beam=3, n_best=3))
     for row, candidates in enumerate(found):
         shortest = int((source[row] != PAD).sum()) - 1
         lengths = [shortest + 2, shortest + 1, shortest]
@@ -23,45 +23,45 @@ def test_single_pass_ranks_lengths_by_mean_log_probability() -> None:
             assert candidate.tokens == tuple(5 + (int(source[row, 0]) + i + length) % 20 for i in range(length))
             assert candidate.log_prob == pytest.approx(total, abs=1e-5)
             assert candidate.score == pytest.approx(total / length, abs=1e-5)
-    unnormalised = decode(ToyRefiner(passes=1), source, DecodingOptions(beam=3, n_best=1, length_penalty=0.0))
+    unnormalised = decode(ToyRefiner(iterations=1), source, DecodingOptions(beam=3, n_best=1, length_penalty=0.0))
     assert [h.log_prob for (h,) in unnormalised] == [h.score for (h,) in unnormalised]
 
 
 def test_rows_leave_at_their_fixed_point() -> None:
-    """A row of n tokens is final after ceil(n / 2) passes and leaves one pass later, when nothing changed."""
+    """A row of n tokens is final after ceil(n / 2) iterations and leaves one later, when nothing changed."""
     source = random_sources(12, rows=20)
-    model = ToyRefiner(passes=10, speed=2)
+    model = ToyRefiner(iterations=10, speed=2)
     found = decode(model, source, DecodingOptions())
     lengths = [len(hypothesis.tokens) for (hypothesis,) in found]
     assert lengths == ((source != PAD).sum(1) - 1).tolist()
     needed = [-(-length // 2) + 1 for length in lengths]
-    assert model.rows_of_pass == [sum(passes > done for passes in needed) for done in range(max(needed))]
-    final = decode(ToyRefiner(passes=1, speed=100), source, DecodingOptions())
+    assert model.rows_of_iteration == [sum(count > done for count in needed) for done in range(max(needed))]
+    final = decode(ToyRefiner(iterations=1, speed=100), source, DecodingOptions())
     assert found == final
 
 
-def test_passes_are_counted_from_one() -> None:
-    model = ToyRefiner(passes=2, speed=1)
+def test_iterations_are_counted_from_one() -> None:
+    model = ToyRefiner(iterations=2, speed=1)
     decode(model, random_sources(12, rows=4), DecodingOptions())
-    assert len(model.rows_of_pass) == 2
+    assert len(model.rows_of_iteration) == 2
 
 
-@pytest.mark.parametrize("passes", [1, 5])
-def test_refinement_of_one_equals_refinement_of_many(passes: int) -> None:
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_refinement_of_one_equals_refinement_of_many(iterations: int) -> None:
     source = random_sources(12, rows=16)
     options = DecodingOptions(beam=4, n_best=2)
-    together = decode(ToyRefiner(passes=passes), source, options)
-    assert together == [decode(ToyRefiner(passes=passes), row[None], options)[0] for row in source]
+    together = decode(ToyRefiner(iterations=iterations), source, options)
+    assert together == [decode(ToyRefiner(iterations=iterations), row[None], options)[0] for row in source]
 
 
 def test_candidates_are_cut_at_the_limit() -> None:
-    found = decode(ToyRefiner(passes=1), random_sources(12, rows=16), DecodingOptions(beam=4, max_length=2))
+    found = decode(ToyRefiner(iterations=1), random_sources(12, rows=16), DecodingOptions(beam=4, max_length=2))
     assert max(len(hypothesis.tokens) for (hypothesis,) in found) == 2
 
 
 def test_sampling_needs_an_autoregressive_model() -> None:
     with pytest.raises(UserError, match="writes all positions at once"):
-        decode(ToyRefiner(passes=1), random_sources(12, rows=2), DecodingOptions(sampling=True))
+        decode(ToyRefiner(iterations=1), random_sources(12, rows=2), DecodingOptions(sampling=True))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,6 @@ def test_mixed_greedy_is_a_prefix_of_one_and_the_others_completion() -> None:
 def test_mixed_decoding_needs_two_autoregressive_models() -> None:
     source, options = random_sources(30, rows=2), DecodingOptions()
     with pytest.raises(UserError, match="two models that write left to right"):
-        mixed(ToyRefiner(passes=1), ToyWriter(30), source, first_tokens=2, options=options)
+        mixed(ToyRefiner(iterations=1), ToyWriter(30), source, first_tokens=2, options=options)
     with pytest.raises(UserError, match="0 or more tokens, but -1"):
         mixed(ToyWriter(30), ToyWriter(30), source, first_tokens=-1, options=options)

@@ -107,18 +107,18 @@ class ToyMemory(NamedTuple):
 
 
 class ToyRefiner(nn.Module):
-    """Writes the length asked for; in pass t, positions below `speed` * (t + 1) get their final token.
+    """Writes the length asked for; in iteration t, positions below `speed` * (t + 1) get their final token.
 
     The final token at position i is 5 + (source[0] + i + length) % words; before that it is 5. Log-probabilities are
-    -1 / (1 + i + length) in every pass.
+    -1 / (1 + i + length) in every iteration.
     """
 
     parallel = True
 
-    def __init__(self, *, passes: int, words: int = 20, speed: int = 2):
+    def __init__(self, *, iterations: int, words: int = 20, speed: int = 2):
         super().__init__()
-        self.passes, self.words, self.speed = passes, words, speed
-        self.rows_of_pass: list[int] = []
+        self.iterations, self.words, self.speed = iterations, words, speed
+        self.rows_of_iteration: list[int] = []
 
     def loss(self, batch: object, *, label_smoothing: float = 0.0) -> NoReturn:
         raise AssertionError("decoders compute no loss")
@@ -131,10 +131,13 @@ class ToyRefiner(nn.Module):
         lengths = (first + torch.arange(candidates)).flatten()
         written = torch.arange(int(lengths.max())) < lengths[:, None]
         tokens = torch.where(written, MASK, PAD)
-        return Canvas(tokens, torch.zeros(tokens.shape), torch.zeros(len(tokens)))
+        nothing = torch.zeros(len(tokens))
+        return Canvas(tokens, torch.zeros(tokens.shape), nothing, nothing.long())
 
-    def refine(self, canvas: Canvas, memory: ToyMemory, *, step: int, passes: int) -> Canvas:
-        self.rows_of_pass.append(len(canvas.tokens))
+    def refine(
+        self, canvas: Canvas, memory: ToyMemory, *, step: int, iterations: int, limits: Tensor, penalty: float
+    ) -> Canvas:
+        self.rows_of_iteration.append(len(canvas.tokens))
         written = canvas.tokens != PAD
         places, lengths = torch.arange(canvas.tokens.shape[1]), written.sum(1, keepdim=True)
         final = 5 + (memory.source[:, :1] + places + lengths) % self.words

@@ -28,7 +28,7 @@ def small(**sizes) -> NAT:
 
 def test_meets_the_protocols() -> None:
     model = small()
-    assert isinstance(model, RefinementModel) and model.parallel and model.passes == 1
+    assert isinstance(model, RefinementModel) and model.parallel and model.iterations == 1
     assert isinstance(model.encode(collate_sources([[5]])), Memory)
 
 
@@ -154,7 +154,9 @@ class TestDecoding:
     def test_one_pass_is_the_argmax_of_the_logits(self) -> None:
         model, source = small(), collate_sources([source for source, _ in PAIRS])
         canvas = model.start(model.encode(source), candidates=1)
-        written = model.refine(canvas, model.encode(source), step=0, passes=1)
+        limits = torch.full((len(PAIRS),), 99)
+        written = model.refine(canvas, model.encode(source), step=0, iterations=1, limits=limits, penalty=0.0)
+        assert written.passes.tolist() == [1] * len(PAIRS)
         lengths = (canvas.tokens != PAD).sum(1)
         log_probs = (
             model(source, lengths).index_fill(2, torch.tensor([PAD, BOS, EOS, MASK]), -torch.inf).log_softmax(-1)

@@ -1,4 +1,4 @@
-"""The one decoder of all non-autoregressive models: passes over a canvas until it no longer changes."""
+"""The one decoder of all non-autoregressive models: a canvas is refined until it no longer changes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from seqdistill.text.tokenizer import MASK, PAD
 def refine(
     model: RefinementModel, source: Int[Tensor, "batch source"], options: DecodingOptions
 ) -> list[list[Hypothesis]]:
-    """Decodes every sentence at its `beam` most probable lengths, side by side, in at most `model.passes` passes.
+    """Decodes every sentence at its `beam` most probable lengths, side by side, in `model.iterations` at most.
 
-    A row leaves the batch when a pass returns the predictions of the pass before (compared as predicted: a model that
-    masks part of its canvas does so at the beginning of a pass). Candidates are ranked by log_prob / tokens **
-    length_penalty, at the default of 1 their mean log-probability a token (Ghazvininejad et al. 2019, section 4.2);
-    the length's own probability and EOS, which these models do not write, count for nothing. Empty candidates are last.
+    A row leaves the batch when an iteration returns the predictions of the one before (compared as predicted: a model
+    that masks part of its canvas does so at the beginning of an iteration). Candidates are ranked by
+    log_prob / tokens ** length_penalty, at the default of 1 their mean log-probability a token (Ghazvininejad et al.
+    2019, section 4.2); the length's own probability and EOS, which these models do not write, count for nothing. Empty
+    candidates are last.
 
     Returns:
         For each sentence its `n_best` best candidates. Two may be equal if the length limit cut both.
@@ -32,11 +33,11 @@ def refine(
     canvas = _cut(model.start(memory, candidates=options.beam), limits)
     memory = memory.select(rows // options.beam)
     written: list[Hypothesis] = [Hypothesis((), 0.0, 0.0)] * len(limits)
-    for step in range(model.passes):
+    for step in range(model.iterations):
         before = canvas.tokens
-        canvas = _cut(model.refine(canvas, memory, step=step, passes=model.passes), limits[rows])
+        canvas = model.refine(canvas, memory, step=step, iterations=model.iterations, limits=limits[rows], penalty=0.0)
         finished = _equal_rows(before, canvas.tokens)
-        if step == model.passes - 1:
+        if step == model.iterations - 1:
             finished = torch.ones_like(finished)
         _read(written, canvas, rows, finished, options)
         going = (~finished).nonzero().squeeze(1)
@@ -73,7 +74,7 @@ def _read(
 ) -> None:
     """Stores the finished rows of the canvas at their row numbers."""
     tokens = canvas.tokens[finished]
-    assert not (tokens == MASK).any(), "a refinement model must have written every position after each pass"
+    assert not (tokens == MASK).any(), "a refinement model must have written every position after each iteration"
     lengths = (tokens != PAD).sum(1).tolist()
     totals = canvas.log_probs[finished].double().sum(1).tolist()
     for row, words, length, total in zip(rows[finished].tolist(), tokens.tolist(), lengths, totals, strict=True):

@@ -75,7 +75,9 @@ class Canvas(NamedTuple):
     log_probs: Float[Tensor, "rows length"]
     """Log-probability of each token when it was predicted; 0 where PAD."""
     length_log_probs: Float[Tensor, " rows"]
-    """Log-probability of the row's length."""
+    """Log-probability of the row's length; 0 from a model that predicts none."""
+    passes: Int[Tensor, " rows"]
+    """Runs of the decoder that the row has taken part in so far: an iteration of some models needs several."""
 
 
 @runtime_checkable
@@ -91,8 +93,8 @@ class Memory(Protocol):
 class RefinementModel(Protocol):
     """A model that writes all positions at once, in one pass or several."""
 
-    passes: int
-    """Passes it is decoded with unless told otherwise: 1 for a single-pass model."""
+    iterations: int
+    """Iterations it is decoded with at most, unless told otherwise: 1 for a single-pass model."""
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """The model's own training loss; the count is the number of target tokens."""
@@ -106,6 +108,21 @@ class RefinementModel(Protocol):
         """The first canvas: `candidates` rows for each sentence, side by side (its most probable lengths)."""
         ...
 
-    def refine(self, canvas: Canvas, memory: Memory, *, step: int, passes: int) -> Canvas:
-        """Pass number `step` (from 0) of `passes`; `memory` has one row per row of the canvas."""
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: Memory,
+        *,
+        step: int,
+        iterations: int,
+        limits: Int[Tensor, " rows"],
+        penalty: float,
+    ) -> Canvas:
+        """Iteration number `step` (from 0) of at most `iterations`; predictions only, so no MASK is left.
+
+        Args:
+            memory: one row per row of the canvas.
+            limits: most tokens of each row; a model that inserts stops there, others need not look at them.
+            penalty: taken from the log-probability of inserting nothing at a place, where a model can insert.
+        """
         ...

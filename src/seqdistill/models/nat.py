@@ -86,7 +86,7 @@ class NAT(nn.Module):
     """
 
     parallel = True
-    passes = 1
+    iterations = 1
 
     def __init__(self, config: NATConfig) -> None:
         super().__init__()
@@ -145,17 +145,31 @@ class NAT(nn.Module):
         log_probs = self._length_logits(memory).log_softmax(-1).masked_fill(lengths < 1, -torch.inf)
         length_log_probs, best = log_probs.topk(candidates)
         tokens = masks(lengths.gather(1, best).flatten())
-        return Canvas(tokens, torch.zeros(tokens.shape, device=tokens.device), length_log_probs.flatten())
+        nothing = torch.zeros(tokens.shape, device=tokens.device)
+        return Canvas(tokens, nothing, length_log_probs.flatten(), torch.zeros_like(tokens[:, 0]))
 
-    def refine(self, canvas: Canvas, memory: NATMemory, *, step: int, passes: int) -> Canvas:  # noqa: ARG002
-        """The most probable word at every position, whatever the canvas holds; every pass gives the same."""
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: NATMemory,
+        *,
+        step: int,  # noqa: ARG002
+        iterations: int,  # noqa: ARG002
+        limits: Int[Tensor, " rows"],  # noqa: ARG002
+        penalty: float,  # noqa: ARG002
+    ) -> Canvas:
+        """The most probable word at every position, whatever the canvas holds; every iteration gives the same."""
         real = canvas.tokens != PAD
         lengths = real.sum(1)
         logits = F.linear(self._states(memory, lengths), self.target_embedding.weight)
         logits[..., [PAD, BOS, EOS, MASK]] = -torch.inf
         log_probs, words = logits.log_softmax(-1).max(-1)
         beyond = ~real[:, : words.shape[1]]
-        return canvas._replace(tokens=words.masked_fill(beyond, PAD), log_probs=log_probs.masked_fill(beyond, 0.0))
+        return canvas._replace(
+            tokens=words.masked_fill(beyond, PAD),
+            log_probs=log_probs.masked_fill(beyond, 0.0),
+            passes=canvas.passes + 1,
+        )
 
     def _states(self, memory: NATMemory, lengths: Int[Tensor, " rows"]) -> Float[Tensor, "rows target dim"]:
         """The decoder's output for copies of the source stretched to these lengths, which are at least 1."""

@@ -15,6 +15,10 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.distillation.imitation import RolloutOptions
 from seqdistill.distillation.sequence import SHARD_LINES
 from seqdistill.errors import UserError
+from seqdistill.measures import intervals
+from seqdistill.measures.aligner import AlignerOptions
+from seqdistill.measures.complexity import SMOOTHING
+from seqdistill.measures.measure import REORDERING_LINKS
 from seqdistill.metrics.scores import MetricOptions
 from seqdistill.metrics.significance import NUM_SAMPLES, SEED
 from seqdistill.nn.divergences import Divergence
@@ -34,7 +38,8 @@ def another(verb: str, name: str) -> Any:
     if name == "set":
         return {"dim": 64, "tied": True, "cell": "gru"}
     if get_origin(field.annotation) is list:
-        return [Path(f"some/{name}"), Path(f"another/{name}")] if kinds[0] is Path else [0.25, 3.5]
+        kind = get_args(field.annotation)[0]
+        return {Path: [Path(f"some/{name}"), Path(f"another/{name}")], str: ["some", "other"]}.get(kind, [0.25, 3.5])
     if kinds[0] is bool:
         return not field.default
     if kinds[0] is Path:
@@ -45,7 +50,9 @@ def another(verb: str, name: str) -> Any:
     return kinds[0](0.25) if limits.keys() & {"le", "lt"} else kinds[0]((field.default or limits.get("gt", 1)) + 41)
 
 
-def words_of(name: str, value: Any) -> list[str]:
+def words_of(name: str, value: Any, *, unnamed: tuple[str, ...] = ()) -> list[str]:
+    if name in unnamed:
+        return [str(each) for each in value]
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
@@ -71,11 +78,14 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
     monkeypatch.setattr(cli, "_standard_input", list)
     value = another(verb, name)
     required = {key: another(verb, key) for key, field in model.model_fields.items() if field.is_required()}
-    words = [word for key in required for word in words_of(key, required[key])]
+    unnamed = model.arguments
+    words = [word for key in required for word in words_of(key, required[key], unnamed=unnamed)]
     if not isinstance(value, dict | list | bool) and name not in required:
         default = model.model_fields[name].default
         words += words_of(name, default) if default not in (None, "") else []
-    words += words_of(name, value) + {"compare": ["a", "b"], "report": ["d"], "translate": []}.get(verb, ["--out", "o"])
+    if name not in unnamed:
+        words += words_of(name, value)
+    words += {"compare": ["a", "b"], "report": ["d"], "translate": []}.get(verb, ["--out", "o"])
     monkeypatch.setattr(sys, "argv", ["seqdistill", *verb.split(), *words])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -102,6 +112,11 @@ def test_defaults_are_those_of_what_they_stand_for() -> None:
         assert len(shared) >= 6 and differing <= shared.keys()
         for name in shared.keys() - differing - {"max_updates"}:
             assert model.model_fields[name].default == shared[name], name
+    measure = {name: field.default for name, field in settings.MeasureSettings.model_fields.items()}
+    aligner = {field.name: field.default for field in fields(AlignerOptions)} | {"alpha": 0.0}  # docs/decisions.md
+    assert aligner == {name: measure[name] for name in aligner}
+    assert (measure["smoothing"], measure["reordering_links"]) == (SMOOTHING, REORDERING_LINKS)
+    assert (measure["samples"], measure["seed"]) == (intervals.NUM_SAMPLES, intervals.SEED)
     train = {name: field.default for name, field in settings.TrainSettings.model_fields.items()}
     rollouts = {field.name: field.default for field in fields(RolloutOptions) if field.name != "decoding"}
     assert rollouts == {name: train[name] for name in rollouts}

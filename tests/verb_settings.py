@@ -7,6 +7,7 @@ VERBS = {
     "train": settings.TrainSettings,
     "distill": settings.DistillSettings,
     "evaluate": settings.EvaluateSettings,
+    "measure": settings.MeasureSettings,
     "translate": settings.TranslateSettings,
     "compare": settings.CompareSettings,
     "report": settings.ReportSettings,

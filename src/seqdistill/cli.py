@@ -26,6 +26,7 @@ from seqdistill.settings import (
     DecisionTheorySettings,
     DistillSettings,
     EvaluateSettings,
+    MeasureSettings,
     PrepareSettings,
     ReportSettings,
     Settings,
@@ -81,8 +82,11 @@ def main() -> None:
     app()
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, *, named: bool) -> inspect.Parameter:
     kind: Any = field.annotation
+    if not named:
+        argument = typer.Argument(help=field.description)
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, argument])
     flag = f"--{name.replace('_', '-')}"
     default: Any = field.default
     if name == "set":
@@ -104,7 +108,10 @@ def command(
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
-        fields = [_parameter(name, field) for name, field in settings.model_fields.items()]
+        fields = [
+            _parameter(name, field, named=name not in settings.arguments)
+            for name, field in settings.model_fields.items()
+        ]
         verb = function.__name__.replace("_", "-")
         where = f"seqdistill {verb}" if within is app else f"seqdistill {within.info.name} {verb}"
 
@@ -265,6 +272,42 @@ def report(
     page = page or directory / REPORT
     write_report(directory, page, settings)
     typer.echo(f"wrote {page}")
+
+
+@command(
+    MeasureSettings,
+    "seqdistill measure tiny base big --real data --source-language en --target-language de --out measures",
+)
+def measure(settings: MeasureSettings, out: Out) -> None:
+    """Measure parallel corpora (complexity, faithfulness, reordering), and say which suits which student (Zhou et al.
+    2020)."""
+    from seqdistill.verbs.measure import PAGE
+
+    _run("measure", settings, out, _print_measures)
+    typer.echo(f"page: {out / PAGE}")
+
+
+def _print_measures(results: dict[str, Any]) -> None:
+    """The table of measures, what was skipped, what each measure is, and the advice."""
+    table = Table(box=None)
+    for number, title in enumerate(results["table"]):
+        table.add_column(title, justify="right" if number else "left")
+    for row in zip(*results["table"].values(), strict=True):
+        table.add_row(*row)
+    _print(table)
+    for row in results["corpora"]:
+        skipped = {key.removeprefix("skipped_"): count for key, count in row.items() if key.startswith("skipped_")}
+        if any(skipped.values()):
+            counts = ", ".join(f"{count:,} {reason.replace('_', '-')}" for reason, count in skipped.items() if count)
+            typer.echo(f"{row['corpus']}: skipped {counts} of {row['lines']:,} lines")
+    typer.echo()
+    for one in results["definitions"]:
+        typer.echo(f"{one['name']}: {one['definition']}\n    {one['signature']}")
+    typer.echo()
+    for one in results["excluded"]:
+        typer.echo(f"{one['corpus']}: for no student, {one['reason']}")
+    for one in results["advice"]:
+        typer.echo(f"{one['student']}: train it on {one['corpus']}: {one['reason']}\n    {one['evidence']}")
 
 
 @command(DecisionTheorySettings, "seqdistill study decision-theory --hmms 50 --out decisions", within=study)

@@ -16,11 +16,12 @@ from seqdistill.settings import (
     DecisionTheorySettings,
     DistillSettings,
     EvaluateSettings,
+    MeasureSettings,
     PrepareSettings,
     Settings,
     TrainSettings,
 )
-from seqdistill.verbs import decision_theory, distill, evaluate, prepare, train
+from seqdistill.verbs import decision_theory, distill, evaluate, measure, prepare, train
 
 
 class Stage(NamedTuple):
@@ -44,6 +45,12 @@ STAGES: dict[str, Stage] = {
         evaluate.check,
         evaluate.evaluate,
         ("hypotheses.txt", "references.txt", "sources.txt", "scores.json"),
+    ),
+    "measure": Stage(
+        MeasureSettings,
+        measure.check,
+        measure.measure_corpora,
+        (measure.PAGE, "*/sentences.tsv", "*/*.pharaoh", "*/table.npz", "*/table.tsv.gz"),
     ),
     "decision-theory": Stage(
         DecisionTheorySettings, decision_theory.check, decision_theory.study, ("study.json", "hmms/*.json")

@@ -112,7 +112,7 @@ def test_influences_are_derivatives(make_bitext):
     bitext = make_bitext(pairs)
     links = Links.from_lists([[(at, at) for at in range(len(source.split()))] for source, _ in pairs])
     table = table_of_links(bitext, links, "by:hand")
-    found = influences(table, entropy_gradient(table), bitext, links, 3)
+    found = influences(table, entropy_gradient(table), bitext, links, np.full(3, 1 / 3))
     step = 1e-6
     for at in range(len(pairs)):
         counts: dict[str, dict[str, float]] = {}

@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
+from seqdistill.errors import UserError
+from seqdistill.files import differences, read_json, write_json
 from seqdistill.measures.aligner import FORWARD, REVERSE, AlignerOptions, WordModel, best_links, train
 from seqdistill.measures.bitext import Bitext
 from seqdistill.measures.cells import Cells
+from seqdistill.measures.diagonal import prior
 from seqdistill.measures.lexicon import LexicalTable, table_of_links, table_of_model
-from seqdistill.measures.links import Links
+from seqdistill.measures.links import Links, read_pharaoh, write_pharaoh
 from seqdistill.measures.symmetry import symmetrize
 from seqdistill.progress import Progress
+
+_DESCRIPTION = "alignment.json"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,48 @@ class Alignment:
     def counted_table(self) -> LexicalTable:
         """p(target | source) counted on the forward links."""
         return table_of_links(self.bitext, self.forward, f"{self.options.signature}|links:forward")
+
+    def posteriors(self, pair: int) -> Float[np.ndarray, "source target"]:
+        """p(source position | target word) of one pair under the forward model, NULL left out: columns sum to 1."""
+        sides = self.bitext.source, self.bitext.target
+        words = [side.ids[side.starts[pair] : side.starts[pair + 1]].astype(np.int64) for side in sides]
+        sources, targets = np.repeat(words[0], len(words[1])), np.tile(words[1], len(words[0]))
+        chances = self.table.probabilities[self.table.entries_of(sources, targets)].reshape(len(words[0]), -1)
+        chances = chances * prior(*chances.shape, tension=self.tensions[0], p0=self.options.p0)
+        return chances / chances.sum(axis=0)
+
+    def save(self, folder: Path) -> None:
+        """Writes `forward.pharaoh`, `reverse.pharaoh`, `table.npz`, and last `alignment.json`, which says of what."""
+        write_pharaoh(folder / "forward.pharaoh", self.forward)
+        write_pharaoh(folder / "reverse.pharaoh", self.reverse)
+        self.table.save(folder / "table.npz")
+        write_json(folder / _DESCRIPTION, self._description())
+
+    @classmethod
+    def load(cls, folder: Path, bitext: Bitext, options: AlignerOptions) -> Alignment:
+        """Reads what `save` wrote.
+
+        Raises:
+            UserError: no alignment there, one of another text or with other settings, or a file that was altered.
+        """
+        if not (folder / _DESCRIPTION).is_file():
+            raise UserError(f"{folder}: no alignment (it holds no {_DESCRIPTION}); align {bitext.name} first")
+        recorded = read_json(folder / _DESCRIPTION)
+        links = (read_pharaoh(folder / f"{name}.pharaoh", bitext) for name in ("forward", "reverse"))
+        found = cls(bitext, options, *links, LexicalTable.load(folder / "table.npz"), tuple(recorded["tensions"]))
+        if changed := differences(recorded, found._description()):
+            raise UserError(
+                f"{folder}: holds an alignment that differs from the one asked for:\n  " + "\n  ".join(changed)
+            )
+        return found
+
+    def _description(self) -> dict[str, object]:
+        return {
+            "text": self.bitext.fingerprint,
+            "tokenisation": self.bitext.signature,
+            "aligner": self.options.signature,
+            "tensions": list(self.tensions),
+        }
 
 
 def align(

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from seqdistill.errors import UserError
+from seqdistill.files import sha256
 from seqdistill.measures.tokenizers import WordTokenizer
 from seqdistill.progress import Progress, Silent
 
@@ -85,6 +86,14 @@ class Bitext:
     def __len__(self) -> int:
         """How many pairs."""
         return len(self.lines)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the words of all pairs and of the lines they stand at."""
+        parts = [self.lines.tobytes()]
+        for side in (self.source, self.target):
+            parts += ["\n".join(side.words).encode(), side.ids.tobytes(), side.starts.tobytes()]
+        return sha256("".join(sha256(part) for part in parts))
 
     def chosen(self, pairs: Int[np.ndarray, " chosen"]) -> Bitext:
         """Some of the pairs, by their numbers in ascending order; lines keep their numbers."""

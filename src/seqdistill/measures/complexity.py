@@ -148,9 +148,13 @@ def sentence_values(side: Side, by_word: Float[np.ndarray, " words"]) -> Float[n
 
 
 def influences(
-    table: LexicalTable, gradient: Float[np.ndarray, " entries"], bitext: Bitext, links: Links, num_words: int
+    table: LexicalTable,
+    gradient: Float[np.ndarray, " entries"],
+    bitext: Bitext,
+    links: Links,
+    weights: Float[np.ndarray, " source_words"],
 ) -> Float[np.ndarray, " pairs"]:
-    """How much each sentence moves a mean over `num_words` source words, to first order (infinitesimal jackknife).
+    """How much each sentence moves a weighted mean over source words, to first order (infinitesimal jackknife).
 
     The sentence's links are counts in the table's rows: one more link of x to y moves p(. | x) by
     (1[y] - p(. | x)) / N_x, with N_x the links of x in the corpus. With a model's table links stand for its expected
@@ -158,6 +162,7 @@ def influences(
 
     Args:
         gradient: how an entry's probability changes its word's value.
+        weights: of the table's source words.
     """
     sources = links.words(bitext.source, of_source=True)
     entries = table.entries_of(sources, links.words(bitext.target, of_source=False))
@@ -166,7 +171,7 @@ def influences(
         own = table.entries(block)
         means[block] = table.sum_rows(table.probabilities[own] * gradient[own], block)
     num_links = np.bincount(sources, minlength=len(table.source_words))
-    moved = (gradient[entries] - means[sources]) / num_links[sources] / num_words
+    moved = (gradient[entries] - means[sources]) / num_links[sources] * weights[sources]
     return sum_rows(links.starts, moved)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,6 +101,15 @@ class LexicalTable:
                 probabilities=self.probabilities,
                 signature=np.array(self.signature),
             )
+
+    def write_text(self, path: Path) -> None:
+        """Writes `source<tab>target<tab>probability`, a line an entry, gzipped and atomically: for other programs."""
+        with written_beside(path) as beside, gzip.GzipFile(beside, "wb", compresslevel=6, mtime=0) as packed:
+            for row, word in enumerate(self.source_words):
+                own = slice(int(self.starts[row]), int(self.starts[row + 1]))
+                entries = zip(self.targets[own].tolist(), self.probabilities[own].tolist(), strict=True)
+                lines = (f"{word}\t{self.target_words[target]}\t{chance:.6g}\n" for target, chance in entries)
+                packed.write("".join(lines).encode())
 
     @classmethod
     def load(cls, path: Path) -> LexicalTable:

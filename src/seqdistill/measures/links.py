@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,11 +63,14 @@ class Links(NamedTuple):
 
     @classmethod
     def from_lists(cls, pairs: Iterable[Iterable[Link]]) -> Links:
-        """From one collection of links a pair, in any order."""
-        rows = [sorted(set(links)) for links in pairs]
-        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
-        flat = np.array([link for row in rows for link in row], dtype=np.int32).reshape(-1, 2)
-        return cls(starts, flat[:, 0], flat[:, 1])
+        """From one collection of links a pair, in any order; 8 bytes a link."""
+        starts, sources, targets = array("q", [0]), array("i"), array("i")
+        for links in pairs:
+            for source, target in sorted(set(links)):
+                sources.append(source)
+                targets.append(target)
+            starts.append(len(sources))
+        return cls(np.array(starts, dtype=np.int64), *(np.array(side, dtype=np.int32) for side in (sources, targets)))
 
     @classmethod
     def from_best(cls, side: Side, positions: Int[np.ndarray, " tokens"], *, generated_target: bool) -> Links:
@@ -111,10 +115,10 @@ def read_pharaoh(path: Path, bitext: Bitext | None = None) -> Links:
     Raises:
         UserError: something that is no link, a position outside its sentence, or as many lines as there are no pairs.
     """
-    rows = [_links_of(path, number, line) for number, line in enumerate(read_lines(path), start=1)]
+    links = Links.from_lists(_links_of(path, number, line) for number, line in enumerate(read_lines(path), start=1))
     if bitext is not None:
-        _check_fits(path, rows, bitext)
-    return Links.from_lists(rows)
+        _check_fits(path, links, bitext)
+    return links
 
 
 def _links_of(path: Path, number: int, line: str) -> list[Link]:
@@ -130,21 +134,22 @@ def _links_of(path: Path, number: int, line: str) -> list[Link]:
     return links
 
 
-def _check_fits(path: Path, rows: Sequence[Sequence[Link]], bitext: Bitext) -> None:
-    if len(rows) != len(bitext):
+def _check_fits(path: Path, links: Links, bitext: Bitext) -> None:
+    if links.num_pairs != len(bitext):
         raise UserError(
-            f"{path}: {len(rows):,} lines of links but {len(bitext):,} sentence pairs in {bitext.name}; expected a "
-            "line for each pair that has words on both sides: align this corpus anew"
+            f"{path}: {links.num_pairs:,} lines of links but {len(bitext):,} sentence pairs in {bitext.name}; expected "
+            "a line for each pair that has words on both sides: align this corpus anew"
         )
-    lengths = zip(bitext.source.lengths().tolist(), bitext.target.lengths().tolist(), strict=True)
-    for number, (row, (source, target)) in enumerate(zip(rows, lengths, strict=True), start=1):
-        outside = next((link for link in row if link[0] >= source or link[1] >= target), None)
-        if outside:
-            raise UserError(
-                f"{path}, line {number:,}: link {outside[0]}-{outside[1]}, but line {bitext.lines[number - 1]:,} of "
-                f"{bitext.name} has {source} source and {target} target words (positions begin at 0): the links are of "
-                "another text or another tokenisation; align this corpus anew"
-            )
+    lengths, pairs = (bitext.source.lengths(), bitext.target.lengths()), links.pairs()
+    outside = np.flatnonzero((links.source >= lengths[0][pairs]) | (links.target >= lengths[1][pairs]))
+    if len(outside):
+        link = int(outside[0])
+        pair = int(pairs[link])
+        raise UserError(
+            f"{path}, line {pair + 1:,}: link {links.source[link]}-{links.target[link]}, but line "
+            f"{bitext.lines[pair]:,} of {bitext.name} has {lengths[0][pair]} source and {lengths[1][pair]} target "
+            "words (positions begin at 0): the links are of another text or another tokenisation; align it anew"
+        )
 
 
 def link_lists(links: Links) -> Iterator[list[Link]]:

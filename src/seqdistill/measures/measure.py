@@ -12,16 +12,9 @@ from jaxtyping import Float, Int
 from seqdistill.errors import UserError
 from seqdistill.measures.alignment import Alignment
 from seqdistill.measures.bitext import Bitext, Side, Skipped
-from seqdistill.measures.complexity import (
-    SMOOTHING,
-    complexity,
-    entropy_gradient,
-    faithfulness,
-    influences,
-    sentence_values,
-)
+from seqdistill.measures.complexity import SMOOTHING
+from seqdistill.measures.estimates import BY_TOKEN, BY_TYPE, complexity_of, faithfulness_of
 from seqdistill.measures.intervals import MAX_UNITS, NUM_SAMPLES, SEED, Interval, check_resampling, resampled_interval
-from seqdistill.measures.lexicon import LexicalTable
 from seqdistill.measures.reordering import reordering_scores
 from seqdistill.measures.wording import Ratio, mean, ratio, repetitions, type_token_ratio
 from seqdistill.metrics.scores import MetricOptions, create_metric
@@ -32,10 +25,12 @@ REORDERING_LINKS = "intersection"
 
 DEFINITIONS = {
     "complexity": "mean over source words of the entropy of p(target | source) of the aligner's model, nats",
-    "complexity_counted": "the same of p(target | source) counted on the forward links, nats",
+    "complexity_by_token": "the same as a mean over the source tokens: each word as often as it occurs",
+    "complexity_counted": "complexity with p(target | source) counted on the forward links, nats",
     "faithfulness": "mean over real source words of KL(real || distilled) of the models' p(target | source), nats; "
     "lower is more faithful",
-    "faithfulness_counted": "the same of p(target | source) counted on the forward links, nats",
+    "faithfulness_by_token": "the same as a mean over the real source tokens",
+    "faithfulness_counted": "faithfulness with p(target | source) counted on the forward links, nats",
     "reordering": "fuzzy reordering score, mean over sentences; 1 is monotone",
     "bleu": "BLEU of the distilled targets against the real ones, 0 to 100",
     "type_token_ratio": "different target words over target words",
@@ -46,6 +41,9 @@ DEFINITIONS = {
 }
 
 
+_KINDS, _WEIGHTINGS = ("", "_by_token", "_counted"), (BY_TYPE, BY_TOKEN, BY_TYPE)
+
+
 class Measure(NamedTuple):
     """One number.
 
@@ -54,6 +52,8 @@ class Measure(NamedTuple):
         interval: 95 %, by resampling sentences.
         sentences: for each pair of the bitext; complexity and faithfulness as sums over its source words; NaN where a
             sentence has none. None: kept by corpus only.
+        influences: how much each line of the corpus moves the value, to first order; 0 where a line is skipped. None:
+            not known (BLEU).
     """
 
     name: str
@@ -62,6 +62,20 @@ class Measure(NamedTuple):
     definition: str
     signature: str
     sentences: Float[np.ndarray, " pairs"] | None
+    influences: Float[np.ndarray, " lines"] | None
+
+
+class Difference(NamedTuple):
+    """How far two corpora are apart, with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -121,25 +135,27 @@ def measure(
     check_resampling(len(bitext), num_samples)
     found: dict[str, Measure] = {}
 
-    def keep(name: str, figures: Ratio, signature: str, *, sentences: bool = True) -> None:
+    def keep(name: str, figures: Ratio, signature: str, *, lines: np.ndarray = bitext.lines) -> None:
         interval = resampled_interval(figures.value, figures.influences, num_samples=num_samples, seed=seed)
         signature = f"{signature}|ci:95|bs:{num_samples}|seed:{seed}"
-        own = figures.sentences if sentences else None
-        found[name] = Measure(name, figures.value, interval, DEFINITIONS[name], signature, own)
+        by_line = np.zeros(bitext.num_lines)
+        by_line[lines - 1] = figures.influences
+        found[name] = Measure(name, figures.value, interval, DEFINITIONS[name], signature, figures.sentences, by_line)
 
     counted = alignment.counted_table()
-    for name, table in (("complexity", alignment.table), ("complexity_counted", counted)):
-        keep(name, _complexity(alignment, table), table.signature)
+    for suffix, table, weighting in zip(_KINDS, (alignment.table, alignment.table, counted), _WEIGHTINGS, strict=True):
+        keep(f"complexity{suffix}", complexity_of(alignment, table, weighting), table.signature)
     num_unseen = None
     if real is not None:
         check_comparable(alignment, real)
-        tables = (real.table, alignment.table), (real.counted_table(), counted)
+        tables, tables_counted = (alignment.table, real.table), (counted, real.counted_table())
         unseen = []
-        for name, pair in zip(("faithfulness", "faithfulness_counted"), tables, strict=True):
-            figures, missing = _faithfulness(alignment, real, *pair, smoothing)
+        for suffix, pair, weighting in zip(_KINDS, (tables, tables, tables_counted), _WEIGHTINGS, strict=True):
+            figures, lines, missing = faithfulness_of(alignment, real, pair, weighting, smoothing=smoothing)
             unseen.append(missing)
-            keep(name, figures, f"{pair[1].signature}|smoothing:{smoothing}-background")
-        num_unseen = (unseen[0], unseen[1])
+            signature = f"{pair[0].signature}|smoothing:{smoothing}-background"
+            keep(f"faithfulness{suffix}", figures, signature, lines=lines)
+        num_unseen = (unseen[0], unseen[-1])
         found["bleu"] = training_bleu(bitext, real.bitext, num_samples=num_samples, seed=seed)
     links = alignment.symmetrized(reordering_links, progress=progress)
     aligned = f"{bitext.signature}|{alignment.options.signature}|links:{reordering_links}"
@@ -152,6 +168,26 @@ def measure(
     keep("repetitions", repetitions(target), bitext.signature)
     ordered = {name: found[name] for name in DEFINITIONS if name in found}
     return Measures(bitext.name, bitext.lines, bitext.num_lines, bitext.skipped, num_unseen, ordered)
+
+
+def difference(one: Measures, other: Measures, name: str) -> Difference:
+    """One corpus' value minus another's, with the interval of resampling the same lines of both.
+
+    Raises:
+        UserError: corpora of different line counts.
+        KeyError: a measure that was not taken, or whose influences are not known (BLEU).
+    """
+    if one.num_lines != other.num_lines:
+        raise UserError(
+            f"{one.corpus} has {one.num_lines:,} lines but {other.corpus} has {other.num_lines:,}; expected targets "
+            "for the same lines: give corpora that were distilled from the same text"
+        )
+    ours, theirs = one[name].influences, other[name].influences
+    if ours is None or theirs is None:
+        raise KeyError(name)
+    value = one[name].value - other[name].value
+    moved = (ours - theirs)[np.union1d(one.lines, other.lines) - 1]
+    return Difference(value, *resampled_interval(value, moved))
 
 
 def training_bleu(distilled: Bitext, real: Bitext, *, num_samples: int = NUM_SAMPLES, seed: int = SEED) -> Measure:
@@ -167,7 +203,7 @@ def training_bleu(distilled: Bitext, real: Bitext, *, num_samples: int = NUM_SAM
     low, high = np.quantile(metric.aggregate(np.stack(sums)), [0.025, 0.975])
     target = distilled.signature.partition("|target:")[2]
     signature = f"{metric.signature}|words:{target}|ci:95|bs:{num_samples}|seed:{seed}"
-    return Measure("bleu", value, Interval(float(low), float(high)), DEFINITIONS["bleu"], signature, None)
+    return Measure("bleu", value, Interval(float(low), float(high)), DEFINITIONS["bleu"], signature, None, None)
 
 
 def check_comparable(distilled: Alignment, real: Alignment) -> None:
@@ -203,31 +239,6 @@ def _check_sources(ours: Bitext, theirs: Bitext) -> None:
         f"corpus {theirs.name} is {_short(other.sentence(pair))}; expected the same sources line by line: give the "
         "corpus it was distilled from"
     )
-
-
-def _complexity(alignment: Alignment, table: LexicalTable) -> Ratio:
-    bitext, links = alignment.bitext, alignment.forward
-    moved = influences(table, entropy_gradient(table), bitext, links, int(table.has_row().sum()))
-    return Ratio(complexity(table), sentence_values(bitext.source, table.entropies()), moved)
-
-
-def _faithfulness(
-    alignment: Alignment, real: Alignment, real_table: LexicalTable, table: LexicalTable, smoothing: float
-) -> tuple[Ratio, int]:
-    """F with its influences by line, as a line's real and distilled target are drawn together."""
-    found = faithfulness(real_table, table, smoothing=smoothing)
-    num_words = int(real_table.has_row().sum())
-    moved = np.zeros(real.bitext.num_lines)
-    for part, of_table, gradient in (
-        (real, real_table, found.real_gradient),
-        (alignment, table, found.distilled_gradient),
-    ):
-        moved[part.bitext.lines - 1] += influences(of_table, gradient, part.bitext, part.forward, num_words)
-    held = np.union1d(real.bitext.lines, alignment.bitext.lines) - 1
-    number = {word: at for at, word in enumerate(real_table.source_words)}
-    source = alignment.bitext.source
-    by_word = np.array([found.divergences[number[word]] if word in number else 0.0 for word in source.words])
-    return Ratio(found.value, sentence_values(source, by_word), moved[held]), found.num_unseen
 
 
 def _grouped(statistics: Float[np.ndarray, "pairs statistics"]) -> Float[np.ndarray, "units statistics"]:

@@ -7,9 +7,7 @@ the forward links, then the reverse ones, in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
+from collections.abc import Callable, Iterator
 
 from seqdistill.errors import UserError, nearest
 from seqdistill.measures.links import Link, Links, link_lists
@@ -33,8 +31,7 @@ def symmetrize(forward: Links, reverse: Links, heuristic: str, *, progress: Prog
     Raises:
         UserError: an unknown heuristic, or different numbers of pairs.
     """
-    if heuristic not in HEURISTICS:
-        raise UserError(f"unknown symmetrisation {heuristic!r}: {nearest(heuristic, HEURISTICS)}")
+    check_heuristic(heuristic)
     if forward.num_pairs != reverse.num_pairs:
         raise UserError(
             f"{forward.num_pairs:,} pairs have forward links but {reverse.num_pairs:,} have reverse links; expected "
@@ -43,25 +40,22 @@ def symmetrize(forward: Links, reverse: Links, heuristic: str, *, progress: Prog
     join = HEURISTICS[heuristic]
     progress = progress or Silent()
     progress.start(f"symmetrising ({heuristic})", total=forward.num_pairs, unit="pairs")
-    joined = _from_many(forward, reverse, join, progress)
+    joined = Links.from_lists(_joined(forward, reverse, join, progress))
     progress.finish()
     return joined
 
 
-def _from_many(forward: Links, reverse: Links, join: Pair, progress: Progress) -> Links:
-    """As `Links.from_lists`, without holding all links as Python's objects."""
-    starts = np.zeros(forward.num_pairs + 1, dtype=np.int64)
-    parts, held = [np.zeros((0, 2), dtype=np.int32)], list[Link]()
+def check_heuristic(heuristic: str) -> None:
+    """Raises UserError for one that is not in HEURISTICS; tells the nearest."""
+    if heuristic not in HEURISTICS:
+        raise UserError(f"unknown symmetrisation {heuristic!r}: {nearest(heuristic, HEURISTICS)}")
+
+
+def _joined(forward: Links, reverse: Links, join: Pair, progress: Progress) -> Iterator[set[Link]]:
     for pair, (one, other) in enumerate(zip(link_lists(forward), link_lists(reverse), strict=True)):
-        links = sorted(join(set(one), set(other)))
-        starts[pair + 1] = starts[pair] + len(links)
-        held += links
+        yield join(set(one), set(other))
         if (pair + 1) % _REPORTED == 0 or pair + 1 == forward.num_pairs:
-            parts.append(np.array(held, dtype=np.int32).reshape(-1, 2))
-            held.clear()
             progress.advance((pair % _REPORTED) + 1)
-    flat = np.concatenate(parts)
-    return Links(starts, flat[:, 0].copy(), flat[:, 1].copy())
 
 
 def grow_diagonal(forward: set[Link], reverse: set[Link]) -> set[Link]:

@@ -67,24 +67,33 @@ def write_page(page: Page, path: Path) -> None:
 
 def render(page: Page) -> str:
     """The page as HTML: equal input gives equal text."""
-    loader = FileSystemLoader(FOLDER)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.trim_blocks = environment.lstrip_blocks = True
     plots = [group for group in (_quality(page), _training(page), _imitation(page)) if group.plots]
     sections = [Section("systems", "Systems")] if page.systems else []
     sections += [Section(group.anchor, group.heading) for group in plots]
     sections += [Section("translations", "Translations")] if page.examples else []
     sections += [Section("manifests", "How it was made")] if page.manifests else []
-    return environment.get_template("page.html").render(
+    return rendered(
+        "page.html",
         page=page,
-        version=__version__,
-        css=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         sections=sections,
         table=_table(page.systems),
         signatures=signatures_of(page.systems),
         plots=plots,
         manifests=[_manifest(name, manifest) for name, manifest in page.manifests.items()],
     )
+
+
+def rendered(template: str, **content: Any) -> str:
+    """A template of this folder that extends `layout.html`, as HTML.
+
+    Args:
+        content: `page` with `title` and `intro`, `sections`, and what the template itself needs.
+    """
+    loader = FileSystemLoader(FOLDER)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    css = Markup((FOLDER / "page.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(version=__version__, css=css, **content)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,152 @@
+"""Which corpus suits which student: what Zhou et al. 2020, section 4.3, found, applied to measured corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from seqdistill.errors import UserError, nearest
+from seqdistill.measures.measure import Measures, difference
+
+WEAKEST, STRONGEST = (11.4, 1 / 3), (25.2, 1.0)
+"""BLEU on real data (WMT'14 English to German), and place of the best corpus, of vanilla NAT and of the Levenshtein
+model: the second simplest of four teachers' corpora, and the most faithful one."""
+
+
+class StudentKind(NamedTuple):
+    """A kind of student.
+
+    Args:
+        published_bleu: on real data, WMT'14 English to German; None for students that write left to right.
+        evidence: what is published about its data.
+    """
+
+    title: str
+    published_bleu: float | None
+    evidence: str
+
+    @property
+    def place(self) -> float:
+        """Where its best corpus stands among those of teachers of growing size: 0 the simplest, 1 the most faithful."""
+        if self.published_bleu is None:
+            return 1.0
+        (low, start), (high, end) = WEAKEST, STRONGEST
+        return min(max(start + (end - start) * (self.published_bleu - low) / (high - low), start), end)
+
+
+_BIG = "Zhou et al. 2020: best on the big of four teachers' data"
+_BETWEEN = "Zhou et al. 2020: the stronger the student, the more complex its best data; its place is interpolated"
+_ANY = (
+    "Zhou et al. 2020, Lin et al. 2020: every student they tried does better on a teacher's outputs than on real data"
+)
+STUDENTS: dict[str, StudentKind] = {
+    "autoregressive": StudentKind(
+        "autoregressive (SRU, GRU, LSTM, Transformer)",
+        None,
+        "Lin et al. 2020: trained on its teacher's own outputs, a 2-layer SRU gains 1.8 to 2.5 BLEU",
+    ),
+    "nat": StudentKind("vanilla NAT", 11.4, "Zhou et al. 2020: best on the small of four teachers' data"),
+    "flowseq": StudentKind("FlowSeq", 18.6, _BETWEEN),
+    "inat": StudentKind("iNAT", 19.3, _BETWEEN),
+    "insertion": StudentKind("Insertion Transformer", 20.9, _BETWEEN),
+    "cmlm": StudentKind("mask-predict", 23.5, _BETWEEN),
+    "levenshtein": StudentKind("Levenshtein", 25.2, _BIG),
+    "levenshtein-big": StudentKind("Levenshtein, big", 26.5, _BIG),
+}
+
+
+class Advice(NamedTuple):
+    """What to train one kind of student on, and why."""
+
+    student: str
+    corpus: str
+    reason: str
+    evidence: str
+
+
+class Excluded(NamedTuple):
+    """A corpus for no student: another one is simpler and more faithful, both beyond doubt."""
+
+    corpus: str
+    reason: str
+
+
+class Advised(NamedTuple):
+    """What follows from measures of distilled corpora."""
+
+    advice: list[Advice]
+    excluded: list[Excluded]
+
+
+def check_students(students: Sequence[str]) -> None:
+    """Raises UserError for a kind of student that is not in STUDENTS; tells the nearest."""
+    for name in students:
+        if name not in STUDENTS:
+            raise UserError(f"unknown student {name!r}: {nearest(name, STUDENTS)}")
+
+
+def advise(distilled: Sequence[Measures], real: Measures | None = None, *, students: Sequence[str] = ()) -> Advised:
+    """Ranks corpora from simple to complex and gives each kind of student the one at its place.
+
+    A weak student does best on simple data, a strong one on faithful data (section 4.3). A corpus that is both more
+    complex and less faithful than another (as sampled ones are) is left out; without `real` there is no faithfulness,
+    and nothing is left out. Where the interval of a difference holds 0, the reason says so.
+
+    Args:
+        distilled: measures of corpora distilled from the same lines, each taken against `real` where that is given.
+        students: keys of STUDENTS; none: all.
+
+    Raises:
+        UserError: an unknown kind of student.
+    """
+    check_students(students)
+    excluded: dict[str, Excluded] = {}
+    if real is not None:
+        for one in distilled:
+            for other in distilled:
+                if other is not one and one.corpus not in excluded and (reason := _dominated(one, other)):
+                    excluded[one.corpus] = Excluded(one.corpus, reason)
+    ranked = sorted((one for one in distilled if one.corpus not in excluded), key=lambda one: one["complexity"].value)
+    advice = []
+    if len(ranked) == 1:
+        advice.append(Advice("any student", ranked[0].corpus, _reason(ranked, 0, real), _ANY))
+    elif ranked:
+        for kind in map(STUDENTS.__getitem__, students or STUDENTS):
+            place = round(kind.place * (len(ranked) - 1))
+            advice.append(Advice(kind.title, ranked[place].corpus, _reason(ranked, place, real), kind.evidence))
+    return Advised(advice, list(excluded.values()))
+
+
+def _dominated(one: Measures, other: Measures) -> str | None:
+    worse: Mapping[str, str] = {"complexity": "more complex", "faithfulness": "less faithful"}
+    apart = {name: difference(one, other, name) for name in worse}
+    if any(found.low <= 0 for found in apart.values()):
+        return None
+    parts = [f"{worse[name]} (+{found.value:.3f} [{found.low:.3f}, {found.high:.3f}])" for name, found in apart.items()]
+    return f"{' and '.join(parts)} than {other.corpus}"
+
+
+def _reason(ranked: Sequence[Measures], place: int, real: Measures | None) -> str:
+    chosen = ranked[place]
+    found = chosen["complexity"]
+    parts = [f"C {found.value:.3f} [{found.interval.low:.3f}, {found.interval.high:.3f}], {_rank(place, len(ranked))}"]
+    if real is not None:
+        gain = difference(real, chosen, "complexity")
+        text = f"{gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}] below real data"
+        parts.append(text if gain.low > 0 else f"{text}: no simpler for certain, expect little")
+    near = [
+        other.corpus
+        for other in ranked[max(0, place - 1) : place + 2]
+        if other is not chosen and not difference(chosen, other, "complexity").certain
+    ]
+    if near:
+        parts.append(f"not certainly apart from {' and '.join(near)}: try both")
+    return "; ".join(parts)
+
+
+def _rank(place: int, count: int) -> str:
+    if count == 1:
+        return "the only corpus"
+    if place in (0, count - 1):
+        return f"the {'least' if place == 0 else 'most'} complex of {count}"
+    return f"number {place + 1} of {count} from simple to complex"

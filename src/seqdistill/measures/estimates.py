@@ -1,0 +1,99 @@
+"""Complexity and faithfulness of an aligned corpus as means over its source words: by type, as published, or by token.
+
+By type every word of the vocabulary counts once. In a small corpus most of them occur once, and the entropy of a word
+that was seen once says more about the aligner than about the text; by token a word counts as often as it occurs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from seqdistill.measures.alignment import Alignment
+from seqdistill.measures.bitext import Side
+from seqdistill.measures.complexity import entropy_gradient, faithfulness, influences, sentence_values
+from seqdistill.measures.lexicon import LexicalTable
+from seqdistill.measures.wording import Ratio
+
+
+class Weighting(NamedTuple):
+    """What a source word counts in a mean.
+
+    Args:
+        by_token: as often as it occurs; otherwise each word once (equation 2 of Zhou et al. 2020).
+    """
+
+    by_token: bool
+
+    def weights(self, table: LexicalTable) -> Float[np.ndarray, " source_words"]:
+        """Of each word; they sum to 1, and a word without a row counts nothing."""
+        counts = table.has_row() * (table.source_frequencies if self.by_token else 1)
+        return counts / counts.sum()
+
+    def moved(
+        self, table: LexicalTable, side: Side, above: Float[np.ndarray, " source_words"]
+    ) -> Float[np.ndarray, " pairs"]:
+        """How much each sentence moves the mean by the words it has; `above`: each word's value less the mean."""
+        if not self.by_token:
+            return np.zeros(len(side.starts) - 1)
+        return sentence_values(side, above * table.has_row()) / (table.source_frequencies * table.has_row()).sum()
+
+
+BY_TYPE, BY_TOKEN = Weighting(by_token=False), Weighting(by_token=True)
+
+
+class FaithfulnessOf(NamedTuple):
+    """Faithfulness of a corpus.
+
+    Args:
+        figures: of a sentence, the sum over its words; influences by line, since a line's real and distilled target
+            are drawn together.
+        lines: those of the influences.
+        num_unseen: source words of the real corpus that the distilled one has no row for.
+    """
+
+    figures: Ratio
+    lines: Int[np.ndarray, " lines"]
+    num_unseen: int
+
+
+def complexity_of(alignment: Alignment, table: LexicalTable, weighting: Weighting) -> Ratio:
+    """Complexity; of a sentence, the sum over its words."""
+    side, entropies = alignment.bitext.source, table.entropies()
+    weights = weighting.weights(table)
+    value = float(weights @ entropies)
+    moved = influences(table, entropy_gradient(table), alignment.bitext, alignment.forward, weights)
+    return Ratio(value, sentence_values(side, entropies), moved + weighting.moved(table, side, entropies - value))
+
+
+def faithfulness_of(
+    distilled: Alignment,
+    real: Alignment,
+    tables: tuple[LexicalTable, LexicalTable],
+    weighting: Weighting,
+    *,
+    smoothing: float,
+) -> FaithfulnessOf:
+    """Faithfulness of a distilled corpus, a mean over the words of the real one.
+
+    Args:
+        tables: the distilled and the real one.
+    """
+    table, real_table = tables
+    found = faithfulness(real_table, table, smoothing=smoothing)
+    weights = weighting.weights(real_table)
+    value = float(weights @ found.divergences)
+    number = {word: at for at, word in enumerate(real_table.source_words)}
+    at = np.array([number.get(word, -1) for word in table.source_words])
+    moved = np.zeros(real.bitext.num_lines)
+    moved[real.bitext.lines - 1] += influences(
+        real_table, found.real_gradient, real.bitext, real.forward, weights
+    ) + weighting.moved(real_table, real.bitext.source, found.divergences - value)
+    moved[distilled.bitext.lines - 1] += influences(
+        table, found.distilled_gradient, distilled.bitext, distilled.forward, np.where(at >= 0, weights[at], 0.0)
+    )
+    lines = np.union1d(real.bitext.lines, distilled.bitext.lines)
+    sentences = sentence_values(distilled.bitext.source, np.where(at >= 0, found.divergences[at], 0.0))
+    return FaithfulnessOf(Ratio(value, sentences, moved[lines - 1]), lines, found.num_unseen)

@@ -1,0 +1,294 @@
+"""`measure`: what a corpus is like, what distillation did to it, and which corpus suits which student."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqdistill.data.directory import DESCRIPTION, DataDirectory
+from seqdistill.errors import UserError
+from seqdistill.files import written_beside
+from seqdistill.measures.advice import Advised, advise, check_students
+from seqdistill.measures.aligner import AlignerOptions
+from seqdistill.measures.alignment import Alignment, align
+from seqdistill.measures.bitext import read_bitext
+from seqdistill.measures.intervals import check_resampling
+from seqdistill.measures.links import write_pharaoh
+from seqdistill.measures.measure import Measures, measure
+from seqdistill.measures.symmetry import check_heuristic
+from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.progress import Progress
+from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions, write_corpus_page
+from seqdistill.reports.corpus_plots import AlignedPair
+from seqdistill.runtime.engines import usable_cores
+from seqdistill.settings import MeasureSettings
+from seqdistill.text.corpus import ParallelCorpus
+
+PAGE = "measures.html"
+READABLE = range(8, 21)
+"""Words on each side of the sentence pair that is drawn, where there is one."""
+
+
+class Corpus(NamedTuple):
+    """Text to measure, by the name it has in tables and as a folder of the output."""
+
+    name: str
+    text: ParallelCorpus
+    lowercase: bool
+    """Whether it was made for models that know no case."""
+
+
+def check(settings: MeasureSettings) -> None:
+    """Raises UserError for options that no measuring can have, before any text is read."""
+    _aligner(settings)
+    check_students(settings.student)
+    for name in [*settings.links, settings.reordering_links]:
+        check_heuristic(name)
+    check_resampling(2, settings.samples)
+    _create_tokenizers(settings, lowercase=True)
+    if not settings.corpora:
+        raise UserError("measure needs at least one corpus: a data directory, a table, or with --source targets")
+
+
+def measure_corpora(settings: MeasureSettings, out: Path, progress: Progress) -> dict[str, Any]:
+    """Writes a folder for each corpus (links, lexical table, sentences.tsv) and the page measures.html.
+
+    Returns:
+        "corpora": a row for each; "advice" and "excluded": a row for each kind of student and each useless corpus.
+
+    Raises:
+        UserError: text that cannot be read, or corpora that cannot be compared (see `measures.measure.measure`).
+    """
+    check(settings)
+    real, corpora = _corpora(settings)
+    if real is not None:
+        corpora = [real, *(_line_by_line(real, corpus) for corpus in corpora[1:])]
+    lowercase = settings.lowercase or any(corpus.lowercase for corpus in corpora)
+    measured, drawn = [], _Drawn(settings.sentence)
+    real_alignment = None
+    for corpus in corpora:
+        alignment = _aligned(corpus, settings, out / corpus.name, progress, lowercase=lowercase)
+        found = measure(
+            alignment,
+            None if corpus is real else real_alignment,
+            smoothing=settings.smoothing,
+            reordering_links=settings.reordering_links,
+            num_samples=settings.samples,
+            seed=settings.seed,
+            progress=progress,
+        )
+        real_alignment = alignment if corpus is real else real_alignment
+        _write_sentences(out / corpus.name / "sentences.tsv", found)
+        drawn.add(alignment, found)
+        measured.append(found)
+    distilled = measured[1:] if real is not None else measured
+    advised = advise(distilled, measured[0] if real is not None else None, students=settings.student)
+    write_corpus_page(_page(measured, advised, drawn), out / PAGE)
+    return _results(measured, advised)
+
+
+def _corpora(settings: MeasureSettings) -> tuple[Corpus | None, list[Corpus]]:
+    """The real corpus, if one was named, and all to measure, the real one first."""
+    paths = [path for path in settings.corpora if path != settings.real]
+    if settings.real is not None:
+        paths.insert(0, settings.real)
+    if len(set(paths)) < len(paths):
+        raise UserError(f"a corpus is named twice: {', '.join(map(str, paths))}; name each once")
+    names = _names(paths)
+    corpora = [_corpus(path, name, settings) for path, name in zip(paths, names, strict=True)]
+    return (corpora[0] if settings.real is not None else None), corpora
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell them apart, fit for folders."""
+    for depth in range(1, max(len(path.absolute().parts) for path in paths) + 1):
+        names = [re.sub(r"[^\w.-]", "-", "-".join(path.absolute().parts[-depth:])).strip(".") for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _corpus(path: Path, name: str, settings: MeasureSettings) -> Corpus:
+    if settings.source is not None:
+        if path.is_dir():
+            raise UserError(f"{path}: with --source every corpus is a file of targets, but this is a directory")
+        return Corpus(name, ParallelCorpus.from_files(settings.source, path), False)
+    if path.is_dir() or (path / DESCRIPTION).exists():
+        data = DataDirectory.open(path)
+        data.train.verify()
+        pairs = ParallelCorpus(str(path), lambda: zip(data.train.sources(), data.train.targets(), strict=True))
+        return Corpus(name, pairs, data.tokenizers.target.lowercase)
+    if path.is_file() and not re.search(r"\.(tsv|jsonl)(\.gz)?$|\.parquet$", path.name):
+        raise UserError(
+            f"{path}: expected a data directory, or a table (.tsv, .jsonl, .parquet); if it is a file of targets, give "
+            "their sources with --source"
+        )
+    return Corpus(name, ParallelCorpus.from_table(path, settings.source_column, settings.target_column), False)
+
+
+def _line_by_line(real: Corpus, distilled: Corpus) -> Corpus:
+    """The distilled corpus with an empty target at each real line it lacks, where it is the real one but for those.
+
+    `distill` drops a line for which the teacher wrote nothing; with the gap, all others keep their line numbers.
+
+    Raises:
+        UserError: other line counts than the real corpus.
+    """
+    num_real, num_distilled = (sum(1 for _ in corpus.text) for corpus in (real, distilled))
+    if num_distilled == num_real:
+        return distilled
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        waiting = iter(distilled.text)
+        pair = next(waiting, None)
+        for source in real.text.sources():
+            if pair is not None and pair.source == source:
+                yield pair
+                pair = next(waiting, None)
+            else:
+                yield source, ""
+
+    with_gaps = ParallelCorpus(distilled.name, pairs)
+    if num_distilled > num_real or sum(1 for pair in with_gaps if pair.target) != num_distilled:
+        raise UserError(
+            f"{distilled.name} has {num_distilled:,} lines but the real corpus {real.name} has {num_real:,}; expected "
+            "a distilled target for each real line: give the corpus it was distilled from"
+        )
+    return distilled._replace(text=with_gaps)
+
+
+def _create_tokenizers(settings: MeasureSettings, *, lowercase: bool) -> list[Any]:
+    return [
+        create_tokenizer(language, name=name, lowercase=lowercase)
+        for language, name in (
+            (settings.source_language, settings.source_tokenizer),
+            (settings.target_language, settings.target_tokenizer),
+        )
+    ]
+
+
+def _aligner(settings: MeasureSettings) -> AlignerOptions:
+    return AlignerOptions(
+        iterations=settings.iterations,
+        p0=settings.p0,
+        tension=settings.tension,
+        fit_tension=settings.fit_tension,
+        alpha=settings.alpha,
+    )
+
+
+def _aligned(
+    corpus: Corpus, settings: MeasureSettings, folder: Path, progress: Progress, *, lowercase: bool
+) -> Alignment:
+    """The corpus' alignment: read where an earlier run of this stage left it, otherwise made and written."""
+    bitext = read_bitext(
+        corpus.text, *_create_tokenizers(settings, lowercase=lowercase), name=corpus.name, progress=progress
+    )
+    check_resampling(len(bitext), settings.samples)
+    if settings.sentence > bitext.num_lines:
+        raise UserError(
+            f"sentence = {settings.sentence}: {corpus.name} has {bitext.num_lines:,} lines; name one of them"
+        )
+    if (folder / "alignment.json").exists():
+        return Alignment.load(folder, bitext, _aligner(settings))
+    workers = settings.workers or usable_cores()
+    alignment = align(bitext, _aligner(settings), workers=workers, scratch=settings.scratch, progress=progress)
+    for name in settings.links:
+        write_pharaoh(folder / f"{name}.pharaoh", alignment.symmetrized(name, progress=progress))
+    if settings.text_table:
+        alignment.table.write_text(folder / "table.tsv.gz")
+    alignment.save(folder)
+    return alignment
+
+
+def _write_sentences(path: Path, found: Measures) -> None:
+    """A line for each pair that was measured, under a line of names; empty where a sentence has no such value."""
+    columns = {name: one.sentences for name, one in found.measures.items() if one.sentences is not None}
+    with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(["line", *columns]) + "\n")
+        for number, *values in zip(
+            found.lines.tolist(), *(column.tolist() for column in columns.values()), strict=True
+        ):
+            cells = ("" if math.isnan(value) else f"{value:.6g}" for value in values)
+            file.write("\t".join([str(number), *cells]) + "\n")
+
+
+class _Drawn:
+    """The line of the text whose alignment is drawn, in every corpus that has it.
+
+    Unless one is asked for, the line whose reordering score grows most from the first corpus to the second, of those
+    with a READABLE number of words; the lowest of equal ones.
+    """
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+        self._pairs: list[AlignedPair] = []
+        self._waiting: list[tuple[Alignment, Measures]] = []
+
+    def add(self, alignment: Alignment, found: Measures) -> None:
+        """Draws the line as soon as it is known which one it is."""
+        self._waiting.append((alignment, found))
+        if self.line or len(self._waiting) == 2:
+            self._draw()
+
+    def pairs(self) -> list[AlignedPair]:
+        """The line in each corpus, once all were added."""
+        self._draw()
+        if not self._pairs:
+            raise UserError(f"sentence = {self.line}: no corpus has words on both sides at this line; name another one")
+        return self._pairs
+
+    def _draw(self) -> None:
+        self.line = self.line or _most_changed(self._waiting)
+        for alignment, _ in self._waiting:
+            bitext = alignment.bitext
+            at = int(np.searchsorted(bitext.lines, self.line))
+            if at < len(bitext) and bitext.lines[at] == self.line:
+                links = sorted({*alignment.forward.pair(at)}.intersection(alignment.reverse.pair(at)))
+                words = bitext.source.sentence(at), bitext.target.sentence(at)
+                self._pairs.append(AlignedPair(bitext.name, *words, alignment.posteriors(at), links))
+        self._waiting.clear()
+
+
+def _most_changed(corpora: Sequence[tuple[Alignment, Measures]]) -> int:
+    """The line that gains most order from the first corpus to the last; that of one corpus with the least order."""
+    scores = [_readable_scores(*corpus) for corpus in corpora]
+    gains = scores[-1] - scores[0] if len(scores) > 1 and len(scores[-1]) == len(scores[0]) else -scores[0]
+    best = int(np.nan_to_num(gains, nan=-np.inf).argmax())
+    return best or int(corpora[0][0].bitext.lines[0])
+
+
+def _readable_scores(alignment: Alignment, found: Measures) -> np.ndarray:
+    """Reordering scores by line, from 1; NaN where a sentence is short, long, or without an order."""
+    bitext, scores = alignment.bitext, found["reordering"].sentences
+    assert scores is not None
+    by_line = np.full(bitext.num_lines + 1, np.nan)
+    by_line[bitext.lines] = np.where(_readable(alignment), scores, np.nan)
+    return by_line
+
+
+def _readable(alignment: Alignment) -> np.ndarray:
+    """Which pairs have a READABLE number of words on both sides."""
+    lengths = alignment.bitext.source.lengths(), alignment.bitext.target.lengths()
+    return np.logical_and(*((one >= READABLE.start) & (one < READABLE.stop) for one in lengths))
+
+
+def _page(measured: Sequence[Measures], advised: Advised, drawn: _Drawn) -> CorpusPage:
+    names = ", ".join(one.corpus for one in measured)
+    pairs = drawn.pairs()
+    return CorpusPage("Measures of parallel corpora", names, measured, advised, pairs, drawn.line)
+
+
+def _results(measured: Sequence[Measures], advised: Advised) -> dict[str, Any]:
+    return {
+        "corpora": [one.row() for one in measured],
+        "table": {column.title: column.cells for column in corpus_table(measured)},
+        "definitions": [one._asdict() for one in definitions(measured)],
+        "advice": [one._asdict() for one in advised.advice],
+        "excluded": [one._asdict() for one in advised.excluded],
+    }

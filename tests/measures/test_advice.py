@@ -1,0 +1,89 @@
+"""Which corpus suits which student: by hand, from measures made up for it."""
+
+import numpy as np
+import pytest
+
+from seqdistill.errors import UserError
+from seqdistill.measures.advice import STUDENTS, advise
+from seqdistill.measures.bitext import Skipped
+from seqdistill.measures.intervals import Interval
+from seqdistill.measures.measure import Measure, Measures, difference
+
+LINES = 400
+
+
+def measured(name: str, complexity: float, faithfulness: float | None = None, *, noise: float = 0.001) -> Measures:
+    """Influences are noise that differs from corpus to corpus, so differences have intervals of about 0.003."""
+    generator = np.random.default_rng(sum(map(ord, name)))
+    found = {}
+    for key, value in (("complexity", complexity), ("faithfulness", faithfulness)):
+        if value is not None:
+            moved = generator.normal(size=LINES) * noise / 20
+            found[key] = Measure(key, value, Interval(value - noise, value + noise), "", "", None, moved)
+    return Measures(name, np.arange(1, LINES + 1), LINES, Skipped(0, 0, 0), None, found)
+
+
+REAL = measured("real", 3.0)
+TEACHERS = [
+    measured("big", 2.4, 2.0),
+    measured("tiny", 1.8, 3.2),
+    measured("base", 2.2, 2.4),
+    measured("small", 2.0, 2.8),
+]
+
+
+def chosen(advised) -> dict[str, str]:
+    return {one.student: one.corpus for one in advised.advice}
+
+
+def test_the_published_places_of_four_teachers():
+    found = chosen(advise(TEACHERS, REAL))
+    assert found["vanilla NAT"] == "small" and found["Levenshtein"] == found["Levenshtein, big"] == "big"
+    assert found[STUDENTS["autoregressive"].title] == "big"
+    order = ["tiny", "small", "base", "big"]
+    places = [order.index(found[STUDENTS[name].title]) for name in STUDENTS if name != "autoregressive"]
+    assert places == sorted(places)
+
+
+def test_a_corpus_both_more_complex_and_less_faithful_is_left_out():
+    sampled = measured("sampled", 2.9, 3.5)
+    found = advise([*TEACHERS, sampled], REAL)
+    assert [one.corpus for one in found.excluded] == ["sampled"]
+    assert "more complex (+" in found.excluded[0].reason and "less faithful (+" in found.excluded[0].reason
+    assert chosen(found) == chosen(advise(TEACHERS, REAL))
+
+
+def test_without_real_data_corpora_are_ranked_by_complexity_alone():
+    corpora = [measured("one", 2.0), measured("two", 1.0)]
+    found = advise(corpora, students=["nat", "levenshtein"])
+    assert chosen(found) == {"vanilla NAT": "two", "Levenshtein": "one"} and not found.excluded
+    assert all("below real data" not in one.reason for one in found.advice)
+
+
+def test_what_intervals_do_not_tell_apart_is_said():
+    close = [measured("one", 2.0, 3.0), measured("two", 2.0001, 2.9)]
+    reason = advise(close, REAL, students=["nat"]).advice[0].reason
+    assert "not certainly apart from two: try both" in reason
+    assert "1.000 [" in reason and "below real data" in reason
+    no_gain = advise([measured("same", 3.0001, 1.0)], REAL).advice[0]
+    assert no_gain.student == "any student" and "no simpler for certain" in no_gain.reason
+
+
+def test_difference_is_paired_by_line():
+    one, other = measured("one", 2.0), measured("other", 1.5)
+    found = difference(one, other, "complexity")
+    moved = one["complexity"].influences - other["complexity"].influences
+    assert found.value == pytest.approx(0.5) and found.certain
+    assert found.high - found.low == pytest.approx(2 * 1.96 * moved.std() * np.sqrt(LINES), rel=0.1)
+    itself = difference(one, one, "complexity")
+    assert itself == (0, 0, 0) and not itself.certain
+
+
+def test_bad_input_is_named():
+    with pytest.raises(UserError, match="unknown student 'natt'"):
+        advise(TEACHERS, REAL, students=["natt"])
+    shorter = measured("short", 1.0)
+    shorter = Measures("short", shorter.lines[:-1], LINES - 1, shorter.skipped, None, shorter.measures)
+    with pytest.raises(UserError, match="short has 399 lines but real has 400"):
+        difference(shorter, REAL, "complexity")
+    assert not advise([], REAL).advice

@@ -1,0 +1,103 @@
+"""Means by type and by token, against loops over words and by moving single sentences."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from seqdistill.measures.aligner import AlignerOptions
+from seqdistill.measures.alignment import Alignment
+from seqdistill.measures.estimates import BY_TOKEN, BY_TYPE, complexity_of, faithfulness_of
+from seqdistill.measures.lexicon import LexicalTable, table_of_links
+from seqdistill.measures.links import Links
+
+REAL = [("a b", "x y"), ("a c", "x z"), ("b a", "w x"), ("c c", "z w"), ("a", "w")]
+DISTILLED = [("a b", "x y"), ("a c", "x z"), ("b a", "y x"), ("c c", "z z"), ("a", "x")]
+
+
+def by_position(make_bitext, pairs, name) -> Alignment:
+    """Every word is linked to the one at its place."""
+    bitext = make_bitext(pairs, name)
+    links = Links.from_lists([[(at, at) for at in range(len(source.split()))] for source, _ in pairs])
+    return Alignment(bitext, AlignerOptions(), links, links, table_of_links(bitext, links, "by:hand"), (4.0, 4.0))
+
+
+def counts_of(pairs, weights) -> dict[str, Counter]:
+    rows: dict[str, Counter] = {}
+    for (source, target), weight in zip(pairs, weights, strict=True):
+        for one, other in zip(source.split(), target.split(), strict=True):
+            rows.setdefault(one, Counter())[other] += weight
+    return rows
+
+
+def slow_complexity(pairs, weights, *, by_token: bool) -> float:
+    rows = counts_of(pairs, weights)
+    entropies, tokens = {}, {}
+    for word, row in rows.items():
+        tokens[word] = sum(row.values())
+        entropies[word] = -sum(count / tokens[word] * math.log(count / tokens[word]) for count in row.values())
+    if not by_token:
+        return sum(entropies.values()) / len(entropies)
+    return sum(entropies[word] * tokens[word] for word in rows) / sum(tokens.values())
+
+
+def slow_faithfulness(pairs, others, weights, background, *, by_token: bool, smoothing: float) -> float:
+    real, distilled = counts_of(pairs, weights), counts_of(others, weights)
+    total = weight = 0.0
+    for word, row in real.items():
+        tokens = sum(row.values())
+        own = 0.0
+        for target, q in background.items():
+            one = (1 - smoothing) * row[target] / tokens + smoothing * q
+            other = (1 - smoothing) * distilled[word][target] / sum(distilled[word].values()) + smoothing * q
+            own += one * math.log(one / other)
+        total += own * (tokens if by_token else 1)
+        weight += tokens if by_token else 1
+    return total / weight
+
+
+@pytest.mark.parametrize("weighting", [BY_TYPE, BY_TOKEN], ids=["by type", "by token"])
+def test_complexity_is_the_slow_mean_and_moves_as_sentences_count_more(make_bitext, weighting):
+    alignment = by_position(make_bitext, REAL, "real")
+    found = complexity_of(alignment, alignment.table, weighting)
+    once = [1.0] * len(REAL)
+    value = slow_complexity(REAL, once, by_token=weighting.by_token)
+    assert found.value == pytest.approx(value)
+    for at in range(len(REAL)):
+        more = [1 + 1e-6 * (number == at) for number in range(len(REAL))]
+        moved = (slow_complexity(REAL, more, by_token=weighting.by_token) - value) / 1e-6
+        assert found.influences[at] == pytest.approx(moved, abs=1e-4)
+    assert found.influences.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_complexity_by_token_is_the_sum_over_sentences_by_words(make_bitext):
+    alignment = by_position(make_bitext, REAL, "real")
+    found = complexity_of(alignment, alignment.table, BY_TOKEN)
+    assert found.value == pytest.approx(found.sentences.sum() / len(alignment.bitext.source.ids))
+
+
+@pytest.mark.parametrize("weighting", [BY_TYPE, BY_TOKEN], ids=["by type", "by token"])
+def test_faithfulness_is_the_slow_mean_and_moves_as_lines_count_more(make_bitext, weighting):
+    """The background is held: moving it is of second order in the smoothing, and no part of the influences."""
+    real, distilled = by_position(make_bitext, REAL, "real"), by_position(make_bitext, DISTILLED, "distilled")
+    found = faithfulness_of(distilled, real, (distilled.table, real.table), weighting, smoothing=0.1)
+    targets = [Counter(word for _, target in pairs for word in target.split()) for pairs in (REAL, DISTILLED)]
+    background = {word: sum(row[word] / sum(row.values()) for row in targets) / 2 for word in targets[0] | targets[1]}
+
+    def slow(weights):
+        return slow_faithfulness(REAL, DISTILLED, weights, background, by_token=weighting.by_token, smoothing=0.1)
+
+    value = slow([1.0] * len(REAL))
+    assert found.figures.value == pytest.approx(value)
+    assert found.num_unseen == 0 and found.lines.tolist() == [1, 2, 3, 4, 5]
+    for at in range(len(REAL)):
+        moved = (slow([1 + 1e-6 * (number == at) for number in range(len(REAL))]) - value) / 1e-6
+        assert found.figures.influences[at] == pytest.approx(moved, abs=1e-4)
+
+
+def test_a_word_without_a_row_counts_nothing():
+    table = LexicalTable(
+        ("a", "b"), ("x",), np.array([1, 9]), np.array([10]), np.array([0, 1, 1]), np.array([0]), np.array([1.0]), ""
+    )
+    assert BY_TYPE.weights(table).tolist() == BY_TOKEN.weights(table).tolist() == [1, 0]

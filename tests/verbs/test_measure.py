@@ -1,0 +1,230 @@
+"""`measure` from the command line: text, tables and data directories; what it writes; killed and continued; refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqdistill.data.directory import DataDirectory
+from seqdistill.data.prepare import retarget
+from seqdistill.files import read_json
+from seqdistill.measures.aligner import AlignerOptions
+from seqdistill.measures.alignment import Alignment, align
+from seqdistill.measures.bitext import read_bitext
+from seqdistill.measures.lexicon import LexicalTable
+from seqdistill.measures.links import read_pharaoh
+from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.progress import Silent
+from seqdistill.settings import PrepareSettings
+from seqdistill.stages import run_stage
+
+WORDS = ["sun", "moon", "sea", "wind", "rain", "snow"]
+PLAIN = ["--source", "sources.txt", "--source-tokenizer", "none", "--target-tokenizer", "none", "--samples", "50"]
+
+
+def sentences() -> list[list[str]]:
+    generator = np.random.default_rng(1)
+    return [[WORDS[i] for i in generator.integers(len(WORDS), size=generator.integers(3, 12))] for _ in range(60)]
+
+
+@pytest.fixture
+def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sources; real targets with two translations of each word, half of them reversed; distilled ones with one."""
+    monkeypatch.chdir(tmp_path)
+    lines, rng = sentences(), np.random.default_rng(2)
+    real = [[f"{word}-{rng.integers(2)}" for word in line][:: 1 if rng.random() < 0.5 else -1] for line in lines]
+    targets = {
+        "sources.txt": lines,
+        "real.txt": real,
+        "tiny.txt": [[f"{word}-0" for word in line] for line in lines],
+        "big.txt": [[f"{word}-{min(1, at % 3)}" for at, word in enumerate(line)] for line in lines],
+    }
+    for name, rows in targets.items():
+        (tmp_path / name).write_text("".join(" ".join(row) + "\n" for row in rows))
+    return tmp_path
+
+
+class Tags(HTMLParser):
+    """Counts tags; every reference must stay in the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href"):
+                assert value is not None and value.startswith("#")
+
+
+def test_a_table_a_page_links_tables_and_advice(text: Path, call) -> None:
+    code, output, errors = call(
+        *["measure", "tiny.txt", "big.txt", "--real", "real.txt", "--text-table", "--links", "union", "--out", "out"],
+        *PLAIN,
+    )
+    assert code == 0, errors
+    rows = [line.split() for line in output.splitlines()[1:4]]
+    assert [row[0] for row in rows] == ["real.txt", "tiny.txt", "big.txt"]
+    assert "vanilla NAT: train it on tiny.txt" in output and "Levenshtein: train it on big.txt" in output
+    assert "page: out/measures.html" in output
+    results = read_json(Path("out/manifest.json"))["results"]
+    real, tiny, big = results["corpora"]
+    assert (
+        real["complexity"] > big["complexity"] > 0.1 > tiny["complexity"]
+    )  # nothing left but what five iterations leave
+    assert "faithfulness" not in real and tiny["faithfulness"] > big["faithfulness"] > 0
+    assert real["reordering"] < tiny["reordering"] == 1
+    for folder in ("real.txt", "tiny.txt", "big.txt"):
+        links = {name: read_pharaoh(Path(f"out/{folder}/{name}.pharaoh")) for name in ("forward", "reverse", "union")}
+        for pair in range(60):
+            both = {*links["forward"].pair(pair), *links["reverse"].pair(pair)}
+            assert set(links["union"].pair(pair)) == both
+        table = LexicalTable.load(Path(f"out/{folder}/table.npz"))
+        with gzip.open(f"out/{folder}/table.tsv.gz", "rt") as file:
+            entries = [line.split("\t") for line in file.read().splitlines()]
+        assert len(entries) == len(table.targets)
+        assert {target: float(chance) for source, target, chance in entries if source == "sun"} == pytest.approx(
+            table.row("sun"), rel=1e-5
+        )
+        with Path(f"out/{folder}/sentences.tsv").open() as file:
+            by_sentence = list(csv.DictReader(file, delimiter="\t"))
+        assert [int(row["line"]) for row in by_sentence] == list(range(1, 61))
+        tokens = sum(float(row["source_length"]) for row in by_sentence)
+        by_token = sum(float(row["complexity"]) for row in by_sentence) / tokens
+        found = next(row for row in results["corpora"] if row["corpus"] == folder)
+        assert by_token == pytest.approx(found["complexity_by_token"], rel=1e-4)
+    tags = Tags()
+    tags.feed(Path("out/measures.html").read_text())
+    assert tags.counts["svg"] == 4 + 2 + 3
+
+
+def test_python_and_command_line_agree(text: Path, call) -> None:
+    assert call("measure", "tiny.txt", *PLAIN, "--alpha", "0.01", "--out", "out")[0] == 0
+    plain = create_tokenizer(name="none")
+    pairs = list(zip(*(Path(name).read_text().splitlines() for name in ("sources.txt", "tiny.txt")), strict=True))
+    bitext = read_bitext(pairs, plain, plain, name="tiny.txt")
+    ours = align(bitext)
+    written = Alignment.load(Path("out/tiny.txt"), bitext, AlignerOptions())
+    assert np.array_equal(ours.table.probabilities, written.table.probabilities)
+    assert ours.forward.pair(3) == written.forward.pair(3) and ours.tensions == written.tensions
+
+
+def test_the_heat_map_is_the_models_posterior(text: Path) -> None:
+    plain = create_tokenizer(name="none")
+    pairs = list(zip(*(Path(name).read_text().splitlines() for name in ("sources.txt", "real.txt")), strict=True))
+    alignment = align(read_bitext(pairs, plain, plain, name="real"))
+    shades = alignment.posteriors(4)
+    source, target = (side.split() for side in pairs[4])
+    assert shades.shape == (len(source), len(target)) and shades.sum(axis=0) == pytest.approx(1)
+    slow = np.array(
+        [
+            [
+                alignment.table.row(one)[other] * np.exp(-4 * abs((i + 1) / len(source) - (j + 1) / len(target)))
+                for j, other in enumerate(target)
+            ]
+            for i, one in enumerate(source)
+        ]
+    )
+    prior = np.array(
+        [
+            [np.exp(-4 * abs((i + 1) / len(source) - (j + 1) / len(target))) for j in range(len(target))]
+            for i in range(len(source))
+        ]
+    )
+    slow /= prior.sum(axis=0)
+    assert shades == pytest.approx(slow / slow.sum(axis=0))
+
+
+def test_data_directories_keep_their_lines_where_a_teacher_wrote_nothing(text: Path, call) -> None:
+    (text / "valid.txt").write_text("sun rain\n")
+    options = {"source": text / "sources.txt", "target": text / "real.txt", "vocab_size": 60, "lowercase": True}
+    options |= {"valid_source": text / "valid.txt", "valid_target": text / "valid.txt", "keep_duplicates": True}
+    run_stage("prepare", PrepareSettings.read(options, where="test"), text / "data", Silent(), title="data")
+    data = DataDirectory.open(text / "data")
+    targets = ["" if at % 7 == 3 else f"X {line}" for at, line in enumerate(data.train.targets())]
+    retarget(data, targets, text / "distilled")
+    code, output, errors = call("measure", "distilled", "--real", "data", "--samples", "50", "--out", "out")
+    assert code == 0, errors
+    real, distilled = read_json(Path("out/manifest.json"))["results"]["corpora"]
+    num_empty = sum(not target for target in targets)
+    assert real["lines"] == distilled["lines"] == len(targets)
+    assert distilled["skipped_one_sided"] == num_empty and distilled["pairs"] == len(targets) - num_empty
+    assert f"distilled: skipped {num_empty} one-sided of {len(targets)} lines" in output
+    assert "case:lc" in distilled["complexity_signature"]  # as the data directory was prepared
+
+
+def test_killed_at_any_moment_it_continues_to_the_same_bytes(text: Path, call) -> None:
+    words = ["measure", "tiny.txt", "big.txt", "--real", "real.txt", *PLAIN, "--workers", "1"]
+    assert call(*words, "--out", "whole")[0] == 0
+    program = [sys.executable, str(Path(__file__).parents[1] / "end_to_end" / "killed_runs.py"), "6", "12", "killed"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*program, "killed2", "killed3", "--", *words], cwd=text, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert sum(json.loads(done.stdout.splitlines()[-1])["kills"].values()) == 6
+    for killed in (path for path in text.glob("killed*") if (path / "manifest.json").exists()):
+        for path in (text / "whole").rglob("*"):
+            if path.is_file() and path.name not in ("manifest.json", ".lock"):
+                assert path.read_bytes() == (killed / path.relative_to(text / "whole")).read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("measure short.txt --real real.txt", "(?s)60.*59"),
+        ("measure gone.txt", "gone.txt: no such file"),
+        ("measure tiny.txt --student natt", "unknown student 'natt'"),
+        ("measure tiny.txt --links unio", "unknown symmetrisation 'unio'"),
+        ("measure tiny.txt --reordering-links gdfa", "unknown symmetrisation 'gdfa'"),
+        ("measure tiny.txt --samples 5", "5 resamples: a 95 % interval needs at least 40"),
+        ("measure tiny.txt --iterations 0", "iterations = 0: expected at least 1"),
+        ("measure tiny.txt --smoothing 0", "smoothing"),
+        ("measure tiny.txt --sentence 99", "sentence = 99: tiny.txt has 60 lines; name one of them"),
+        ("measure blank.txt", "blank.txt: none of its 60 lines has words on both sides"),
+        ("measure tiny.txt tiny.txt", "a corpus is named twice"),
+        ("measure one.txt --source one-source.txt", "1 sentence pair: intervals resample sentences"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_left(text: Path, call, words: str, message: str) -> None:
+    (text / "short.txt").write_text("x\n" * 59)
+    (text / "blank.txt").write_text("\n" * 60)
+    (text / "one.txt").write_text("x y\n")
+    (text / "one-source.txt").write_text("a b\n")
+    verb, *others = words.split()
+    code, _, errors = call(verb, *([] if "--source" in others else PLAIN), *others, "--out", "out")
+    assert code == 2 and errors.splitlines()[-1].startswith("error: ") and "Traceback" not in errors
+    assert not Path("out").exists() or {path.name for path in Path("out").iterdir()} <= {".lock"}
+    assert re.search(message, errors), errors
+
+
+def test_files_of_targets_need_their_sources(text: Path, call) -> None:
+    code, _, errors = call("measure", "tiny.txt", "--out", "out")
+    assert code == 2 and "if it is a file of targets, give their sources with --source" in errors
+    (text / "data").mkdir()
+    code, _, errors = call("measure", "data", *PLAIN, "--out", "out")
+    assert code == 2 and "with --source every corpus is a file of targets" in errors
+
+
+def test_tables_with_columns_of_other_names_and_the_same_file_name(text: Path, call) -> None:
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        lines = zip(*(Path(name).read_text().splitlines() for name in ("sources.txt", "tiny.txt")), strict=True)
+        Path(folder, "text.jsonl").write_text("".join(json.dumps({"a": a, "b": b}) + "\n" for a, b in lines))
+    words = ["measure", "one/text.jsonl", "two/text.jsonl", "--source-column", "a", "--target-column", "b"]
+    code, _, errors = call(*words, "--samples", "50", "--out", "out")
+    assert code == 0, errors
+    corpora = read_json(Path("out/manifest.json"))["results"]["corpora"]
+    assert [row["corpus"] for row in corpora] == ["one-text.jsonl", "two-text.jsonl"]
+    assert corpora[0]["complexity"] == corpora[1]["complexity"]

@@ -74,8 +74,9 @@ class Alignment:
         if not (folder / _DESCRIPTION).is_file():
             raise UserError(f"{folder}: no alignment (it holds no {_DESCRIPTION}); align {bitext.name} first")
         recorded = read_json(folder / _DESCRIPTION)
-        links = (read_pharaoh(folder / f"{name}.pharaoh", bitext) for name in ("forward", "reverse"))
-        found = cls(bitext, options, *links, LexicalTable.load(folder / "table.npz"), tuple(recorded["tensions"]))
+        forward, reverse = (read_pharaoh(folder / f"{name}.pharaoh", bitext) for name in ("forward", "reverse"))
+        one, other = recorded["tensions"]
+        found = cls(bitext, options, forward, reverse, LexicalTable.load(folder / "table.npz"), (one, other))
         if changed := differences(recorded, found._description()):
             raise UserError(
                 f"{folder}: holds an alignment that differs from the one asked for:\n  " + "\n  ".join(changed)

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from jaxtyping import Float
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from seqdistill.reports.plots import COLOURS, INK, STYLE, WIDTH, Labels, Line, draw_axes, line_plot, looks, svg_of
 
 DENSITY_BINS = 60
-_SHADES = LinearSegmentedColormap.from_list("shades", [(*matplotlib.colors.to_rgb(COLOURS[0]), a) for a in (0, 1)])
+_SHADES = LinearSegmentedColormap.from_list("shades", [(*to_rgb(COLOURS[0]), a) for a in (0, 1)])
 
 
 class Value(NamedTuple):

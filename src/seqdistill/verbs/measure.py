@@ -106,11 +106,11 @@ def _corpora(settings: MeasureSettings) -> tuple[Corpus | None, list[Corpus]]:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """The shortest ends of the paths that tell them apart, fit for folders."""
-    for depth in range(1, max(len(path.absolute().parts) for path in paths) + 1):
-        names = [re.sub(r"[^\w.-]", "-", "-".join(path.absolute().parts[-depth:])).strip(".") for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return names
+    parts = [path.absolute().parts for path in paths]
+    depth = 1
+    while len({part[-depth:] for part in parts}) < len(parts):
+        depth += 1
+    return [re.sub(r"[^\w.-]", "-", "-".join(part[-depth:])).strip(".") for part in parts]
 
 
 def _corpus(path: Path, name: str, settings: MeasureSettings) -> Corpus:

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from seqdistill import __version__
+from seqdistill import __version__, shown
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import UserError
 from seqdistill.settings import (
@@ -33,6 +33,7 @@ from seqdistill.settings import (
     TrainSettings,
     TranslateSettings,
 )
+from seqdistill.shown import Part
 
 # Commands import what they need when they run: torch alone takes seconds, and `--help` must not wait for it.
 
@@ -142,7 +143,9 @@ def _key_value(pair: str) -> tuple[str, Any]:
         return key, value
 
 
-def _run(verb: str, settings: Settings, out: Path, show: Callable[[dict[str, Any]], None] | None = None) -> None:
+def _run(
+    verb: str, settings: Settings, out: Path, show: Callable[[dict[str, Any]], Iterable[Part]] = shown.everything
+) -> None:
     from seqdistill.stages import run_stage
 
     outcome = run_stage(verb, settings, out, Terminal(), title=verb)
@@ -150,31 +153,18 @@ def _run(verb: str, settings: Settings, out: Path, show: Callable[[dict[str, Any
         return
     if not outcome.done_now:
         typer.echo(f"{out}: already done with these settings and inputs; nothing to do")
-    (show or _print_results)(outcome.results)
+    _show(show(outcome.results))
 
 
-def _print_results(results: dict[str, Any]) -> None:
-    """Prints nested results as one table: a line each, numbers aligned."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for key, value in _flat(results):
-        table.add_row(key, f"{value:,.4g}" if isinstance(value, float) else str(value))
-    _print(table)
+def _show(parts: Iterable[Part]) -> None:
+    for part in parts:
+        typer.echo(part) if isinstance(part, str) else _print(part)
 
 
 def _print(table: Table) -> None:
     """Tables are as wide as what they hold, also in a pipe or a log."""
     width = Console(width=10_000).measure(table).maximum
     Console(width=max(Console().width, width)).print(table, highlight=False)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", value))
-    return rows
 
 
 @app.callback(invoke_without_command=True)
@@ -283,56 +273,14 @@ def measure(settings: MeasureSettings, out: Out) -> None:
     2020)."""
     from seqdistill.verbs.measure import PAGE
 
-    _run("measure", settings, out, _print_measures)
+    _run("measure", settings, out, shown.measures)
     typer.echo(f"page: {out / PAGE}")
-
-
-def _print_measures(results: dict[str, Any]) -> None:
-    """The table of measures, what was skipped, what each measure is, and the advice."""
-    table = Table(box=None)
-    for number, title in enumerate(results["table"]):
-        table.add_column(title, justify="right" if number else "left")
-    for row in zip(*results["table"].values(), strict=True):
-        table.add_row(*row)
-    _print(table)
-    for row in results["corpora"]:
-        skipped = {key.removeprefix("skipped_"): count for key, count in row.items() if key.startswith("skipped_")}
-        if any(skipped.values()):
-            counts = ", ".join(f"{count:,} {reason.replace('_', '-')}" for reason, count in skipped.items() if count)
-            typer.echo(f"{row['corpus']}: skipped {counts} of {row['lines']:,} lines")
-    typer.echo()
-    for one in results["definitions"]:
-        typer.echo(f"{one['name']}: {one['definition']}\n    {one['signature']}")
-    typer.echo()
-    for one in results["excluded"]:
-        typer.echo(f"{one['corpus']}: for no student, {one['reason']}")
-    for one in results["advice"]:
-        typer.echo(f"{one['student']}: train it on {one['corpus']}: {one['reason']}\n    {one['evidence']}")
 
 
 @command(DecisionTheorySettings, "seqdistill study decision-theory --hmms 50 --out decisions", within=study)
 def decision_theory(settings: DecisionTheorySettings, out: Out) -> None:
     """Which distilled data is best for which accuracy, on random HMMs (Zhou et al. 2020, appendix D)."""
-    _run("decision-theory", settings, out, _print_decisions)
-
-
-def _print_decisions(results: dict[str, Any]) -> None:
-    """Two tables: shares of wins for each a and b, and what the systems reach on average."""
-    parts = ("token", "sequence")
-    heads = [head for part in parts for head in (f"{part} wins %", "95 % interval", "ties")]
-    wins = Table("a", "b", "HMMs", *heads, box=None)
-    for row in [*results["wins"], {"a": "all", "b": "", **results["figures"]}]:
-        cells = [row["a"], row["b"], row["hmms"]]
-        for part in parts:
-            low, high = row[f"{part}_wins_low"], row[f"{part}_wins_high"]
-            cells += [f"{row[f'{part}_wins_percent']:.1f}", f"{low:.1f} to {high:.1f}", row[f"{part}_ties"]]
-        wins.add_row(*map(str, cells))
-    _print(wins)
-    typer.echo()
-    accuracy = Table("trained on, or decoder", "token accuracy %", "sequence accuracy %", box=None)
-    for row in results["accuracy"]:
-        accuracy.add_row(row["system"], f"{row['token_accuracy']:.2f}", f"{row['sequence_accuracy']:.2f}")
-    _print(accuracy)
+    _run("decision-theory", settings, out, shown.decisions)
 
 
 @app.command(epilog="Example: seqdistill run recipes/demo.toml --out runs/demo")
@@ -356,32 +304,9 @@ def run(
     outcomes = pipeline.run(plan, Terminal if jobs == 1 else lines, jobs=jobs)
     if not any(outcome.done_now for _, outcome in outcomes):
         typer.echo(f"{plan.out}: all {len(outcomes)} stages were finished before; nothing to do")
-    _print_systems(plan.out)
+    _show(shown.systems(plan.out))
     if plan.report:
         typer.echo(f"report: {plan.out / pipeline.REPORT}")
-
-
-def _print_systems(directory: Path) -> None:
-    from seqdistill.reports.columns import column, columns_of, is_numeric, signatures_of, written
-    from seqdistill.verbs.systems import gains, row_of, systems_in
-
-    systems = systems_in(directory)
-    if not systems:
-        return
-    rows = [row_of(system) for system in systems]
-    table = Table(box=None)
-    cells = []
-    for name in columns_of(rows):
-        values = [row.get(name) for row in rows]
-        table.add_column(column(name).title, justify="right" if is_numeric(values) else "left")
-        cells.append(written(name, values))
-    for row in zip(*cells, strict=True):
-        table.add_row(*row)
-    _print(table)
-    for signature in signatures_of(rows):
-        typer.echo(signature)
-    for name, gain in gains(systems).items():
-        typer.echo(f"{name}: {gain}")
 
 
 @app.command(epilog="Example: seqdistill status runs/demo")

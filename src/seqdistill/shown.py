@@ -1,0 +1,94 @@
+"""What verbs found, as tables and lines for a terminal; `cli.py` prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+Part = str | Table
+
+
+def everything(results: dict[str, Any]) -> Iterator[Part]:
+    """Nested results as one table: a line each, numbers aligned."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in _flat(results):
+        table.add_row(key, f"{value:,.4g}" if isinstance(value, float) else str(value))
+    yield table
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows
+
+
+def measures(results: dict[str, Any]) -> Iterator[Part]:
+    """The table of measures, what was skipped, what each measure is, and the advice."""
+    table = Table(box=None)
+    for number, title in enumerate(results["table"]):
+        table.add_column(title, justify="right" if number else "left")
+    for row in zip(*results["table"].values(), strict=True):
+        table.add_row(*row)
+    yield table
+    for row in results["corpora"]:
+        skipped = {key.removeprefix("skipped_"): count for key, count in row.items() if key.startswith("skipped_")}
+        if any(skipped.values()):
+            counts = ", ".join(f"{count:,} {reason.replace('_', '-')}" for reason, count in skipped.items() if count)
+            yield f"{row['corpus']}: skipped {counts} of {row['lines']:,} lines"
+    yield ""
+    for one in results["definitions"]:
+        yield f"{one['name']}: {one['definition']}\n    {one['signature']}"
+    yield ""
+    for one in results["excluded"]:
+        yield f"{one['corpus']}: for no student, {one['reason']}"
+    for one in results["advice"]:
+        yield f"{one['student']}: train it on {one['corpus']}: {one['reason']}\n    {one['evidence']}"
+
+
+def decisions(results: dict[str, Any]) -> Iterator[Part]:
+    """Two tables: shares of wins for each a and b, and what the systems reach on average."""
+    parts = ("token", "sequence")
+    heads = [head for part in parts for head in (f"{part} wins %", "95 % interval", "ties")]
+    wins = Table("a", "b", "HMMs", *heads, box=None)
+    for row in [*results["wins"], {"a": "all", "b": "", **results["figures"]}]:
+        cells = [row["a"], row["b"], row["hmms"]]
+        for part in parts:
+            low, high = row[f"{part}_wins_low"], row[f"{part}_wins_high"]
+            cells += [f"{row[f'{part}_wins_percent']:.1f}", f"{low:.1f} to {high:.1f}", row[f"{part}_ties"]]
+        wins.add_row(*map(str, cells))
+    yield wins
+    yield ""
+    accuracy = Table("trained on, or decoder", "token accuracy %", "sequence accuracy %", box=None)
+    for row in results["accuracy"]:
+        accuracy.add_row(row["system"], f"{row['token_accuracy']:.2f}", f"{row['sequence_accuracy']:.2f}")
+    yield accuracy
+
+
+def systems(directory: Path) -> Iterator[Part]:
+    """The table of evaluated systems, its signatures, and the gains of distillation; nothing where there are none."""
+    from seqdistill.reports.columns import column, columns_of, is_numeric, signatures_of, written
+    from seqdistill.verbs.systems import gains, row_of, systems_in
+
+    found = systems_in(directory)
+    if not found:
+        return
+    rows = [row_of(system) for system in found]
+    table = Table(box=None)
+    cells = []
+    for name in columns_of(rows):
+        values = [row.get(name) for row in rows]
+        table.add_column(column(name).title, justify="right" if is_numeric(values) else "left")
+        cells.append(written(name, values))
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
+    yield table
+    yield from signatures_of(rows)
+    for name, gain in gains(found).items():
+        yield f"{name}: {gain}"

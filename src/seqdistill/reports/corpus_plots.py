@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from seqdistill.reports.plots import COLOURS, INK, STYLE, WIDTH, Labels, Line, draw_axes, line_plot, looks, svg_of
 
-DENSITY_BINS = 60
+DENSITY_BINS = 40
 _SHADES = LinearSegmentedColormap.from_list("shades", [(*to_rgb(COLOURS[0]), a) for a in (0, 1)])
 
 

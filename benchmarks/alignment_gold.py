@@ -35,6 +35,11 @@ OTHER_TEXT = {
     "enfr": [("multi30k/train", "en", "fr")],
     "roen": [],
 }
+OURS = {
+    "seqdistill": AlignerOptions(),
+    "seqdistill, maximum likelihood": AlignerOptions(alpha=0.0),
+    "seqdistill, fitted tension": AlignerOptions(fit_tension=True),
+}
 SHOWN = {"forward": "forward", "reverse": "reverse", "grow_diagonal": "grow-diagonal-and"}
 
 
@@ -51,9 +56,9 @@ def training_text(data: Path, languages: str, lines: int | None) -> Iterator[tup
             yield " ".join(one), " ".join(other)
 
 
-def ours(bitext: Bitext, count: int, *, fit_tension: bool) -> tuple[Links, Links]:
+def ours(bitext: Bitext, count: int, options: AlignerOptions) -> tuple[Links, Links]:
     """Links of the first `count` pairs in both directions."""
-    found = align(bitext, AlignerOptions(fit_tension=fit_tension), workers=os.cpu_count() or 1)
+    found = align(bitext, options, workers=os.cpu_count() or 1)
     return first(found.forward, count), first(found.reverse, count)
 
 
@@ -115,8 +120,7 @@ def main() -> None:
         gold = read_gold(given.data / "alignment" / f"{languages}.gold")
         assert bitext.lines[len(gold) - 1] == len(gold), "a blank line among the gold text"
         systems = {
-            "seqdistill": (len(bitext), ours(bitext, len(gold), fit_tension=False)),
-            "seqdistill, fitted tension": (len(bitext), ours(bitext, len(gold), fit_tension=True)),
+            **{name: (len(bitext), ours(bitext, len(gold), options)) for name, options in OURS.items()},
             "sil-thot": (len(bitext), thot(bitext, len(gold))),
             "fast_align, published": (None, published(given.data, languages, "fastalign")),
             "MGIZA, published": (None, published(given.data, languages, "giza")),

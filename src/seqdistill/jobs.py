@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import torch
 
-from seqdistill.decoding.workers import end_with_parent
 from seqdistill.errors import UserError
 from seqdistill.progress import Progress
 from seqdistill.recipe import Step
 from seqdistill.stages import Outcome, run_stage
+from seqdistill.workers import end_with_parent
 
 
 class _Job(NamedTuple):

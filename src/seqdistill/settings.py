@@ -337,7 +337,7 @@ class MeasureSettings(Settings):
     sentence: int = Field(0, ge=0, description="Line to draw; 0: the one whose order changes most.")
     samples: int = Field(1000, description="Resamples of sentences for intervals.")
     seed: int = Field(12345, description="Seed of the resampling.")
-    workers: int = Field(0, ge=0, description="Threads; 0: one a core.")
+    workers: int = Field(0, ge=0, description="Processes that tokenise, threads that align; 0: one a core.")
     scratch: Path | None = Field(None, description="Folder of the aligner's temporary file; default the system's.")
 
 

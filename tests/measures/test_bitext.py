@@ -5,7 +5,8 @@ import pytest
 
 from seqdistill.errors import UserError
 from seqdistill.measures import bitext as bitext_module
-from seqdistill.measures.bitext import Skipped
+from seqdistill.measures import tokenizers
+from seqdistill.measures.bitext import Skipped, read_bitext
 from seqdistill.measures.tokenizers import TOKENIZERS, create_tokenizer
 
 
@@ -59,3 +60,13 @@ def test_signatures_state_the_tokeniser():
     assert create_tokenizer(name="none", lowercase=True).signature == "tok:none|case:lc"
     with pytest.raises(UserError, match="did you mean 'moses'"):
         create_tokenizer("de", name="mose")
+
+
+def test_many_processes_tokenise_as_one(monkeypatch):
+    monkeypatch.setattr(tokenizers, "OWN_LINES", 3)
+    monkeypatch.setattr(tokenizers, "CHUNK_LINES", 2)
+    pairs = [(f"Nr. {number}, z.B. das Haus.", f"No. {number}, e.g. the house's.") for number in range(20)]
+    made = create_tokenizer("de", lowercase=True), create_tokenizer("en")
+    one, many = (read_bitext(pairs, *made, name="text", workers=workers) for workers in (1, 2))
+    assert one.fingerprint == many.fingerprint and one.signature == many.signature and len(many) == 20
+    assert many.source.sentence(7) == made[0].split(pairs[7][0])

@@ -25,10 +25,10 @@ from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import Engine, TextHypothesis
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, source_hash, write_shard
-from seqdistill.decoding.workers import in_processes
 from seqdistill.errors import UserError
 from seqdistill.files import differences, read_json, write_json
 from seqdistill.progress import Progress, Silent
+from seqdistill.workers import in_processes
 
 SHARD_LINES = 2048
 """Some seconds to a minute of work: what a kill costs at most, and enough lines to form full batches."""

@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from seqdistill.errors import UserError
 from seqdistill.files import sha256
-from seqdistill.measures.tokenizers import WordTokenizer
+from seqdistill.measures.tokenizers import WordTokenizer, tokenised
 from seqdistill.progress import Progress, Silent
 
 MAX_CELLS = 1_000_000
@@ -107,9 +107,13 @@ def read_bitext(
     target_tokenizer: WordTokenizer,
     *,
     name: str,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Bitext:
     """Tokenises a corpus; lines without words on both sides are skipped and counted, never aligned.
+
+    Args:
+        workers: processes that tokenise, of a long corpus; the result is the same for any number.
 
     Raises:
         UserError: no line has words on both sides.
@@ -119,8 +123,8 @@ def read_bitext(
     lines, counts = array("q"), {"blank": 0, "one_sided": 0, "too_long": 0}
     number = 0
     progress.start(f"tokenising {name}", total=None, unit="lines")
-    for number, (source, target) in enumerate(pairs, start=1):
-        words = source_tokenizer.split(source), target_tokenizer.split(target)
+    tokenizers = source_tokenizer, target_tokenizer
+    for number, words in enumerate(tokenised(pairs, tokenizers, workers=workers), start=1):
         if reason := _reason_to_skip(*words):
             counts[reason] += 1
         else:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
-from typing import cast
+from itertools import chain, islice
+from typing import Any, cast
 
 import sacrebleu
 from sacremoses import MosesTokenizer
 
 from seqdistill.errors import UserError, nearest
+from seqdistill.workers import in_processes
 
 _BLANKS = re.compile(r"\s+")
 
@@ -36,6 +40,8 @@ TOKENIZERS: dict[str, Callable[[str], Callable[[str], list[str]]]] = {
 """By name, from a two-letter language code: Moses' rules; sacreBLEU's 13a; its Chinese (each ideograph a word);
 every character; words as they stand between blanks, for text that is tokenised."""
 
+OWN_LINES, CHUNK_LINES = 10_000, 2_000
+
 UNSPACED = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
 """Languages written without blanks, for which Moses' rules would find whole sentences to be words."""
 
@@ -47,10 +53,12 @@ class WordTokenizer:
     Args:
         signature: its name, language, case and version, as `tok:moses-de|case:lc|sacremoses:0.2.0`.
         split: the words of a line; none for a blank one.
+        made_from: the arguments of `create_tokenizer` that make it again, in another process say.
     """
 
     signature: str
     split: Callable[[str], list[str]]
+    made_from: Mapping[str, Any]
 
 
 def create_tokenizer(language: str = "", *, name: str | None = None, lowercase: bool = False) -> WordTokenizer:
@@ -64,6 +72,7 @@ def create_tokenizer(language: str = "", *, name: str | None = None, lowercase: 
     Raises:
         UserError: no tokeniser has this name; tells the nearest.
     """
+    made_from = {"language": language, "name": name, "lowercase": lowercase}
     name = name or UNSPACED.get(language, "moses")
     if name not in TOKENIZERS:
         raise UserError(f"unknown tokeniser {name!r}: {nearest(name, TOKENIZERS)}")
@@ -73,4 +82,38 @@ def create_tokenizer(language: str = "", *, name: str | None = None, lowercase: 
     parts = [f"tok:{label}", f"case:{'lc' if lowercase else 'mixed'}"]
     if library:
         parts.append(f"{library}:{version(library)}")
-    return WordTokenizer("|".join(parts), (lambda line: words(line.lower())) if lowercase else words)
+    return WordTokenizer("|".join(parts), (lambda line: words(line.lower())) if lowercase else words, made_from)
+
+
+Words = tuple[list[str], list[str]]
+"""Of the source and of the target of a pair."""
+Chunk = tuple[int, list[tuple[str, str]]]
+"""Pairs that one process tokenises at a time, by their number."""
+
+
+def tokenised(
+    pairs: Iterable[tuple[str, str]], tokenizers: tuple[WordTokenizer, WordTokenizer], *, workers: int
+) -> Iterator[Words]:
+    """The words of each pair, in order; those after the first OWN_LINES by several processes."""
+    source, target = tokenizers
+    waiting = iter(pairs)
+    for one, other in waiting if workers == 1 else islice(waiting, OWN_LINES):
+        yield source.split(one), target.split(other)
+    chunks = enumerate(iter(lambda: list(islice(waiting, CHUNK_LINES)), []))
+    if (first := next(chunks, None)) is None:
+        return
+    start = partial(_ready, *(dict(tokenizer.made_from) for tokenizer in tokenizers))
+    early: dict[int, list[Words]] = {}
+    following = 0
+    with closing(in_processes(start, chain([first], chunks), workers=workers)) as finished:
+        for number, words in finished:
+            early[number] = words
+            while following in early:
+                yield from early.pop(following)
+                following += 1
+
+
+def _ready(source: dict[str, Any], target: dict[str, Any]) -> Callable[[Chunk], tuple[int, list[Words]]]:
+    """The start of a process that tokenises."""
+    tokenizers = create_tokenizer(**source), create_tokenizer(**target)
+    return lambda chunk: (chunk[0], [(tokenizers[0].split(one), tokenizers[1].split(other)) for one, other in chunk[1]])

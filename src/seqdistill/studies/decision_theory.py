@@ -20,13 +20,13 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from seqdistill.decoding.workers import in_processes
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import read_json, sha256, write_json
 from seqdistill.metrics.significance import share
 from seqdistill.progress import Progress
 from seqdistill.studies.bilstm import BiLSTM, train
 from seqdistill.studies.hmm import NORMALISE, posterior_decoding, random_hmms, sample, viterbi_decoding
+from seqdistill.workers import in_processes
 
 LARGEST = 100.0
 """Of a and b: beyond it, the softmax gives probabilities that are 0 in effect."""

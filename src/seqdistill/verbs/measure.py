@@ -186,9 +186,9 @@ def _aligned(
     corpus: Corpus, settings: MeasureSettings, folder: Path, progress: Progress, *, lowercase: bool
 ) -> Alignment:
     """The corpus' alignment: read where an earlier run of this stage left it, otherwise made and written."""
-    bitext = read_bitext(
-        corpus.text, *_create_tokenizers(settings, lowercase=lowercase), name=corpus.name, progress=progress
-    )
+    workers = settings.workers or usable_cores()
+    tokenizers = _create_tokenizers(settings, lowercase=lowercase)
+    bitext = read_bitext(corpus.text, *tokenizers, name=corpus.name, workers=workers, progress=progress)
     check_resampling(len(bitext), settings.samples)
     if settings.sentence > bitext.num_lines:
         raise UserError(
@@ -196,7 +196,6 @@ def _aligned(
         )
     if (folder / "alignment.json").exists():
         return Alignment.load(folder, bitext, _aligner(settings))
-    workers = settings.workers or usable_cores()
     alignment = align(bitext, _aligner(settings), workers=workers, scratch=settings.scratch, progress=progress)
     for name in settings.links:
         write_pharaoh(folder / f"{name}.pharaoh", alignment.symmetrized(name, progress=progress))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import worker_tasks
 
-from seqdistill.decoding.workers import WorkerError, in_processes
 from seqdistill.errors import UserError
+from seqdistill.workers import WorkerError, in_processes
 
 
 def test_every_task_is_done_once_by_several_processes() -> None:

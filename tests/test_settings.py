@@ -113,7 +113,7 @@ def test_defaults_are_those_of_what_they_stand_for() -> None:
         for name in shared.keys() - differing - {"max_updates"}:
             assert model.model_fields[name].default == shared[name], name
     measure = {name: field.default for name, field in settings.MeasureSettings.model_fields.items()}
-    aligner = {field.name: field.default for field in fields(AlignerOptions)} | {"alpha": 0.0}  # docs/decisions.md
+    aligner = {field.name: field.default for field in fields(AlignerOptions)}
     assert aligner == {name: measure[name] for name in aligner}
     assert (measure["smoothing"], measure["reordering_links"]) == (SMOOTHING, REORDERING_LINKS)
     assert (measure["samples"], measure["seed"]) == (intervals.NUM_SAMPLES, intervals.SEED)

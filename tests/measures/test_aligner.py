@@ -192,3 +192,14 @@ def test_distinct_cuts_across_blocks(monkeypatch):
 def test_bad_options(given):
     with pytest.raises(UserError, match=f"aligner: {next(iter(given))} = .* expected"):
         AlignerOptions(**given)
+
+
+def test_links_are_of_one_model_and_the_table_of_another(make_bitext):
+    bitext = make_bitext(TOY * 3)
+    both = align(bitext, AlignerOptions(alpha=0.01, table_alpha=0.0))
+    with_prior, without = (align(bitext, AlignerOptions(alpha=alpha, table_alpha=alpha)) for alpha in (0.01, 0.0))
+    assert np.array_equal(both.forward.source, with_prior.forward.source)
+    assert np.array_equal(both.reverse.target, with_prior.reverse.target)
+    assert np.array_equal(both.table.probabilities, without.table.probabilities)
+    assert "vb:0.0|" in both.table.signature and "vb:0.01" in both.counted_table().signature
+    assert not np.array_equal(with_prior.table.probabilities, without.table.probabilities)

@@ -110,7 +110,7 @@ def test_a_table_a_page_links_tables_and_advice(text: Path, call) -> None:
 
 
 def test_python_and_command_line_agree(text: Path, call) -> None:
-    assert call("measure", "tiny.txt", *PLAIN, "--alpha", "0.01", "--out", "out")[0] == 0
+    assert call("measure", "tiny.txt", *PLAIN, "--out", "out")[0] == 0
     plain = create_tokenizer(name="none")
     pairs = list(zip(*(Path(name).read_text().splitlines() for name in ("sources.txt", "tiny.txt")), strict=True))
     bitext = read_bitext(pairs, plain, plain, name="tiny.txt")

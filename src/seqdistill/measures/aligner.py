@@ -33,6 +33,8 @@ class AlignerOptions:
         tension: how strongly links keep to the diagonal, at first.
         fit_tension: whether the tension is fitted, from the second iteration on (`-o`); see `diagonal.fit_tension`.
         alpha: of variational Bayes' Dirichlet prior; 0 for maximum likelihood.
+        table_alpha: the same for the lexical table, which is another model's if it differs. A prior makes links better
+            and the entropy of rare words its own, so links are made with one and the table without.
     """
 
     iterations: int = 5
@@ -40,6 +42,7 @@ class AlignerOptions:
     tension: float = 4.0
     fit_tension: bool = False
     alpha: float = 0.01
+    table_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises UserError for a value no model can have."""
@@ -48,6 +51,7 @@ class AlignerOptions:
             ("p0", 0 < self.p0 < 1, "between 0 and 1"),
             ("tension", MIN_TENSION <= self.tension <= MAX_TENSION, f"from {MIN_TENSION} to {MAX_TENSION}"),
             ("alpha", self.alpha >= 0, "0 or more"),
+            ("table_alpha", self.table_alpha >= 0, "0 or more"),
         ):
             if not valid:
                 raise UserError(f"aligner: {name} = {getattr(self, name)}: expected {expected}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,8 @@ class Alignment:
     Args:
         forward: for each target word the source word that generates it most probably; links are source-target.
         reverse: for each source word its target word, as source-target links too.
-        table: p(target | source), the forward model's parameters.
-        tensions: the forward and the reverse model's, at the end.
+        table: p(target | source), the parameters of a forward model (see `AlignerOptions.table_alpha`).
+        tensions: the forward and the reverse model's of the links, at the end.
     """
 
     bitext: Bitext
@@ -49,7 +49,7 @@ class Alignment:
         return table_of_links(self.bitext, self.forward, f"{self.options.signature}|links:forward")
 
     def posteriors(self, pair: int) -> Float[np.ndarray, "source target"]:
-        """p(source position | target word) of one pair under the forward model, NULL left out: columns sum to 1."""
+        """p(source position | target word) of one pair by table and prior, NULL left out: columns sum to 1."""
         sides = self.bitext.source, self.bitext.target
         words = [side.ids[side.starts[pair] : side.starts[pair + 1]].astype(np.int64) for side in sides]
         sources, targets = np.repeat(words[0], len(words[1])), np.tile(words[1], len(words[0]))
@@ -88,6 +88,7 @@ class Alignment:
             "text": self.bitext.fingerprint,
             "tokenisation": self.bitext.signature,
             "aligner": self.options.signature,
+            "table": self.table.signature,
             "tensions": list(self.tensions),
         }
 
@@ -118,10 +119,14 @@ def align(
         del reverse_model
         model = train(cells, FORWARD, options, workers=workers, progress=progress)
         forward = _links(cells, model, workers)
+        tensions = (model.tension, tension)
+        if options.table_alpha != options.alpha:
+            options_of_table = replace(options, alpha=options.table_alpha)
+            model = train(cells, FORWARD, options_of_table, workers=workers, progress=progress)
         table = table_of_model(cells, model)
     finally:
         cells.close()
-    return Alignment(bitext, options, forward, reverse, table, (model.tension, tension))
+    return Alignment(bitext, options, forward, reverse, table, tensions)
 
 
 def _links(cells: Cells, model: WordModel, workers: int) -> Links:

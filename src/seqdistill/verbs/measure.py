@@ -179,6 +179,7 @@ def _aligner(settings: MeasureSettings) -> AlignerOptions:
         tension=settings.tension,
         fit_tension=settings.fit_tension,
         alpha=settings.alpha,
+        table_alpha=settings.table_alpha,
     )
 
 

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import torch
 
 from seqdistill.errors import UserError
-from seqdistill.progress import Progress
+from seqdistill.manifest import status
+from seqdistill.progress import Progress, Silent
 from seqdistill.recipe import Step
 from seqdistill.stages import Outcome, run_stage
 from seqdistill.workers import end_with_parent
@@ -37,6 +38,8 @@ def side_by_side(
     steps: Sequence[Step], progress: Callable[[], Progress], *, jobs: int
 ) -> Iterator[tuple[Step, Outcome]]:
     """Runs up to `jobs` stages at a time, each once what it needs is done; yields them as they end.
+
+    A finished stage is only looked at, in this process: to begin one of its own takes seconds.
 
     The first one to fail ends the others, which the next run continues; so does closing the iterator.
 
@@ -58,6 +61,10 @@ def side_by_side(
             while free and (step := next((step for step in waiting if done.issuperset(step.needs)), None)):
                 waiting.remove(step)
                 title = f"[{steps.index(step) + 1}/{len(steps)}] {step.kind} {step.name}"
+                if status(step.directory) == "finished":
+                    done.add(step.name)
+                    yield step, run_stage(step.kind, step.settings, step.directory, Silent(), title=title)
+                    continue
                 connection, job = _begun(step, progress, title, free.pop(0))
                 running[connection] = job
             for connection in wait(list(running)):

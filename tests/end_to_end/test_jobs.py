@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from test_run import contents
 
+from seqdistill import jobs as jobs_module
 from seqdistill.errors import UserError
 from seqdistill.jobs import side_by_side
 from seqdistill.manifest import FINISHED, UNFINISHED
 from seqdistill.progress import Silent
+from seqdistill.recipe import read_recipe
 
 Command = Callable[..., "subprocess.Popen[str]"]
 
@@ -23,7 +25,9 @@ pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs 
 
 
 @pytest.mark.slow
-def test_two_jobs_whose_parent_is_killed_continue_to_the_bytes_of_one_job(toy: Path, seqdistill: Command) -> None:
+def test_two_jobs_whose_parent_is_killed_continue_to_the_bytes_of_one_job(
+    toy: Path, seqdistill: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     killed = seqdistill("run", "toy.toml", "--out", "beside", "--jobs", "2")
     stages = [toy / "beside" / name for name in ("distilled", "fast")]  # both wait for the teacher
     while not any((stage / UNFINISHED).exists() for stage in stages):
@@ -39,6 +43,11 @@ def test_two_jobs_whose_parent_is_killed_continue_to_the_bytes_of_one_job(toy: P
         assert process.returncode == 0, errors
         assert "BLEU" in out and "/9] distill distilled: " in errors
     assert contents(toy / "beside") == contents(toy / "whole")
+    monkeypatch.chdir(toy)
+    monkeypatch.setattr(jobs_module, "_begun", None)  # what is finished needs no process
+    steps = read_recipe(Path("toy.toml"), out=Path("whole")).steps
+    outcomes = list(side_by_side(steps, Silent, jobs=2))
+    assert len(outcomes) == len(steps) and not any(outcome.done_now for _, outcome in outcomes)
 
 
 def test_a_mistake_found_by_one_stage_ends_the_others_without_a_traceback(toy: Path, seqdistill: Command) -> None:

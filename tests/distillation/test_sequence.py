@@ -156,8 +156,9 @@ def test_interpolation_takes_what_is_most_like_the_reference(
 
 def test_of_equals_the_teachers_first_choice() -> None:
     hypotheses = [TextHypothesis(text, 0.0, 0.0) for text in ("a b", "b a", "c")]
-    assert most_similar(hypotheses, "x", lambda hypothesis, reference: 1.0) == 0
-    assert most_similar(hypotheses, "c", sentence_bleu) == 2
+    assert most_similar(hypotheses, ["x"], lambda hypothesis, reference: 1.0) == 0
+    assert most_similar(hypotheses, ["c"], sentence_bleu) == 2
+    assert most_similar(hypotheses, ["x", "c", "b d"], sentence_bleu) == 2
 
 
 @pytest.mark.parametrize(

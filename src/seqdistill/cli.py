@@ -26,6 +26,7 @@ from seqdistill.settings import (
     DecisionTheorySettings,
     DistillSettings,
     EvaluateSettings,
+    ModesSettings,
     PrepareSettings,
     ReportSettings,
     Settings,
@@ -71,7 +72,7 @@ app = typer.Typer(
 )
 
 study = typer.Typer(name="study", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(study, help="Repeat an experiment of the papers that needs no text.")
+app.add_typer(study, help="Repeat an experiment of the papers.")
 
 Out = Annotated[Path, typer.Option("--out", help="Directory of the result; finished there, the command does nothing.")]
 
@@ -306,6 +307,37 @@ def _print_decisions(results: dict[str, Any]) -> None:
     for row in results["accuracy"]:
         accuracy.add_row(row["system"], f"{row['token_accuracy']:.2f}", f"{row['sequence_accuracy']:.2f}")
     _print(accuracy)
+
+
+@command(
+    ModesSettings,
+    "seqdistill study modes --output at=at-test --output nat=nat-test --language de=train.de --language fr=train.fr "
+    "--corpus full=data --corpus distilled=distilled --out modes",
+    within=study,
+)
+def modes(settings: ModesSettings, out: Out) -> None:
+    """Which of the languages they were trained on do models write, or mix? (Zhou et al. 2020, section 3.1)."""
+    _run("modes", settings, out, _print_modes)
+    typer.echo(f"page: {out / 'modes.html'}")
+
+
+def _print_modes(results: dict[str, Any]) -> None:
+    """A table of the systems and one of the corpora."""
+    single = f"in one language (> {results['threshold']:.3g}), %"
+    names = [f"{name}, %" for name in results["languages"]]
+    systems = Table("system", "outputs", single, "95 % interval", *names, box=None)
+    for row in results["systems"]:
+        interval = f"{row['single_language_low']:.1f} to {row['single_language_high']:.1f}"
+        shares = [f"{row[f'{name}_percent']:.1f}" for name in results["languages"]]
+        systems.add_row(row["system"], f"{row['lines']:,}", f"{row['single_language_percent']:.1f}", interval, *shares)
+    _print(systems)
+    if results["corpora"]:
+        typer.echo()
+        corpora = Table("corpus", "pairs", "complexity, nats", "95 % interval", box=None)
+        for row in results["corpora"]:
+            interval = f"{row['complexity_low']:.3f} to {row['complexity_high']:.3f}"
+            corpora.add_row(row["corpus"], f"{row['pairs']:,}", f"{row['complexity']:.3f}", interval)
+        _print(corpora)
 
 
 @app.command(epilog="Example: seqdistill run recipes/demo.toml --out runs/demo")

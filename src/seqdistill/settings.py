@@ -56,7 +56,7 @@ class Settings(BaseModel):
             raise UserError(f"{where}: " + "; ".join(problems)) from None
 
     def given_inputs(self) -> Iterator[tuple[str, Path]]:
-        """Each input that is given, by its field; several of one field are numbered from 1, or called by their names."""
+        """Each input that is given, by its field; several of one are numbered from 1, or go by their names."""
         for name in self.inputs:
             value = getattr(self, name)
             if isinstance(value, dict):
@@ -106,7 +106,7 @@ class PrepareSettings(Settings):
     source: Path | None = Field(None, description="Training text, source side: one sentence a line, plain or .gz.")
     target: Annotated[list[Path], OneOrMore] = Field(
         default_factory=list,
-        description="Training text, target side, line by line with --source; given again, a source has several targets.",
+        description="Training text, target side, line by line with --source; given again, a source has several.",
     )
     table: Path | None = Field(None, description="Training text in one file: .tsv, .jsonl (also .gz) or .parquet.")
     valid_source: Path | None = Field(None, description="Validation text, source side.")
@@ -267,9 +267,12 @@ class ScoringSettings(Settings):
         """The metrics one by one."""
         return [name.strip() for name in self.metrics.split(",")]
 
-    def metric_options(self, *, lowercase: bool, sources: Sequence[str] | None) -> MetricOptions:
+    def metric_options(
+        self, *, lowercase: bool, sources: Sequence[str] | None, num_references: int = 1
+    ) -> MetricOptions:
         """The same, as metrics read it."""
         return MetricOptions(
+            num_references=num_references,
             lowercase=lowercase,
             tokenize=self.tokenize,
             language=self.language or "",
@@ -366,8 +369,11 @@ class ModesSettings(Settings):
     lowercase: bool = Field(False, description="Ignore case.")
     smoothing: float = Field(0.01, gt=0, description="Added to the count of every word in every language.")
     threshold: float | None = Field(
-        None, gt=0, lt=1, description="Posterior of one language above which an output is in that language alone; "
-        "default: halfway between uniform and certain."
+        None,
+        gt=0,
+        lt=1,
+        description="Posterior of one language above which an output is in that language alone; "
+        "default: halfway between uniform and certain.",
     )
     workers: int = Field(0, ge=0, description="Threads of the word aligner; 0: one a core.")
 

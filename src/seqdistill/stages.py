@@ -16,11 +16,12 @@ from seqdistill.settings import (
     DecisionTheorySettings,
     DistillSettings,
     EvaluateSettings,
+    ModesSettings,
     PrepareSettings,
     Settings,
     TrainSettings,
 )
-from seqdistill.verbs import decision_theory, distill, evaluate, prepare, train
+from seqdistill.verbs import decision_theory, distill, evaluate, modes, prepare, train
 
 
 class Stage(NamedTuple):
@@ -48,6 +49,7 @@ STAGES: dict[str, Stage] = {
     "decision-theory": Stage(
         DecisionTheorySettings, decision_theory.check, decision_theory.study, ("study.json", "hmms/*.json")
     ),
+    "modes": Stage(ModesSettings, modes.check, modes.study, ("modes.json",)),
 }
 
 

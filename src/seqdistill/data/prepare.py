@@ -175,5 +175,3 @@ def _watched(pairs: Iterable[SentencePair], progress: Progress) -> Iterator[Sent
     while chunk := list(islice(stream, _CHUNK)):
         progress.advance(len(chunk))
         yield from chunk
-
-

@@ -184,10 +184,10 @@ def _targets(
 def _measures(tally: _Tally, train: Store, options: DecodingOptions) -> dict[str, float]:
     """What is worth knowing of the new targets.
 
-    `characters_to_reference`: their characters by those of the references (of several their mean). `mean_tokens`: their mean length in the
-    subwords of the new directory. `share_...`: of all lines, those that equal the reference or the source, those where
-    another hypothesis than the teacher's first was chosen, and those as long as decoding allowed, so probably cut off
-    (counted in the subwords of the new directory: exact where the teacher has the same).
+    `characters_to_reference`: their characters by those of the references, of several by their mean. `mean_tokens`:
+    their mean length in the subwords of the new directory. `share_...`: of all lines, those that equal the reference or
+    the source, those where another hypothesis than the teacher's first was chosen, and those as long as decoding
+    allowed, so probably cut off (counted in the subwords of the new directory: exact where the teacher has the same).
     """
     limits = np.minimum(options.max_length, (options.max_ratio * train.source_lengths).astype(int) + SPARE_TOKENS)
     values = {

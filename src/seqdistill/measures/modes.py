@@ -1,7 +1,8 @@
-"""Which language is an output in, or which ones? Posteriors of languages from unigram models (Zhou et al. 2020, 3.1)."""
+"""In which languages is an output? Posteriors of languages from unigram models (Zhou et al. 2020, section 3.1)."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from seqdistill.metrics.significance import Share, share
 
 SMOOTHING = 0.01
 """Added to the count of every word in every language."""
-THRESHOLD = 0.8
-"""Posterior of one language from which an output counts as written in that language alone."""
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 @dataclass(frozen=True)
 class LanguageModels:
     """Unigram models p(word | language) over the words of all the languages' texts.
+
+    Words are those with a letter: punctuation and numbers, which every language shares, would draw all to the centre.
 
     Args:
         counts: how often each word occurs in each language's text.
@@ -40,7 +42,7 @@ class LanguageModels:
     def signature(self) -> str:
         """Languages, words, smoothing, and what an unknown word says."""
         names = "+".join(self.languages)
-        return f"{self.tokenizer.signature}|languages:{names}|unigram:add-{self.smoothing:g}|unknown:uniform"
+        return f"{self.tokenizer.signature}|letters|languages:{names}|unigram:add-{self.smoothing:g}|unknown:uniform"
 
     def word_posteriors(self) -> Float[np.ndarray, "words languages"]:
         """p(language | word) of every word under a uniform prior: p(y | l) / sum_k p(y | k)."""
@@ -57,7 +59,7 @@ class LanguageModels:
         by_word, uniform = self.word_posteriors(), np.full(len(self.languages), 1 / len(self.languages))
         values, num_words, num_unknown = [], [], []
         for line in lines:
-            words = self.tokenizer.split(line)
+            words = _words(line, self.tokenizer)
             known = [self.vocabulary[word] for word in words if word in self.vocabulary]
             unknown = len(words) - len(known)
             total = by_word[known].sum(axis=0) + unknown * uniform
@@ -118,5 +120,48 @@ def language_models(
 def _count(lines: Iterable[str], tokenizer: WordTokenizer) -> Counter[str]:
     words: Counter[str] = Counter()
     for line in lines:
-        words.update(tokenizer.split(line))
+        words.update(_words(line, tokenizer))
     return words
+
+
+def _words(line: str, tokenizer: WordTokenizer) -> list[str]:
+    return [word for word in tokenizer.split(line) if _LETTER.search(word)]
+
+
+class SingleLanguage(NamedTuple):
+    """Outputs written in one language alone.
+
+    Args:
+        threshold: a posterior above it counts.
+        share: of the outputs that have words, in percent, with its 95 % interval (Wilson).
+        by_language: how many outputs are in each language.
+    """
+
+    threshold: float
+    share: Share
+    by_language: dict[str, int]
+
+
+def halfway(num_languages: int) -> float:
+    """The middle between the uniform posterior, the centre of the simplex, and certainty, a corner of it."""
+    return (1 + 1 / num_languages) / 2
+
+
+def single_language(
+    posteriors: Posteriors, languages: Sequence[str], *, threshold: float | None = None
+) -> SingleLanguage:
+    """Counts the outputs of which one language's posterior lies above the threshold; None: `halfway`.
+
+    Raises:
+        UserError: no output has a word, or two languages could pass the threshold.
+    """
+    threshold = halfway(len(languages)) if threshold is None else threshold
+    if not 0.5 <= threshold < 1:
+        raise UserError(
+            f"threshold {threshold}: expected 0.5 or more, so that no output is in two languages, and less than 1"
+        )
+    written = posteriors.with_words()
+    if not len(written):
+        raise UserError("none of the outputs has a word; give the outputs of a model that writes")
+    passed = (written > threshold).sum(axis=0).tolist()
+    return SingleLanguage(threshold, share(sum(passed), len(written)), dict(zip(languages, passed, strict=True)))

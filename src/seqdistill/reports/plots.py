@@ -85,21 +85,21 @@ class Point(NamedTuple):
 def line_plot(lines: Sequence[Line], labels: Labels) -> str:
     """Lines over a common axis, told apart by colour and marker."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(labels)
+        figure, axes = new_axes(labels)
         look = _looks([*labels.names, *(line.name for line in lines)])
         for line in lines:
             every = max(1, len(line.x) // 12)
             axes.plot(line.x, line.y, **look[line.name], markevery=every, label=line.name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         _legend(axes, len(lines))
-        return _svg(figure, labels.title)
+        return svg_of(figure, labels.title)
 
 
 def category_plot(series: Mapping[str, Mapping[str, float]], labels: Labels) -> str:
     """Values of each system in common, ordered categories, such as buckets of sentence length."""
     categories = sorted({name for values in series.values() for name in values}, key=_first_number)
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(labels)
+        figure, axes = new_axes(labels)
         look = _looks([*labels.names, *series])
         for name, values in series.items():
             x = [k for k, category in enumerate(categories) if category in values]
@@ -108,14 +108,14 @@ def category_plot(series: Mapping[str, Mapping[str, float]], labels: Labels) -> 
         axes.set_xticks(range(len(categories)), categories)
         axes.set_xlim(-0.3, len(categories) - 0.7)
         _legend(axes, len(series))
-        return _svg(figure, labels.title)
+        return svg_of(figure, labels.title)
 
 
 def share_plot(shares: Mapping[str, Mapping[str, float]], labels: Labels) -> str:
     """A bar for each name, divided into its parts, which sum to 1."""
     parts = list(dict.fromkeys(part for values in shares.values() for part in values))
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(labels, height=1.4 + 0.24 * len(shares))
+        figure, axes = new_axes(labels, height=1.4 + 0.24 * len(shares))
         begun = [0.0] * len(shares)
         for part, colour in zip(parts, COLOURS, strict=False):
             widths = [values.get(part, 0.0) for values in shares.values()]
@@ -124,7 +124,7 @@ def share_plot(shares: Mapping[str, Mapping[str, float]], labels: Labels) -> str
         axes.set_xlim(0, 1)
         axes.invert_yaxis()
         _legend(axes, len(parts))
-        return _svg(figure, labels.title)
+        return svg_of(figure, labels.title)
 
 
 def trade_off_plot(points: Sequence[Point], labels: Labels, *, more_is_better: bool) -> str:
@@ -134,7 +134,7 @@ def trade_off_plot(points: Sequence[Point], labels: Labels, *, more_is_better: b
         more_is_better: whether more on the x-axis is better, as speed is and size is not.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(labels)
+        figure, axes = new_axes(labels)
         costs = [point.cost for point in points]
         if max(costs) > 3 * min(costs):
             axes.set_xscale("log")
@@ -148,7 +148,7 @@ def trade_off_plot(points: Sequence[Point], labels: Labels, *, more_is_better: b
             axes.plot(point.cost, point.quality, **look[point.name], markersize=8)
         axes.margins(0.14, 0.16)
         _name_points(axes, points, front)
-        return _svg(figure, labels.title)
+        return svg_of(figure, labels.title)
 
 
 def undominated(points: Sequence[Point], *, more_is_better: bool) -> list[Point]:
@@ -209,7 +209,8 @@ def _place(axes: Axes, point: Point) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:
+def new_axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:
+    """A figure of WIDTH with one plot in it; call within `rc_context(STYLE)`."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
@@ -240,7 +241,8 @@ def _first_number(category: str) -> float:
     return float(found[0]) if found else math.inf
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg_of(figure: Figure, title: str) -> str:
+    """The figure as SVG, without what differs from run to run."""
     buffer = io.StringIO()
     figure.canvas.print_svg(buffer, metadata=NO_METADATA)  # type: ignore[attr-defined]
     svg = buffer.getvalue()

@@ -69,7 +69,6 @@ COLUMNS: dict[str, Column] = {
     "tokens_per_second": Column("Tokens/s", 0, "high"),
     "wall_seconds": Column("Seconds", 0),
     "corpus": Column("Corpus"),
-    "pairs": Column("Pairs", 0),
     "complexity": Column("Complexity, nats", 3, "low"),
     "complexity_low": Column("95 % from", 3),
     "complexity_high": Column("to", 3),

@@ -21,7 +21,14 @@ from seqdistill.files import read_json, write_json
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import read_bitext
 from seqdistill.measures.measure import measure
-from seqdistill.measures.modes import SMOOTHING, LanguageModels, Posteriors, language_models, single_language
+from seqdistill.measures.modes import (
+    SMOOTHING,
+    LanguageModels,
+    Posteriors,
+    halfway,
+    language_models,
+    single_language,
+)
 from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.metrics.metric import SEPARATOR
 from seqdistill.progress import Progress
@@ -100,7 +107,7 @@ def run(design: Design, out: Path, progress: Progress, *, workers: int = 0) -> d
         "systems": systems,
         "corpora": corpora,
         "languages": list(models.languages),
-        "threshold": systems[0]["threshold"],
+        "threshold": round(halfway(len(texts)) if design.threshold is None else design.threshold, 4),
         "signature": models.signature,
     }
     by_line = {name: np.round(found.values, 4).tolist() for name, found in posteriors.items()}
@@ -158,9 +165,7 @@ def _row_of_system(name: str, found: Posteriors, models: LanguageModels, design:
         "system": name,
         "lines": len(found.values),
         "without_words": len(found.values) - len(written),
-        "words": int(found.num_words.sum()),
         "unknown_words_percent": round(100 * float(found.num_unknown.sum() / found.num_words.sum()), 2),
-        "threshold": round(single.threshold, 4),
         "single_language_percent": round(single.share.percent, 2),
         "single_language_low": round(single.share.low, 2),
         "single_language_high": round(single.share.high, 2),

@@ -2,10 +2,10 @@
 
     python benchmarks/modes.py recipes/modes.toml --jobs 2
 
-results/NAME.json, NAME being the recipe's (modes, modes-multi30k): a row for each system, with the complexity of the data
-it learned from, the share of its outputs in one language alone, and its scores against all references. Figures:
-complexity_CORPUS and single_language_SYSTEM, in percent; with three languages also published_complexity_CORPUS (Zhou et
-al. 2020, table 1, Europarl).
+results/NAME.json, NAME being the recipe's (modes, modes-multi30k): a row for each system, with the complexity of the
+data it learned from, the share of its outputs in one language alone, and its scores against all references. Figures:
+complexity_CORPUS and single_language_SYSTEM, in percent; with three languages also published_complexity_CORPUS (Zhou
+et al. 2020, table 1, Europarl).
 """
 
 from __future__ import annotations

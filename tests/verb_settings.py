@@ -12,4 +12,5 @@ VERBS = {
     "compare": settings.CompareSettings,
     "report": settings.ReportSettings,
     "study decision-theory": settings.DecisionTheorySettings,
+    "study modes": settings.ModesSettings,
 }

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -27,6 +27,7 @@ from seqdistill.settings import (
     DistillSettings,
     EvaluateSettings,
     MeasureSettings,
+    ModesSettings,
     PrepareSettings,
     ReportSettings,
     Settings,
@@ -73,7 +74,7 @@ app = typer.Typer(
 )
 
 study = typer.Typer(name="study", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(study, help="Repeat an experiment of the papers that needs no text.")
+app.add_typer(study, help="Repeat an experiment of the papers.")
 
 Out = Annotated[Path, typer.Option("--out", help="Directory of the result; finished there, the command does nothing.")]
 
@@ -90,9 +91,9 @@ def _parameter(name: str, field: FieldInfo, *, named: bool) -> inspect.Parameter
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, argument])
     flag = f"--{name.replace('_', '-')}"
     default: Any = field.default
-    if name == "set":
-        kind, default = list[str], []
-    elif field.default_factory is not None:
+    if _is_mapping(field):
+        kind = list[str]
+    if field.default_factory is not None:
         default = []
     elif kind is bool:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
@@ -118,8 +119,9 @@ def command(
 
         def run_verb(**values: Any) -> None:
             given = {name: values.pop(name) for name in settings.model_fields}
-            if "set" in given:
-                given["set"] = dict(_key_value(pair) for pair in given["set"])
+            for name, field in settings.model_fields.items():
+                if _is_mapping(field):
+                    given[name] = _mapping(name, given[name])
             function(settings=settings.read(given, where=where), **values)
 
         signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *fields]]
@@ -132,15 +134,30 @@ def command(
     return register
 
 
-def _key_value(pair: str) -> tuple[str, Any]:
-    """KEY=VALUE, the value a number, true or false as in a recipe; anything else is text."""
-    key, equals, value = pair.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set expects KEY=VALUE, such as --set dim=256, but got {pair!r}")
+def _is_mapping(field: FieldInfo) -> bool:
+    """Whether the option is KEY=VALUE, again and again."""
+    return get_origin(field.annotation) is dict
+
+
+def _mapping(name: str, pairs: list[str]) -> dict[str, Any]:
+    """The values of a repeated KEY=VALUE, of --set numbers, true and false as in a recipe; anything else is text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            example = "KEY=VALUE, such as --set dim=256" if name == "set" else f"NAME=PATH, such as --{name} a=PATH"
+            raise UserError(f"--{name} expects {example}, but got {pair!r}")
+        if key in found and name != "set":
+            raise UserError(f"--{name} names {key!r} twice; give each a name of its own")
+        found[key] = _plain(value) if name == "set" else value
+    return found
+
+
+def _plain(value: str) -> Any:
     try:
-        return key, json.loads(value)
+        return json.loads(value)
     except json.JSONDecodeError:
-        return key, value
+        return value
 
 
 def _run(
@@ -281,6 +298,18 @@ def measure(settings: MeasureSettings, out: Out) -> None:
 def decision_theory(settings: DecisionTheorySettings, out: Out) -> None:
     """Which distilled data is best for which accuracy, on random HMMs (Zhou et al. 2020, appendix D)."""
     _run("decision-theory", settings, out, shown.decisions)
+
+
+@command(
+    ModesSettings,
+    "seqdistill study modes --output at=at-test --output nat=nat-test --language de=train.de --language fr=train.fr "
+    "--corpus full=data --corpus distilled=distilled --out modes",
+    within=study,
+)
+def modes(settings: ModesSettings, out: Out) -> None:
+    """Which of the languages they were trained on do models write, or mix? (Zhou et al. 2020, section 3.1)."""
+    _run("modes", settings, out, shown.modes)
+    typer.echo(f"page: {out / 'modes.html'}")
 
 
 @app.command(epilog="Example: seqdistill run recipes/demo.toml --out runs/demo")

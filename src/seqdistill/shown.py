@@ -71,6 +71,25 @@ def decisions(results: dict[str, Any]) -> Iterator[Part]:
     yield accuracy
 
 
+def modes(results: dict[str, Any]) -> Iterator[Part]:
+    """A table of the systems and one of the corpora."""
+    single = f"in one language (> {results['threshold']:.3g}), %"
+    names = [f"{name}, %" for name in results["languages"]]
+    table = Table("system", "outputs", single, "95 % interval", *names, box=None)
+    for row in results["systems"]:
+        interval = f"{row['single_language_low']:.1f} to {row['single_language_high']:.1f}"
+        shares = [f"{row[f'{name}_percent']:.1f}" for name in results["languages"]]
+        table.add_row(row["system"], f"{row['lines']:,}", f"{row['single_language_percent']:.1f}", interval, *shares)
+    yield table
+    if results["corpora"]:
+        yield ""
+        corpora = Table("corpus", "pairs", "complexity, nats", "95 % interval", box=None)
+        for row in results["corpora"]:
+            interval = f"{row['complexity_low']:.3f} to {row['complexity_high']:.3f}"
+            corpora.add_row(row["corpus"], f"{row['pairs']:,}", f"{row['complexity']:.3f}", interval)
+        yield corpora
+
+
 def systems(directory: Path) -> Iterator[Part]:
     """The table of evaluated systems, its signatures, and the gains of distillation; nothing where there are none."""
     from seqdistill.reports.columns import column, columns_of, is_numeric, signatures_of, written

@@ -17,11 +17,12 @@ from seqdistill.settings import (
     DistillSettings,
     EvaluateSettings,
     MeasureSettings,
+    ModesSettings,
     PrepareSettings,
     Settings,
     TrainSettings,
 )
-from seqdistill.verbs import decision_theory, distill, evaluate, measure, prepare, train
+from seqdistill.verbs import decision_theory, distill, evaluate, measure, modes, prepare, train
 
 
 class Stage(NamedTuple):
@@ -55,6 +56,7 @@ STAGES: dict[str, Stage] = {
     "decision-theory": Stage(
         DecisionTheorySettings, decision_theory.check, decision_theory.study, ("study.json", "hmms/*.json")
     ),
+    "modes": Stage(ModesSettings, modes.check, modes.study, ("modes.json",)),
 }
 
 

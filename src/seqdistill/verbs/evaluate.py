@@ -12,9 +12,11 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store, build_store
+from seqdistill.data.targets import lines_of
 from seqdistill.decoding.corpus import Engine
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
+from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
 from seqdistill.models.saved import load_model
@@ -31,10 +33,15 @@ LENGTH_EDGES = (5, 10, 15, 20, 30, 40)
 
 
 class TestSet(NamedTuple):
-    """Text to decode, and its references."""
+    """Text to decode, and all references of each line."""
 
     sources: list[str]
-    references: list[str]
+    references: list[list[str]]
+
+    @property
+    def num_references(self) -> int:
+        """The most of a line."""
+        return max(map(len, self.references))
 
 
 def check(settings: EvaluateSettings) -> None:
@@ -47,23 +54,29 @@ def check(settings: EvaluateSettings) -> None:
 def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[str, Any]:
     """Writes hypotheses.txt, scores.json and, apart because no two runs agree on it, speed.json.
 
+    A source with several references is decoded once; references.txt then has tabs between them.
+
     Raises:
         UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
     """
     test = _test_set(settings)
     loaded = load_model(settings.model)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
-    metric_options = settings.metric_options(lowercase=lowercase, sources=test.sources)
+    references = [joined_references(each) if test.num_references > 1 else each[0] for each in test.references]
+    metric_options = settings.metric_options(
+        lowercase=lowercase, sources=test.sources, num_references=test.num_references
+    )
     metrics = [create_metric(name, metric_options) for name in settings.metric_names]
     engine = open_engine(settings)
     hypotheses, seconds = _decode(engine, test.sources, settings, progress)
     _write_lines(out / "sources.txt", test.sources)
-    _write_lines(out / "references.txt", test.references)
+    _write_lines(out / "references.txt", references)
     _write_lines(out / "hypotheses.txt", hypotheses)
 
-    scores = {metric.name: metric.corpus(hypotheses, test.references) for metric in metrics}
+    scores = {metric.name: metric.corpus(hypotheses, references) for metric in metrics}
+    lengths = [len(line.split()) for line in test.sources]
     buckets = bleu_by_length(
-        hypotheses, test.references, [len(line.split()) for line in test.sources], LENGTH_EDGES, lowercase=lowercase
+        hypotheses, references, lengths, LENGTH_EDGES, lowercase=lowercase, num_references=test.num_references
     )
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
@@ -80,6 +93,7 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
             ],
             "parameters": parameters,
             "sentences": len(test.sources),
+            **({"num_references": test.num_references} if test.num_references > 1 else {}),
         },
     )
     speed = _speed(engine, test.sources, settings, progress)
@@ -89,18 +103,22 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
 
 
 def _test_set(settings: EvaluateSettings) -> TestSet:
-    given = settings.source is not None or settings.reference is not None
+    given = settings.source is not None or bool(settings.reference)
     if given == (settings.data is not None):
         raise UserError("evaluate needs either --data (and --split) or --source with --reference")
     if settings.data is not None:
-        store = getattr(DataDirectory.open(settings.data), settings.split)
+        data = DataDirectory.open(settings.data)
+        store = getattr(data, settings.split)
         if store is None:
             raise UserError(f"{settings.data}: has no {settings.split} text; prepare it with some, or give --source")
-        return TestSet(list(store.sources()), list(store.targets()))
-    if settings.source is None or settings.reference is None:
+        lines = list(lines_of(store, num_targets=data.num_targets[settings.split]))
+        return TestSet([line.source for line in lines], [line.targets for line in lines])
+    if settings.source is None or not settings.reference:
         raise UserError("--source and --reference go together: the text to decode and its translations")
-    pairs = list(ParallelCorpus.from_files(settings.source, settings.reference))
-    return TestSet([pair.source for pair in pairs], [pair.target for pair in pairs])
+    pairs = list(ParallelCorpus.from_files(settings.source, *settings.reference))
+    width = len(settings.reference)
+    references = [[pair.target for pair in pairs[at : at + width]] for at in range(0, len(pairs), width)]
+    return TestSet([pair.source for pair in pairs[::width]], references)
 
 
 def _decode(
@@ -141,9 +159,10 @@ def _speed(engine: Engine, sources: Sequence[str], settings: EvaluateSettings, p
 def _perplexity(
     settings: EvaluateSettings, test: TestSet, model: torch.nn.Module, tokenizers: Tokenizers, out: Path
 ) -> float:
-    """Per subword token of the references, EOS included (a parallel model: of its own loss)."""
+    """Per subword token of all references, EOS included (a parallel model: of its own loss)."""
     path = out / ".references.arrow"
-    build_store(zip(test.sources, test.references, strict=True), tokenizers, path)
+    lines = zip(test.sources, test.references, strict=True)
+    build_store(((source, each) for source, references in lines for each in references), tokenizers, path)
     try:
         model.to(choose_device(settings.device)).eval()
         scores = validation_scores(model, Store.open(path), tokenizers, metric="loss", max_tokens=4096)

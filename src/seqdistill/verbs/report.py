@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
+from seqdistill.metrics.metric import SEPARATOR
 from seqdistill.reports.page import Curve, Example, Page, read_log, write_page
 from seqdistill.settings import ReportSettings
 from seqdistill.text.lines import read_lines
@@ -52,7 +53,7 @@ def _examples(systems: Sequence[System]) -> list[Example]:
         return []
     shared = max(texts.values(), key=len)
     sources = list(read_lines(shared[0].evaluation / "sources.txt"))
-    references = list(read_lines(shared[0].evaluation / "references.txt"))
+    references = [" / ".join(line.split(SEPARATOR)) for line in read_lines(shared[0].evaluation / "references.txt")]
     hypotheses = {system.name: list(read_lines(system.evaluation / "hypotheses.txt")) for system in shared}
     step = max(1, len(sources) // NUM_EXAMPLES)
     return [

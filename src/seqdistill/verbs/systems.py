@@ -82,6 +82,12 @@ def row_of(system: System) -> dict[str, Any]:
     }
 
 
+def metric_options(system: System) -> MetricOptions:
+    """How the system's BLEU was computed."""
+    lowercase = "case:lc" in system.scores["signatures"]["bleu"]
+    return MetricOptions(lowercase=lowercase, num_references=system.scores.get("num_references", 1))
+
+
 def gains(systems: Sequence[System]) -> dict[str, Comparison]:
     """BLEU of models trained on distilled data against the same ones trained on real data, by paired bootstrap.
 
@@ -92,7 +98,7 @@ def gains(systems: Sequence[System]) -> dict[str, Comparison]:
     for distilled in by_data["distilled"]:
         for real in by_data["real"]:
             if _conditions(distilled) == _conditions(real):
-                metric = create_metric("bleu", MetricOptions(lowercase="case:lc" in real.scores["signatures"]["bleu"]))
+                metric = create_metric("bleu", metric_options(real))
                 baseline, system = (list(read_lines(each.evaluation / "hypotheses.txt")) for each in (real, distilled))
                 references = list(read_lines(real.evaluation / "references.txt"))
                 found[f"{distilled.name} over {real.name}"] = compare(metric, baseline, system, references)

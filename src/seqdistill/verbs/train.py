@@ -10,6 +10,7 @@ from torch import nn
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
+from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.models.saved import create_model, load_model, preset_named, save_model
 from seqdistill.progress import Progress
 from seqdistill.settings import TrainSettings
@@ -55,6 +56,9 @@ def _train(
             f"{settings.data}: holds no validation data, which choosing a checkpoint needs; "
             "run `seqdistill prepare` with --valid-source and --valid-target, or --valid-size"
         )
+    num_targets = data.num_targets["valid"]
+    if settings.metric != "loss":
+        create_metric(settings.metric, MetricOptions(num_references=num_targets))  # now, not at the first validation
     torch.manual_seed(settings.seed)
     model = create_model(settings.model, data.tokenizers, **settings.set)
     if settings.init:
@@ -64,7 +68,13 @@ def _train(
 
     def validate() -> dict[str, float]:
         return validation_scores(
-            model, valid, data.tokenizers, metric=settings.metric, max_tokens=settings.batch_tokens, ranks=ranks
+            model,
+            valid,
+            data.tokenizers,
+            metric=settings.metric,
+            max_tokens=settings.batch_tokens,
+            num_targets=num_targets,
+            ranks=ranks,
         )
 
     result = run_loop(

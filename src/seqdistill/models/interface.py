@@ -71,7 +71,8 @@ class Canvas(NamedTuple):
     """The outputs a parallel decoder is working on, one row per candidate."""
 
     tokens: Int[Tensor, "rows length"]
-    """No BOS, no EOS; right-padded with PAD; MASK where nothing is written yet."""
+    """No BOS, no EOS; right-padded with PAD; MASK where nothing is written yet. The decoder cuts off columns that hold
+    only padding before it hands the canvas on."""
     log_probs: Float[Tensor, "rows length"]
     """Log-probability of each token when it was predicted; 0 where PAD."""
     length_log_probs: Float[Tensor, " rows"]
@@ -95,9 +96,11 @@ class RefinementModel(Protocol):
 
     iterations: int
     """Iterations it is decoded with at most, unless told otherwise: 1 for a single-pass model."""
+    inserts: bool
+    """Whether it inserts words, so that a penalty on inserting nothing has a meaning."""
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """The model's own training loss; the count is the number of target tokens."""
+        """The model's own training loss; the count is that of the target tokens it is a sum over."""
         ...
 
     def encode(self, source: Int[Tensor, "batch source"]) -> Memory:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
+from seqdistill.models.cmlm import CMLM, CMLMConfig
+from seqdistill.models.inat import INAT, INATConfig
 from seqdistill.models.nat import NAT, NATConfig
 from seqdistill.models.rnn import RNN, RNNConfig
 from seqdistill.models.transformer import Transformer, TransformerConfig
@@ -25,6 +27,8 @@ MODELS: dict[str, tuple[type[nn.Module], type]] = {
     "transformer": (Transformer, TransformerConfig),
     "rnn": (RNN, RNNConfig),
     "nat": (NAT, NATConfig),
+    "inat": (INAT, INATConfig),
+    "cmlm": (CMLM, CMLMConfig),
 }
 """Name of a model in config.json -> its class and the class of its sizes."""
 
@@ -64,6 +68,8 @@ PRESETS: dict[str, Preset] = {
         "rnn", "WMT student of Lin et al. 2020", {"cell": "sru", "layers": 4, "dim": 1024, "projection": 256}
     ),
     "nat": Preset("nat", "vanilla non-autoregressive student of Zhou et al. 2020"),
+    "inat": Preset("inat", "iterative refinement (Lee et al. 2018), base size of Zhou et al. 2020"),
+    "cmlm": Preset("cmlm", "mask-predict (Ghazvininejad et al. 2019), MaskT of Zhou et al. 2020, base size"),
 }
 """Name a user gives -> what is made."""
 

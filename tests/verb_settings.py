@@ -6,6 +6,7 @@ VERBS = {
     "prepare": settings.PrepareSettings,
     "train": settings.TrainSettings,
     "distill": settings.DistillSettings,
+    "tune": settings.TuneSettings,
     "evaluate": settings.EvaluateSettings,
     "measure": settings.MeasureSettings,
     "translate": settings.TranslateSettings,

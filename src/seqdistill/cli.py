@@ -33,6 +33,7 @@ from seqdistill.settings import (
     Settings,
     TrainSettings,
     TranslateSettings,
+    TuneSettings,
 )
 from seqdistill.shown import Part
 
@@ -227,14 +228,42 @@ def evaluate(settings: EvaluateSettings, out: Out) -> None:
     _run("evaluate", settings, out)
 
 
+@command(TuneSettings, "seqdistill tune --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned")
+def tune(settings: TuneSettings, out: Out) -> None:
+    """Find the penalty on inserting nothing that is best on validation text, for models that insert words."""
+    _run("tune", settings, out, _print_penalties)
+
+
+def _print_penalties(results: dict[str, Any]) -> None:
+    """What was tried, and what was best."""
+    table = Table("penalty", "BLEU", "passes", "iterations", box=None)
+    for row in results["trials"]:
+        table.add_row(f"{row['penalty']:g}", *(f"{row[name]:.2f}" for name in ("score", "passes", "iterations")))
+    _print(table)
+    typer.echo(f"best: {results['penalty']:g}    {results['bleu_signature']}")
+
+
 @command(TranslateSettings, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
 def translate(settings: TranslateSettings) -> None:
     """Translate standard input to standard output, a line for a line, in order."""
-    from seqdistill.verbs.translate import translate_lines
+    from seqdistill.verbs.translate import trace_lines, translate_lines
 
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    if settings.trace:
+        _show_traces(trace_lines(settings, _standard_input()))
+        return
     for line in translate_lines(settings, _standard_input()):
         sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _show_traces(traces: Iterable[tuple[str, list[str]]]) -> None:
+    """Iterations on standard error, translations on standard output."""
+    sys.stderr.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    for translation, iterations in traces:
+        sys.stderr.write("\n".join(iterations) + "\n")
+        sys.stderr.flush()
+        sys.stdout.write(translation + "\n")
         sys.stdout.flush()
 
 

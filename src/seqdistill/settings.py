@@ -153,7 +153,7 @@ class TrainSettings(Settings):
     numbered = ("teacher",)
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
-    model: str = Field(description="Model by name, such as transformer-base, sru, gru, lstm or nat.")
+    model: str = Field(description="Model by name, such as transformer-base, sru, nat, inat or cmlm.")
     set: dict[str, Any] = Field(
         default_factory=dict, description="Change a value of the model's configuration: KEY=VALUE, may be repeated."
     )
@@ -222,6 +222,10 @@ class DecodingSettings(Settings):
     top_p: float = Field(1.0, gt=0, le=1, description="Sample among the tokens that hold this probability.")
     temperature: float = Field(1.0, gt=0, description="Sharper below 1, flatter above.")
     seed: int = Field(1, description="Seed of the sampling.")
+    iterations: int = Field(0, ge=0, description="Most iterations of a parallel model; 0: its own number.")
+    penalty: float = Field(0.0, description="Against inserting nothing, for a model that inserts words; see `tune`.")
+    penalty_file: Path | None = Field(None, description="Take the penalty that `tune` found for this model.")
+    rerank: Path | None = Field(None, description="Trained model that orders the hypotheses by its own score of them.")
     engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
     compute_type: str = Field("auto", description="Precision of CTranslate2: float32, int8, ...; auto: int8.")
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
@@ -237,7 +241,7 @@ class DecodingSettings(Settings):
 class DistillSettings(DecodingSettings):
     """A data directory whose training targets a teacher wrote."""
 
-    inputs = ("teacher", "data", "student_data")
+    inputs = ("teacher", "data", "student_data", "penalty_file", "rerank")
     free = ("workers", "device")
 
     teacher: Path = Field(description="Trained model, from `train`.")
@@ -289,7 +293,7 @@ class ScoringSettings(Settings):
 class EvaluateSettings(ScoringSettings, DecodingSettings):
     """Outputs of a model, scored against references."""
 
-    inputs = ("model", "first_model", "data", "source", "reference", "beer_home")
+    inputs = ("model", "first_model", "data", "source", "reference", "penalty_file", "rerank", "beer_home")
     free = ("device",)
 
     model: Path = Field(description="Trained model, from `train`.")
@@ -303,6 +307,28 @@ class EvaluateSettings(ScoringSettings, DecodingSettings):
     )
     perplexity: bool = Field(True, description="Also the perplexity of the references under the model.")
     speed_lines: int = Field(100, ge=0, description="Sentences timed one by one on one thread; 0: no timing.")
+    traces: int | None = Field(
+        None, ge=0, description="Sentences whose iterations are kept for the report; default 3 of a parallel model."
+    )
+
+
+class TuneSettings(Settings):
+    """The penalty on inserting nothing that gives a model its best validation BLEU."""
+
+    inputs = ("model", "data")
+    free = ("device",)
+
+    model: Path = Field(description="Trained model that inserts words, from `train`.")
+    data: Path = Field(description="Data directory whose validation text decides.")
+    penalties: list[float] = Field(
+        [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0], description="A penalty to try; give it again for several."
+    )
+    iterations: int = Field(0, ge=0, description="Most iterations; 0: the model's own number.")
+    max_length: int = Field(256, ge=1, description="Most tokens of an output.")
+    max_ratio: float = Field(3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10.")
+    lowercase: bool = Field(False, description="Score lower-cased text; done anyway if the tokenizer lower-cases.")
+    tokenize: str | None = Field(None, description="sacreBLEU's tokeniser; default 13a.")
+    device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
 
 
 class TranslateSettings(DecodingSettings):
@@ -311,6 +337,7 @@ class TranslateSettings(DecodingSettings):
     model: Path = Field(description="Trained model, from `train`.")
     first_model: Path | None = Field(None, description="Mixed decoding: this model writes the first tokens.")
     first_tokens: int = Field(0, ge=0, description="How many tokens --first-model writes before --model completes.")
+    trace: bool = Field(False, description="Show each iteration of a parallel model on standard error.")
 
 
 class CompareSettings(ScoringSettings):

@@ -82,12 +82,7 @@ def check_options(model: nn.Module, options: DecodingOptions) -> None:
             or several of one that needs a single pass; a penalty on inserting nothing for one that inserts nothing.
     """
     if not model.parallel:
-        for name, value in (("iterations", options.iterations), ("penalty", options.penalty)):
-            if value:
-                raise UserError(
-                    f"{name} {value} is for a model that writes all positions at once, but this one writes left to "
-                    f"right: leave {name} out"
-                )
+        refuse_refinement(options)
         return
     refiner = cast(RefinementModel, model)
     if options.sampling:
@@ -103,6 +98,16 @@ def check_options(model: nn.Module, options: DecodingOptions) -> None:
         raise UserError(
             f"penalty {options.penalty} is on inserting nothing, but this model inserts no words: leave penalty out"
         )
+
+
+def refuse_refinement(options: DecodingOptions) -> None:
+    """Raises UserError for options that models that write left to right do not have."""
+    for name, value in (("iterations", options.iterations), ("penalty", options.penalty)):
+        if value:
+            raise UserError(
+                f"{name} {value} is for a model that writes all positions at once, but this one writes left to right: "
+                f"leave {name} out"
+            )
 
 
 def mixed(

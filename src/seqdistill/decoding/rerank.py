@@ -120,15 +120,19 @@ def mean_log_probs(
     return scores
 
 
-def _all_candidates(options: DecodingOptions) -> DecodingOptions:
-    """The same options with every hypothesis returned."""
-    candidates = options.n_best if options.sampling else options.beam
-    if candidates == 1:
+def check_candidates(options: DecodingOptions) -> None:
+    """Raises UserError for options that give one hypothesis only."""
+    if (options.n_best if options.sampling else options.beam) == 1:
         raise UserError(
             "reranking chooses among several hypotheses, but one is asked for: give a beam of 2 or more (of a parallel "
             "model, lengths tried), or sample several"
         )
-    return replace(options, n_best=candidates)
+
+
+def _all_candidates(options: DecodingOptions) -> DecodingOptions:
+    """The same options with every hypothesis returned."""
+    check_candidates(options)
+    return options if options.sampling else replace(options, n_best=options.beam)
 
 
 def _order(texts: Sequence[str], scores: Sequence[float]) -> list[int]:

@@ -59,6 +59,8 @@ COLUMNS: dict[str, Column] = {
     "comet": Column("COMET", 4, "high"),
     "perplexity": Column("Perplexity", 2, "low"),
     "loss": Column("Loss", 3, "low"),
+    "passes": Column("Passes", 2, "low"),
+    "iterations": Column("Iterations", 2, "low"),
     "parameters": Column("Parameters", 1, "none", (1e6, " M")),
     "milliseconds_per_sentence": Column("ms a sentence", 1, "low"),
     "milliseconds_beam1": Column("ms a sentence, beam 1", 1, "low"),

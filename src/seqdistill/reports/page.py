@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from seqdistill import __version__
+from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
@@ -63,6 +64,7 @@ class Page:
         curves: of training.
         by_length: BLEU of each system by the label of each bucket of lengths.
         parts: after the table of systems.
+        traces: of each parallel system, how a few of its translations came about.
         manifests: of each stage, by its name.
     """
 
@@ -74,6 +76,7 @@ class Page:
     by_length: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     parts: Sequence[Part] = ()
     examples: Sequence[Example] = ()
+    traces: Mapping[str, Sequence[Trace]] = field(default_factory=dict)
     manifests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -90,6 +93,7 @@ def render(page: Page) -> str:
     groups = [group for group in groups if group.columns or group.plots]
     sections = [Section(group.anchor, group.heading) for group in groups]
     sections += [Section("translations", "Translations")] if page.examples else []
+    sections += [Section("refinement", "Refinement")] if page.traces else []
     sections += [Section("manifests", "How it was made")] if page.manifests else []
     return rendered(
         "page.html",

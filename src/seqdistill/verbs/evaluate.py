@@ -13,7 +13,9 @@ import torch
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store, build_store
 from seqdistill.data.targets import lines_of
-from seqdistill.decoding.corpus import Engine
+from seqdistill.decoding.corpus import Engine, TextHypothesis, TracingEngine
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
 from seqdistill.metrics.metric import joined_references
@@ -26,10 +28,11 @@ from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.tokenizer import Tokenizers
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
-from seqdistill.verbs.engine import open_engine
+from seqdistill.verbs.engine import check_decoding, decoding_options, open_engine, tracing
 
 CHUNK_LINES = 512
 LENGTH_EDGES = (5, 10, 15, 20, 30, 40)
+TRACES, NUM_TRACES = "traces.json", 3
 
 
 class TestSet(NamedTuple):
@@ -48,11 +51,11 @@ def check(settings: EvaluateSettings) -> None:
     """Raises UserError for an unknown metric, or options of decoding that exclude each other."""
     for name in settings.metric_names:
         check_name(name)
-    settings.options()
+    check_decoding(settings)
 
 
 def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[str, Any]:
-    """Writes hypotheses.txt, scores.json and, apart because no two runs agree on it, speed.json.
+    """Writes hypotheses.txt, scores.json, traces.json (of parallel models) and, apart as no two runs agree, speed.json.
 
     A source with several references is decoded once; references.txt then has tabs between them.
 
@@ -67,8 +70,11 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
         lowercase=lowercase, sources=test.sources, num_references=test.num_references
     )
     metrics = [create_metric(name, metric_options) for name in settings.metric_names]
-    engine = open_engine(settings)
-    hypotheses, seconds = _decode(engine, test.sources, settings, progress)
+    engine, options = open_engine(settings), decoding_options(settings, settings.model)
+    if number := _number_of_traces(settings, parallel=bool(loaded.model.parallel)):
+        _write_traces(out, tracing(engine, settings), test.sources, options, number)
+    decoded, seconds = _decode(engine, test.sources, options, progress)
+    hypotheses = [best.text for best in decoded]
     _write_lines(out / "sources.txt", test.sources)
     _write_lines(out / "references.txt", references)
     _write_lines(out / "hypotheses.txt", hypotheses)
@@ -82,6 +88,9 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
     if settings.perplexity:
         results["perplexity"] = round(_perplexity(settings, test, loaded.model, loaded.tokenizers, out), 4)
+    if loaded.model.parallel:
+        passes, iterations = mean_effort([(best.passes, best.iterations) for best in decoded])
+        results |= {"passes": round(passes, 4), "iterations": round(iterations, 4)}
     write_json(
         out / "scores.json",
         results
@@ -96,7 +105,7 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
             **({"num_references": test.num_references} if test.num_references > 1 else {}),
         },
     )
-    speed = _speed(engine, test.sources, settings, progress)
+    speed = _speed(engine, test.sources[: settings.speed_lines], options, progress)
     speed["sentences_per_second"] = round(len(test.sources) / seconds, 2)
     write_json(out / "speed.json", speed)
     return results | {"parameters": parameters} | speed
@@ -122,24 +131,41 @@ def _test_set(settings: EvaluateSettings) -> TestSet:
 
 
 def _decode(
-    engine: Engine, sources: Sequence[str], settings: EvaluateSettings, progress: Progress
-) -> tuple[list[str], float]:
+    engine: Engine, sources: Sequence[str], options: DecodingOptions, progress: Progress
+) -> tuple[list[TextHypothesis], float]:
+    """The best hypothesis of each line, and the seconds it took."""
     progress.start("decoding", total=len(sources), unit="sentences")
     started = time.perf_counter()
-    hypotheses: list[str] = []
+    decoded: list[TextHypothesis] = []
     for start in range(0, len(sources), CHUNK_LINES):
         lines = range(start, min(start + CHUNK_LINES, len(sources)))
-        found = engine.decode([sources[line] for line in lines], settings.options(), line_numbers=lines)
-        hypotheses += [best[0].text for best in found]
+        found = engine.decode([sources[line] for line in lines], options, line_numbers=lines)
+        decoded += [hypotheses[0] for hypotheses in found]
         progress.advance(len(found))
     seconds = time.perf_counter() - started
     progress.finish()
-    return hypotheses, seconds
+    return decoded, seconds
 
 
-def _speed(engine: Engine, sources: Sequence[str], settings: EvaluateSettings, progress: Progress) -> dict[str, float]:
-    """Milliseconds a sentence takes by itself on one thread: the median over the first `speed_lines`."""
-    timed = sources[: settings.speed_lines]
+def _number_of_traces(settings: EvaluateSettings, *, parallel: bool) -> int:
+    if settings.traces is not None:
+        return settings.traces
+    return NUM_TRACES if parallel and settings.engine == "native" and settings.first_model is None else 0
+
+
+def _write_traces(
+    out: Path, engine: TracingEngine, sources: Sequence[str], options: DecodingOptions, number: int
+) -> None:
+    """Keeps how some outputs came about, of lines spread evenly over the text."""
+    step = max(1, len(sources) // number)
+    lines = range(step // 2, len(sources), step)[:number]
+    write_json(
+        out / TRACES, [{"line": line + 1, **engine.traces(sources[line], options)[0].as_json()} for line in lines]
+    )
+
+
+def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progress: Progress) -> dict[str, float]:
+    """Milliseconds a sentence takes by itself on one thread: the median."""
     if not timed:
         return {}
     threads = torch.get_num_threads()
@@ -148,7 +174,7 @@ def _speed(engine: Engine, sources: Sequence[str], settings: EvaluateSettings, p
     times = []
     for line in timed:
         started = time.perf_counter()
-        engine.decode([line], settings.options())
+        engine.decode([line], options)
         times.append(time.perf_counter() - started)
         progress.advance()
     progress.finish()

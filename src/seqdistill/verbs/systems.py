@@ -76,6 +76,7 @@ def row_of(system: System) -> dict[str, Any]:
         "data": system.data,
         **{name: system.scores[name] for name in metrics},
         **({"perplexity": system.scores["perplexity"]} if "perplexity" in system.scores else {}),
+        **{name: system.scores[name] for name in ("passes", "iterations") if name in system.scores},
         "parameters": system.scores["parameters"],
         **dict(system.speed),
         **{f"{name}_signature": signature for name, signature in metrics.items()},

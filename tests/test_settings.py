@@ -80,6 +80,7 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
         return []
 
     monkeypatch.setattr(targets.get(verb, "seqdistill.cli._run"), caught)
+    monkeypatch.setattr("seqdistill.verbs.translate.trace_lines", caught)
     monkeypatch.setattr(cli, "_standard_input", list)
     value = another(verb, name)
     required = {key: another(verb, key) for key, field in model.model_fields.items() if field.is_required()}

@@ -231,16 +231,7 @@ def evaluate(settings: EvaluateSettings, out: Out) -> None:
 @command(TuneSettings, "seqdistill tune --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned")
 def tune(settings: TuneSettings, out: Out) -> None:
     """Find the penalty on inserting nothing that is best on validation text, for models that insert words."""
-    _run("tune", settings, out, _print_penalties)
-
-
-def _print_penalties(results: dict[str, Any]) -> None:
-    """What was tried, and what was best."""
-    table = Table("penalty", "BLEU", "passes", "iterations", box=None)
-    for row in results["trials"]:
-        table.add_row(f"{row['penalty']:g}", *(f"{row[name]:.2f}" for name in ("score", "passes", "iterations")))
-    _print(table)
-    typer.echo(f"best: {results['penalty']:g}    {results['bleu_signature']}")
+    _run("tune", settings, out, shown.penalties)
 
 
 @command(TranslateSettings, "seqdistill translate --model teacher --beam 5 < test.en > test.out")

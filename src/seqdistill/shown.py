@@ -52,6 +52,15 @@ def measures(results: dict[str, Any]) -> Iterator[Part]:
         yield f"{one['student']}: train it on {one['corpus']}: {one['reason']}\n    {one['evidence']}"
 
 
+def penalties(results: dict[str, Any]) -> Iterator[Part]:
+    """What was tried, and what was best."""
+    table = Table("penalty", "BLEU", "passes", "iterations", box=None)
+    for row in results["trials"]:
+        table.add_row(f"{row['penalty']:g}", *(f"{row[name]:.2f}" for name in ("score", "passes", "iterations")))
+    yield table
+    yield f"best: {results['penalty']:g}    {results['bleu_signature']}"
+
+
 def decisions(results: dict[str, Any]) -> Iterator[Part]:
     """Two tables: shares of wins for each a and b, and what the systems reach on average."""
     parts = ("token", "sequence")

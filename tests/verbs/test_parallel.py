@@ -23,7 +23,14 @@ from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.pipeline import run as run_recipe
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
-from seqdistill.settings import DistillSettings, EvaluateSettings, ReportSettings, TranslateSettings, TuneSettings
+from seqdistill.settings import (
+    DistillSettings,
+    EvaluateSettings,
+    ReportSettings,
+    TrainSettings,
+    TranslateSettings,
+    TuneSettings,
+)
 from seqdistill.stages import STAGES, run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import Filters
@@ -388,6 +395,28 @@ class TestReranking:
             STAGES["evaluate"].check(EvaluateSettings(model=world / "cmlm", beam=1, rerank=world / "transformer"))
         with pytest.raises(UserError, match="no such directory"):
             translate(world, "cmlm", beam=4, rerank=tmp_path / "none")
+
+
+class TestTraining:
+    def train(self, world: Path, out: Path, model: str, **options: Any) -> dict[str, Any]:
+        given = {"max_updates": 4, "validate_every": 2, "warmup": 2, "batch_tokens": 128, "tensorboard": False}
+        given |= {"threads": 1, "set": SIZES}
+        settings = TrainSettings(model=model, data=world / "data", **(given | options))
+        return run_stage("train", settings, out, Silent(), title="train").results
+
+    @pytest.mark.parametrize("model", ["inat", "cmlm"])
+    def test_averages_and_scores_the_refined_output(self, world: Path, tmp_path: Path, model: str) -> None:
+        """BLEU of the mean of two checkpoints is what `evaluate` finds for it."""
+        results = self.train(world, tmp_path / "model", model, average_count=2)
+        assert results["averaged"] == "2, 4"
+        again = evaluate(world, tmp_path / "scores", str(tmp_path / "model"), split="valid")
+        assert again["bleu"] == pytest.approx(results["valid"]["bleu"], abs=1e-3)
+        assert again["perplexity"] > 1
+
+    @pytest.mark.parametrize("objective", ["imitkd", "nll+full"])
+    def test_prefixes_have_no_labels_in_a_parallel_model(self, world: Path, tmp_path: Path, objective: str) -> None:
+        with pytest.raises(UserError, match=r"model 'cmlm' writes all positions at once: distil whole sequences"):
+            self.train(world, tmp_path / "model", "cmlm", objective=objective, teacher=[world / "transformer"])
 
 
 def test_a_store_decoded_before_the_options_existed_is_continued(world: Path, tmp_path: Path) -> None:

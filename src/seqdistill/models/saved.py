@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
+from seqdistill.models.insertion import InsertionTransformer, InsertionTransformerConfig
+from seqdistill.models.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
 from seqdistill.models.nat import NAT, NATConfig
 from seqdistill.models.rnn import RNN, RNNConfig
 from seqdistill.models.transformer import Transformer, TransformerConfig
@@ -25,6 +27,8 @@ MODELS: dict[str, tuple[type[nn.Module], type]] = {
     "transformer": (Transformer, TransformerConfig),
     "rnn": (RNN, RNNConfig),
     "nat": (NAT, NATConfig),
+    "inst": (InsertionTransformer, InsertionTransformerConfig),
+    "levt": (LevenshteinTransformer, LevenshteinTransformerConfig),
 }
 """Name of a model in config.json -> its class and the class of its sizes."""
 
@@ -64,6 +68,9 @@ PRESETS: dict[str, Preset] = {
         "rnn", "WMT student of Lin et al. 2020", {"cell": "sru", "layers": 4, "dim": 1024, "projection": 256}
     ),
     "nat": Preset("nat", "vanilla non-autoregressive student of Zhou et al. 2020"),
+    "inst": Preset("inst", "Insertion Transformer of Zhou et al. 2020, base size"),
+    "levt": Preset("levt", "Levenshtein Transformer of Zhou et al. 2020, base size"),
+    "levt-big": Preset("levt", "LevT-big of Zhou et al. 2020", {"dim": 1024, "ffn_dim": 4096, "heads": 16}),
 }
 """Name a user gives -> what is made."""
 

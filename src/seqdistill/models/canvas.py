@@ -1,16 +1,15 @@
-"""What models that insert and delete do with sentences in the making; `edits` says what they should have done."""
+"""Sentences in the making: what models that write in parallel read them from and do with them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
-from seqdistill.errors import UserError
-from seqdistill.models.interface import Canvas
+from seqdistill.nn.losses import CHUNK_ELEMENTS
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
 
 
@@ -26,87 +25,29 @@ class EncodedSource(NamedTuple):
         return EncodedSource(self.states[rows], self.real[rows])
 
 
-def empty_canvas(rows: int, *, candidates: int, device: torch.device) -> Canvas:
-    """Rows without a token: what models begin with that find the length by themselves.
-
-    Raises:
-        UserError: candidates other than 1, as there are no lengths to try.
-    """
-    if candidates != 1:
-        raise UserError(
-            f"this model finds the length while it inserts, so there is one candidate a sentence, but beam is "
-            f"{candidates}: decode with beam 1"
-        )
-    none = torch.zeros(rows, 0, dtype=torch.int64, device=device)
-    zeros = torch.zeros(rows, device=device)
-    return Canvas(none, none.float(), zeros, zeros.long())
-
-
 def words_of(target: Int[Tensor, "rows target"]) -> Int[Tensor, "rows words"]:
     """The targets of a batch without the EOS they end with."""
     return target[:, :-1].masked_fill(target[:, :-1] == EOS, PAD)
 
 
-def bracketed(tokens: Int[Tensor, "rows length"]) -> Int[Tensor, "rows length+2"]:
-    """BOS before and EOS after the tokens of each row: then every place where a token can be inserted has two
-    neighbours."""
-    ends = pad(tokens, (1, 1), value=PAD)
-    ends[:, 0] = BOS
-    return ends.scatter_(1, (tokens != PAD).sum(1, keepdim=True) + 1, EOS)
+def trimmed(words: Int[Tensor, "rows length"]) -> Int[Tensor, "rows longest"]:
+    """The same without columns of padding, so that what is drawn for each column does not depend on padding."""
+    return words[:, : int((words != PAD).sum(1).max())]
 
 
-def neighbours(states: Float[Tensor, "rows length+2 dim"]) -> Float[Tensor, "rows length+1 2*dim"]:
-    """The states at both sides of each slot, one after the other; slot i of a row of n tokens, 0 <= i <= n, lies before
-    its token i."""
-    return torch.cat([states[:, :-1], states[:, 1:]], dim=2)
+def most_probable(
+    states: Float[Tensor, "places dim"], weight: Float[Tensor, "vocab dim"]
+) -> tuple[Int[Tensor, " places"], Float[Tensor, " places"]]:
+    """The best word at each place and its log-probability, given that no special symbol but UNK is written.
 
-
-def slots(tokens: Int[Tensor, "rows length"]) -> Bool[Tensor, "rows length+1"]:
-    """Which slots are there: one more than the row has tokens."""
-    return pad(tokens != PAD, (1, 0), value=True)
-
-
-def compacted(values: Shaped[Tensor, "rows length"], keep: Bool[Tensor, "rows length"]) -> Shaped[Tensor, "rows kept"]:
-    """What is kept moves together at the left, zeros (that is PAD) follow."""
-    width = int(keep.sum(1).max()) if keep.numel() else 0
-    places = torch.where(keep, keep.cumsum(1) - 1, width)
-    return values.new_zeros(len(values), width + 1).scatter_(1, places, values)[:, :width]
-
-
-def kept(canvas: Canvas, keep: Bool[Tensor, "rows length"]) -> Canvas:
-    """Only those tokens of the canvas."""
-    return canvas._replace(tokens=compacted(canvas.tokens, keep), log_probs=compacted(canvas.log_probs, keep))
-
-
-def with_room(canvas: Canvas, counts: Int[Tensor, "rows length+1"]) -> Canvas:
-    """Inserts so many MASK in each slot, with a log-probability of 0; counts are 0 where there is no slot."""
-    real = canvas.tokens != PAD
-    lengths = real.sum(1) + counts.sum(1)
-    width = int(lengths.max())
-    places = torch.arange(canvas.tokens.shape[1], device=counts.device) + counts.cumsum(1)[:, :-1]
-    places = torch.where(real, places, width)
-    fresh = torch.where(torch.arange(width + 1, device=counts.device) < lengths[:, None], MASK, PAD)
-    return canvas._replace(
-        tokens=fresh.scatter_(1, places, canvas.tokens)[:, :width],
-        log_probs=canvas.log_probs.new_zeros(fresh.shape).scatter_(1, places, canvas.log_probs)[:, :width],
-    )
-
-
-def filled(canvas: Canvas, tokens: Int[Tensor, " masks"], log_probs: Float[Tensor, " masks"]) -> Canvas:
-    """Writes over every MASK, row by row."""
-    masked = canvas.tokens == MASK
-    return canvas._replace(
-        tokens=canvas.tokens.masked_scatter(masked, tokens),
-        log_probs=canvas.log_probs.masked_scatter(masked, log_probs.to(canvas.log_probs.dtype)),
-    )
-
-
-def capped(
-    counts: Int[Tensor, "rows slots"], log_probs: Float[Tensor, "rows slots"], room: Int[Tensor, " rows"]
-) -> Int[Tensor, "rows slots"]:
-    """So many insertions that each row gets no more than `room`: the most probable first, of equals the leftmost; the
-    last that fits in part is cut."""
-    order = log_probs.masked_fill(counts == 0, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    wanted = counts.gather(1, order)
-    granted = torch.minimum(wanted, (room[:, None] - wanted.cumsum(1) + wanted).clamp(min=0))
-    return torch.zeros_like(counts).scatter_(1, order, granted)
+    Logits are states times weights, transposed; those of a chunk of places are in memory at a time.
+    """
+    rows = max(1, CHUNK_ELEMENTS.get(states.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
+    words, log_probs = [], []
+    for chunk in states.split(rows):
+        logits = F.linear(chunk, weight)
+        logits[:, [PAD, BOS, EOS, MASK]] = -torch.inf
+        best = logits.max(1)
+        words.append(best.indices)
+        log_probs.append(best.values - logits.logsumexp(1))
+    return torch.cat(words), torch.cat(log_probs)

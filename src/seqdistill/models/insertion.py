@@ -11,21 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
-from seqdistill.models.canvas import (
-    EncodedSource,
-    bracketed,
-    capped,
-    compacted,
-    empty_canvas,
-    filled,
-    neighbours,
-    slots,
-    with_room,
-    words_of,
-)
-from seqdistill.models.edits import random_part
+from seqdistill.models.canvas import EncodedSource, trimmed, words_of
+from seqdistill.models.edits import placeholder_counts, random_part
 from seqdistill.models.interface import Canvas
 from seqdistill.models.sizes import check_sizes
+from seqdistill.models.slots import bracketed, capped, compacted, empty_canvas, filled, neighbours, slots, with_room
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
@@ -113,7 +103,7 @@ class InsertionTransformer(nn.Module):
 
         Smoothing is over the vocabulary, and so over the end of a slot too.
         """
-        words = words_of(batch.target)
+        words = trimmed(words_of(batch.target))
         part = random_part(words)
         hidden = self._slots(compacted(words, part), self.encode(batch.source))
         total = slot_loss(hidden, self.target_embedding.weight, words, part, label_smoothing=label_smoothing)
@@ -161,10 +151,10 @@ class InsertionTransformer(nn.Module):
 
 def slot_targets(words: Int[Tensor, "rows target"], part: Bool[Tensor, "rows target"]) -> SlotTargets:
     """What is missing where, if of these words only a part is there."""
-    missing, slot, kept = (words != PAD) & ~part, part.cumsum(1), part.sum(1, keepdim=True)
-    there = torch.arange(int(kept.max()) + 1, device=words.device) <= kept
-    counts = torch.zeros_like(there, dtype=torch.int64).scatter_add_(1, slot, missing.long())
-    return SlotTargets(missing, slot, counts, there)
+    places = torch.arange(1, words.shape[1] + 1, device=words.device).expand(words.shape)
+    counts = placeholder_counts(compacted(places, part) - 1, (words != PAD).sum(1))
+    there = torch.arange(counts.shape[1], device=words.device) <= part.sum(1, keepdim=True)
+    return SlotTargets((words != PAD) & ~part, part.cumsum(1), counts, there)
 
 
 def slot_loss(
@@ -180,16 +170,17 @@ def slot_loss(
     A sentence's loss is the mean over its slots, as in the paper (section 4), times its words; pooled over the batch,
     as in public code, the few slots of short parts would count for little.
 
-    Every slot is first charged as if it ended. The rest is linear in the logits: where words are missing, how far the
-    end's logit lies above their mean. It needs the logits of these words only, and no distribution over all.
+    A slot is first charged for the first word it misses. The rest is linear in the logits: how far that word's lies
+    above the mean of all words it misses, which needs the logits of these words only, and no distribution over all.
     """
     missing, slot, counts, there = slot_targets(words, part)
     shares = ((words != PAD).sum(1) / there.sum(1))[:, None].expand(there.shape)
-    ends = torch.where(there, END_OF_SLOT, PAD)
-    ended = label_smoothed_nll(hidden, weight, ends, padding=PAD, label_smoothing=label_smoothing, shares=shares)
+    starts = F.pad((counts + 1).cumsum(1)[:, :-1], (1, 0)).clamp(max=words.shape[1])  # after a kept word, the next
+    first = torch.where(counts > 0, F.pad(words, (0, 1)).gather(1, starts), END_OF_SLOT).masked_fill(~there, PAD)
+    charged = label_smoothed_nll(hidden, weight, first, padding=PAD, label_smoothing=label_smoothing, shares=shares)
     row, place = missing.nonzero(as_tuple=True)
     at = row * hidden.shape[1] + slot[row, place]
     share = (shares / counts.clamp(min=1)).flatten()[at]
-    above = weight[END_OF_SLOT] - F.embedding(words[row, place], weight)
+    above = F.embedding(first.flatten()[at], weight) - F.embedding(words[row, place], weight)
     gaps = (hidden.flatten(0, 1).index_select(0, at) * above).sum(1)
-    return ended.total + (1 - label_smoothing) * (share @ gaps)
+    return charged.total + (1 - label_smoothing) * (share.to(gaps.dtype) @ gaps)

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
-from seqdistill.models.canvas import (
-    EncodedSource,
+from seqdistill.models.canvas import EncodedSource, most_probable, trimmed, words_of
+from seqdistill.models.edits import edit_path, placeholder_counts, random_part, with_placeholders
+from seqdistill.models.interface import Canvas
+from seqdistill.models.sizes import check_sizes
+from seqdistill.models.slots import (
     bracketed,
     capped,
     compacted,
@@ -22,14 +25,10 @@ from seqdistill.models.canvas import (
     neighbours,
     slots,
     with_room,
-    words_of,
 )
-from seqdistill.models.edits import edit_path, placeholder_counts, random_part, with_placeholders
-from seqdistill.models.interface import Canvas
-from seqdistill.models.sizes import check_sizes
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
-from seqdistill.nn.losses import CHUNK_ELEMENTS, Loss, label_smoothed_nll
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.text.tokenizer import MASK, PAD
 
 PLACEHOLDER_CLASSES = 256
 """0 .. 255 placeholders go between two neighbours."""
@@ -101,7 +100,7 @@ class LevenshteinTransformer(nn.Module):
         Raises:
             UserError: a target of more words than placeholders between two neighbours can be.
         """
-        words = words_of(batch.target)
+        words = trimmed(words_of(batch.target))
         lengths = (words != PAD).sum(1)
         _check_lengths(lengths, batch.index)
         memory = self.encode(batch.source)
@@ -109,12 +108,10 @@ class LevenshteinTransformer(nn.Module):
         places = edit_path(part, words)
         masked = with_placeholders(words, places)
         inserted = self._placeholder_loss(part, placeholder_counts(places, lengths), memory)
-        hidden = self._states(masked, memory)[:, 1:-1][masked == MASK]
-        missing = words[masked == MASK]
-        spelled = label_smoothed_nll(
-            hidden, self.target_embedding.weight, missing, padding=PAD, label_smoothing=label_smoothing
-        )
-        guessed = masked.masked_scatter(masked == MASK, self._guesses(hidden.detach()))
+        empty, weight = masked == MASK, self.target_embedding.weight
+        hidden = self._states(masked, memory)[:, 1:-1][empty]
+        spelled = label_smoothed_nll(hidden, weight, words[empty], padding=PAD, label_smoothing=label_smoothing)
+        guessed = masked.masked_scatter(empty, most_probable(hidden.detach(), weight.detach())[0])
         deleted = self._deletion_loss(guessed, edit_path(guessed, words) < 0, memory)
         return Loss(inserted + spelled.total + deleted, int(lengths.sum()))
 
@@ -150,7 +147,7 @@ class LevenshteinTransformer(nn.Module):
         return self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.real, causal=False)
 
     def _placeholder_loss(
-        self, tokens: Int[Tensor, "rows length"], counts: Int[Tensor, "rows length+1"], memory: EncodedSource
+        self, tokens: Int[Tensor, "rows length"], counts: Int[Tensor, "rows slots"], memory: EncodedSource
     ) -> Float[Tensor, ""]:
         there = slots(tokens)
         logits = self.placeholders(neighbours(self._states(tokens, memory))[there])
@@ -162,13 +159,6 @@ class LevenshteinTransformer(nn.Module):
         real = tokens != PAD
         logits = self.deletion(self._states(tokens, memory)[:, 1:-1][real])
         return F.cross_entropy(logits, deleted[real].long(), reduction="sum")
-
-    @torch.no_grad()
-    def _guesses(self, hidden: Float[Tensor, "masks dim"]) -> Int[Tensor, " masks"]:
-        """The most probable words, a chunk of logits at a time."""
-        weight, kind = self.target_embedding.weight, hidden.device.type
-        rows = max(1, CHUNK_ELEMENTS.get(kind, CHUNK_ELEMENTS["cuda"]) // len(weight))
-        return torch.cat([_words_only(F.linear(chunk, weight)).argmax(1) for chunk in hidden.split(rows)])
 
     def _delete(self, canvas: Canvas, memory: EncodedSource) -> Canvas:
         keep = canvas.tokens != PAD
@@ -198,14 +188,8 @@ class LevenshteinTransformer(nn.Module):
         if not len(rows):
             return canvas
         hidden = self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1][masked[rows]]
-        best = _words_only(F.linear(hidden, self.target_embedding.weight)).log_softmax(-1).max(-1)
-        return _counted(filled(canvas, best.indices, best.values), rows)
-
-
-def _words_only(logits: Float[Tensor, "masks vocab"]) -> Float[Tensor, "masks vocab"]:
-    """The same logits, in place, with no symbol left that is never written."""
-    logits[:, [PAD, BOS, EOS, MASK]] = -torch.inf
-    return logits
+        words, log_probs = most_probable(hidden, self.target_embedding.weight)
+        return _counted(filled(canvas, words, log_probs), rows)
 
 
 def _counted(canvas: Canvas, rows: Int[Tensor, " run"]) -> Canvas:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seqdistill.errors import UserError
 
 
+@runtime_checkable
 class Sizes(Protocol):
     """A config with the sizes that all of them have."""
 

@@ -92,7 +92,9 @@ def label_smoothed_nll(
     weights, and the logits are never all in memory. `shares`, which get no gradient, multiply the loss of each label.
     """
     real = labels != padding
-    hidden, labels, shares = hidden[real], labels[real], None if shares is None else shares[real]
+    hidden, labels = hidden[real], labels[real]
+    if shares is not None:
+        shares = shares[real].to(torch.promote_types(hidden.dtype, torch.float32))
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden = hidden.to(dtype)

@@ -114,7 +114,7 @@ def test_every_option_is_described(verb: str, name: str) -> None:
 def test_defaults_are_those_of_what_they_stand_for() -> None:
     mirrored = [
         (settings.TrainSettings, TrainingOptions, {"tensorboard"}),  # a library writes no files it was not asked for
-        (settings.DecodingSettings, DecodingOptions, {"beam"}),  # users search, our own code decodes greedily
+        (settings.DecodingSettings, DecodingOptions, {"beam"}),  # a user's default is the model's
         (settings.EvaluateSettings, MetricOptions, {"language"}),
         (settings.DecisionTheorySettings, Design, {"a", "b"}),  # lists there, tuples here
     ]
@@ -136,6 +136,14 @@ def test_defaults_are_those_of_what_they_stand_for() -> None:
     compare, distill = settings.CompareSettings.model_fields, settings.DistillSettings.model_fields
     assert (compare["samples"].default, compare["seed"].default) == (NUM_SAMPLES, SEED)
     assert distill["shard_lines"].default == SHARD_LINES
+
+
+@pytest.mark.parametrize(
+    ("given", "inserts", "beam"),
+    [({}, False, 5), ({}, True, 1), ({"sampling": True}, False, 1), ({"beam": 3}, True, 3)],
+)
+def test_the_default_beam_is_one_where_nothing_is_searched(given: dict[str, Any], inserts: bool, beam: int) -> None:
+    assert settings.DecodingSettings(**given).options(inserts=inserts).beam == beam
 
 
 def test_every_field_of_the_options_is_set_from_the_settings() -> None:

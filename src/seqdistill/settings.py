@@ -213,16 +213,21 @@ class TrainSettings(Settings):
 class DecodingSettings(Settings):
     """How text is decoded; shared by distill, translate and evaluate."""
 
-    beam: int = Field(5, ge=1, description="Beam size; 1: greedy. For a parallel model: lengths tried.")
+    beam: int | None = Field(
+        None,
+        ge=1,
+        description="Beam size; 1: greedy. Of a parallel model: lengths tried. Default: 5; 1 when sampling, or of a "
+        "model that inserts words, and so finds the length itself.",
+    )
     length_penalty: float = Field(1.0, description="Scores are divided by length to this power.")
     max_length: int = Field(256, ge=1, description="Most tokens of an output.")
     max_ratio: float = Field(3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10.")
-    sampling: bool = Field(False, description="Sample instead of searching; needs --beam 1.")
+    sampling: bool = Field(False, description="Sample instead of searching.")
     top_k: int = Field(0, ge=0, description="Sample among the k most probable tokens; 0: all.")
     top_p: float = Field(1.0, gt=0, le=1, description="Sample among the tokens that hold this probability.")
     temperature: float = Field(1.0, gt=0, description="Sharper below 1, flatter above.")
     seed: int = Field(1, description="Seed of the sampling.")
-    iterations: int = Field(0, ge=0, description="Most iterations of a parallel model; 0: its own number.")
+    iterations: int | None = Field(None, ge=1, description="Most iterations of a parallel model; default: its own.")
     penalty: float = Field(0.0, description="Against inserting nothing, for a model that inserts words; see `tune`.")
     penalty_file: Path | None = Field(None, description="Take the penalty that `tune` found for this model.")
     rerank: Path | None = Field(None, description="Trained model that orders the hypotheses by its own score of them.")
@@ -230,12 +235,17 @@ class DecodingSettings(Settings):
     compute_type: str = Field("auto", description="Precision of CTranslate2: float32, int8, ...; auto: int8.")
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
 
-    def options(self, *, n_best: int = 1) -> DecodingOptions:
-        """The same, as decoders read it."""
-        return DecodingOptions(
-            n_best=n_best,
-            **{name: getattr(self, name) for name in DecodingOptions.__dataclass_fields__ if name != "n_best"},
-        )
+    def options(self, *, n_best: int = 1, inserts: bool = False) -> DecodingOptions:
+        """The same, as decoders read it.
+
+        Args:
+            inserts: whether the model finds the length itself, so that there are no lengths to try.
+        """
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in DecodingOptions.__dataclass_fields__ if name != "n_best"
+        }
+        given["beam"] = self.beam or (1 if self.sampling or inserts else 5)
+        return DecodingOptions(n_best=n_best, **given)
 
 
 class DistillSettings(DecodingSettings):
@@ -323,7 +333,7 @@ class TuneSettings(Settings):
     penalties: list[float] = Field(
         [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0], description="A penalty to try; give it again for several."
     )
-    iterations: int = Field(0, ge=0, description="Most iterations; 0: the model's own number.")
+    iterations: int | None = Field(None, ge=1, description="Most iterations; default: the model's own number.")
     max_length: int = Field(256, ge=1, description="Most tokens of an output.")
     max_ratio: float = Field(3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10.")
     lowercase: bool = Field(False, description="Score lower-cased text; done anyway if the tokenizer lower-cases.")

@@ -53,8 +53,8 @@ def test_a_sentence_waits_for_its_slowest_candidate() -> None:
         assert {(hypothesis.passes, hypothesis.iterations) for hypothesis in group} == {((length + 3) // 2 + 1,) * 2}
 
 
-@pytest.mark.parametrize(("own", "asked", "expected"), [(2, 0, 2), (5, 3, 3), (2, 4, 4)])
-def test_iterations_are_the_models_own_or_those_asked_for(own: int, asked: int, expected: int) -> None:
+@pytest.mark.parametrize(("own", "asked", "expected"), [(2, None, 2), (5, 3, 3), (2, 4, 4)])
+def test_iterations_are_the_models_own_or_those_asked_for(own: int, asked: int | None, expected: int) -> None:
     """Counted from one: "max iterations 9" of public code means 10."""
     model = ToyRefiner(iterations=own, speed=1)
     found = decode(model, random_sources(12, rows=9), DecodingOptions(iterations=asked))
@@ -107,7 +107,7 @@ class TestOptionsThatAModelDoesNotHave:
     @pytest.mark.parametrize(
         ("option", "message"),
         [
-            ({"iterations": -1}, "iterations must be 1 or more, or 0 for the model's own, but is -1"),
+            ({"iterations": 0}, "iterations must be 1 or more, but is 0"),
             ({"penalty": float("nan")}, "penalty must be a finite number, but is nan"),
         ],
     )

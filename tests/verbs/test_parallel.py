@@ -208,9 +208,12 @@ class TestOptionsThatMeanNothing:
             with pytest.raises(UserError, match=message):
                 translate(world, model, **option)
 
+    def test_a_model_that_inserts_has_a_beam_of_one_by_default(self, world: Path) -> None:
+        assert translate(world, "toy", beam=None) == translate(world, "toy", beam=1)
+
     def test_iterations_below_one(self, world: Path, call: Call) -> None:
-        code, _, errors = call("translate", "--model", str(world / "cmlm"), "--iterations", "-1", stdin=b"lamp\n")
-        assert code == 2 and "'iterations'" in errors and "-1" in errors
+        code, _, errors = call("translate", "--model", str(world / "cmlm"), "--iterations", "0", stdin=b"lamp\n")
+        assert code == 2 and "'iterations'" in errors and "it is 0" in errors
 
 
 class TestPenalty:

@@ -90,7 +90,7 @@ def check_options(model: nn.Module, options: DecodingOptions) -> None:
             "sampling needs a model that writes left to right, but this one writes all positions at once: "
             "decode it without sampling (beam sets the number of lengths tried)"
         )
-    if refiner.iterations == 1 and options.iterations > 1:
+    if refiner.iterations == 1 and (options.iterations or 1) > 1:
         raise UserError(
             f"this model writes its output in one pass, but iterations is {options.iterations}: leave iterations out"
         )

@@ -54,8 +54,8 @@ class DecodingOptions:
     """Logits are divided by it before sampling."""
     seed: int = 1
     """Seed of the sampling."""
-    iterations: int = 0
-    """Most iterations of a parallel model; 0: its own number."""
+    iterations: int | None = None
+    """Most iterations of a parallel model; None: its own number."""
     penalty: float = 0.0
     """For parallel models that insert words: taken from the log-probability of inserting nothing at a place."""
 
@@ -75,7 +75,7 @@ class DecodingOptions:
                 f"top_k must be 0 or more, top_p in (0, 1], temperature and max_ratio above 0; "
                 f"got {self.top_k}, {self.top_p}, {self.temperature}, {self.max_ratio}"
             )
-        if self.iterations < 0:
-            raise UserError(f"iterations must be 1 or more, or 0 for the model's own, but is {self.iterations}")
+        if self.iterations is not None and self.iterations < 1:
+            raise UserError(f"iterations must be 1 or more, but is {self.iterations}")
         if not math.isfinite(self.penalty):
             raise UserError(f"penalty must be a finite number, but is {self.penalty}")

@@ -18,6 +18,8 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
 from seqdistill.models.cmlm import CMLM, CMLMConfig
 from seqdistill.models.inat import INAT, INATConfig
+from seqdistill.models.insertion import InsertionTransformer, InsertionTransformerConfig
+from seqdistill.models.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
 from seqdistill.models.nat import NAT, NATConfig
 from seqdistill.models.rnn import RNN, RNNConfig
 from seqdistill.models.transformer import Transformer, TransformerConfig
@@ -29,6 +31,8 @@ MODELS: dict[str, tuple[type[nn.Module], type]] = {
     "nat": (NAT, NATConfig),
     "inat": (INAT, INATConfig),
     "cmlm": (CMLM, CMLMConfig),
+    "inst": (InsertionTransformer, InsertionTransformerConfig),
+    "levt": (LevenshteinTransformer, LevenshteinTransformerConfig),
 }
 """Name of a model in config.json -> its class and the class of its sizes."""
 
@@ -70,6 +74,9 @@ PRESETS: dict[str, Preset] = {
     "nat": Preset("nat", "vanilla non-autoregressive student of Zhou et al. 2020"),
     "inat": Preset("inat", "iterative refinement (Lee et al. 2018), base size of Zhou et al. 2020"),
     "cmlm": Preset("cmlm", "mask-predict (Ghazvininejad et al. 2019), MaskT of Zhou et al. 2020, base size"),
+    "inst": Preset("inst", "Insertion Transformer of Zhou et al. 2020, base size"),
+    "levt": Preset("levt", "Levenshtein Transformer of Zhou et al. 2020, base size"),
+    "levt-big": Preset("levt", "LevT-big of Zhou et al. 2020", {"dim": 1024, "ffn_dim": 4096, "heads": 16}),
 }
 """Name a user gives -> what is made."""
 
@@ -196,6 +203,18 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     _fill(model, weights, directory / WEIGHTS)
     fingerprint = sha256_json({"model": name, "config": values, "weights": digest, "tokenizer": expected})
     return LoadedModel(model.to(device).eval(), tokenizers, config, fingerprint)
+
+
+def saved_class(directory: Path) -> type[nn.Module]:
+    """The class of what `save_model` wrote, without reading its weights.
+
+    Raises:
+        UserError: no model, or an altered description.
+    """
+    path = _model_directory(Path(directory)) / CONFIG
+    description = read_json(path)
+    _check_description(description, path)
+    return MODELS[description["model"]][0]
 
 
 def stored_weights(model: nn.Module) -> dict[str, Tensor]:

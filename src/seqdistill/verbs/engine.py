@@ -12,7 +12,7 @@ from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine, check_candidates
 from seqdistill.errors import UserError
-from seqdistill.models.saved import load_model
+from seqdistill.models.saved import load_model, saved_class
 from seqdistill.runtime.engines import load_engine
 from seqdistill.settings import DecodingSettings, EvaluateSettings, TranslateSettings
 from seqdistill.training.optim import choose_device
@@ -51,13 +51,13 @@ def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
 
 
 def decoding_options(settings: DecodingSettings, model: Path, *, n_best: int = 1) -> DecodingOptions:
-    """What decoders read, with the penalty of the penalty file.
+    """What decoders read: with the beam that the model has by default, and the penalty of the penalty file.
 
     Raises:
         UserError: as `check_decoding`; a penalty file of another model.
     """
     check_decoding(settings, n_best=n_best)
-    options = settings.options(n_best=n_best)
+    options = settings.options(n_best=n_best, inserts=getattr(saved_class(model), "inserts", False))
     if settings.penalty_file is None:
         return options
     return replace(options, penalty=read_penalty(settings.penalty_file, fingerprint=load_model(model).fingerprint))

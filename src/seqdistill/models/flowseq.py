@@ -1,0 +1,329 @@
+"""FlowSeq: words independent of each other given latent variables that a flow draws (Ma et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.errors import UserError
+from seqdistill.models.interface import Canvas
+from seqdistill.models.padded_lengths import REACH, PaddedLength, padded_targets, whole_units
+from seqdistill.models.phases import Phases, alone_or_first, take_over_from_first
+from seqdistill.models.posterior import Posterior
+from seqdistill.models.sizes import check_sizes
+from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.nn.vocabulary import log_probs_of, most_probable
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+
+Latents = Float[Tensor, "rows padded dim"]
+
+
+@dataclass(frozen=True)
+class FlowSeqConfig:
+    """Sizes of a FlowSeq; the defaults are the base size of Ma et al. (2019), also that of Zhou et al. (2020).
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    dim: int = 256
+    """Width of embeddings, layers and latent variables."""
+    ffn_dim: int = 1024
+    """Width inside the feed-forward layers."""
+    encoder_layers: int = 6
+    posterior_layers: int = 4
+    decoder_layers: int = 4
+    heads: int = 8
+    """Of attention everywhere, and of the flow's invertible linear layers."""
+    dropout: float = 0.1
+    tied: bool = True
+    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
+    norm_first: bool = True
+    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
+    flow_steps: str = "4,4,2"
+    """Steps of the flow at each of its levels; targets are padded to multiples of 2 to the power of levels - 1."""
+    flow_ffn_dim: int = 512
+    """Width inside the feed-forward layers of the flow."""
+    word_dropout: float = 0.2
+    """Share of the target words that the posterior does not see in training."""
+    autoencoder_updates: int = 30_000
+    """Updates of encoder, posterior and decoder before the prior is learned."""
+    kl_updates: int = 10_000
+    """Updates after that in which the weight of the KL divergence rises to 1."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+        for name, least in (
+            ("posterior_layers", 1),
+            ("flow_ffn_dim", 1),
+            ("autoencoder_updates", 0),
+            ("kl_updates", 0),
+        ):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be {least} or more, but is {getattr(self, name)}")
+        if not 0 <= self.word_dropout < 1:
+            raise UserError(f"word_dropout must be at least 0 and below 1, but is {self.word_dropout}")
+        if self.dim % 4 or self.dim % (2 * self.heads):
+            raise UserError(
+                f"dim must be divisible by 4 and by twice the heads (couplings read half of it), but dim is {self.dim} "
+                f"and heads {self.heads}"
+            )
+        self.steps()
+
+    def steps(self) -> tuple[int, ...]:
+        """`flow_steps` as numbers.
+
+        Raises:
+            UserError: it is no list of positive whole numbers, or of too many.
+        """
+        parts = [part.strip() for part in self.flow_steps.split(",")]
+        if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or 2 ** (len(parts) - 1) > REACH:
+            raise UserError(
+                "flow_steps must be one to five whole numbers from 1, divided by commas, such as 4,4,2, but is "
+                f"{self.flow_steps!r}"
+            )
+        return tuple(int(part) for part in parts)
+
+
+class FlowMemory(NamedTuple):
+    """An encoded source, one row per sentence."""
+
+    states: Float[Tensor, "rows source dim"]
+    real: Bool[Tensor, "rows source"]
+    """False where the source is padding."""
+
+    def select(self, rows: Int[Tensor, " new_rows"]) -> FlowMemory:
+        """Keeps these rows in this order, repeats allowed."""
+        return FlowMemory(self.states[rows], self.real[rows])
+
+    def condition(self, real: Bool[Tensor, "rows padded"]) -> Condition:
+        """What a flow or posterior over positions of the target is conditioned on."""
+        return Condition(real, self.states, self.real)
+
+
+class Bound(NamedTuple):
+    """The parts of the negative evidence lower bound, in nats, summed over sentences."""
+
+    words: Float[Tensor, ""]
+    """-log p(y | z, x), the EOS of the padding included."""
+    divergence: Float[Tensor, ""]
+    """log q(z | y, x) - log p(z | x) at one z: an estimate of the KL divergence from one sample."""
+    length: Float[Tensor, ""]
+    """-log p(length of the padded target | x)."""
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Tokens of the padded targets."""
+
+
+class FlowSeq(nn.Module):
+    """p(y | x) = p(T | x) times the integral of p(z | x) p(y | z, x), z a vector for each of T positions.
+
+    T is the length of the target padded with EOS to a multiple of the flow's unit; that EOS is a word like any other.
+    Outputs end before the first EOS.
+
+    Training (see `Phases`) begins by fitting the posterior's means to the data; `autoencoder_updates` then train
+    encoder, posterior and decoder at these means. The next update fits the posterior's variances and the flow to the
+    latent variables it meets; from there on the loss is the negative evidence lower bound, with a weight of the KL
+    divergence that rises evenly to 1 over `kl_updates`. Outside of training the loss is that bound with weight 1.
+    """
+
+    parallel = True
+    inserts = False
+    iterations = 1
+    rescoring_samples = 0
+    """If above 0, a hypothesis is scored by an estimate of log p(y | x) from so many samples of the posterior
+    (section 3.5, importance-weighted decoding) instead of by its words' log-probabilities at the latent variables that
+    it was read from. May be set at any time; it matters where several lengths are tried."""
+
+    def __init__(self, config: FlowSeqConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        stack = Decoder(config.posterior_layers, *sizes, norm_first=config.norm_first)
+        self.posterior = Posterior(stack, config.dim, config.word_dropout)
+        couplings = CouplingSizes(config.dim, config.flow_ffn_dim, config.heads, config.norm_first)
+        self.prior = MultiScaleFlow(config.dim, config.steps(), couplings, heads=config.heads)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.length = PaddedLength(config.dim, self.prior.unit)
+        self.phases = Phases(config.autoencoder_updates, config.kl_updates)
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> FlowMemory:
+        """Sources end with EOS, right-padded with PAD."""
+        real = source != PAD
+        return FlowMemory(self.encoder(self.source_embedding(source), real), real)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """What the phase of the training minimises; the negative evidence lower bound outside of training.
+
+        It is divided by the tokens of the padded targets. Label smoothing is for words (Ma et al. use 0.1). z is drawn
+        from torch's global generator. A target more than 20 tokens longer or shorter than its source counts, for the
+        length's loss, as the longest or shortest within these bounds.
+        """
+        tokens = padded_targets(batch.target, self.prior.unit)
+        weight = 1.0
+        if self.training and torch.is_grad_enabled():
+            self._begin_update(batch.source, tokens)
+            weight = self.phases.kl_weight
+        noise = self._noise(tokens) if weight else torch.zeros(*tokens.shape, self.config.dim, device=tokens.device)
+        words, divergence, length, count = self.bound(
+            batch.source, tokens, noise, autoencode=not weight, label_smoothing=label_smoothing
+        )
+        return Loss(words + weight * divergence + length, count)
+
+    def bound(
+        self,
+        source: Int[Tensor, "rows source"],
+        tokens: Int[Tensor, "rows padded"],
+        noise: Latents,
+        *,
+        autoencode: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> Bound:
+        """The bound at z = mean + deviation * noise of the posterior.
+
+        Args:
+            tokens: as `padded_targets` returns them.
+            autoencode: leave out the prior; the divergence is 0.
+        """
+        memory, real = self.encode(source), tokens != PAD
+        condition = memory.condition(real)
+        posterior = self.posterior(self.target_embedding, tokens, condition)
+        z = posterior.at(noise)
+        states = self._decoded(z, condition)
+        weight = self.target_embedding.weight
+        words = label_smoothed_nll(states, weight, tokens, padding=PAD, label_smoothing=label_smoothing)
+        divergence = torch.zeros_like(words.total)
+        if not autoencode:
+            divergence = (posterior.log_prob(noise, real) - self.prior.log_prob(z, condition)).sum()
+        length = self.length.loss(memory.states, memory.real, real.sum(1)).sum()
+        return Bound(words.total, divergence, length, words.count)
+
+    def log_weights(
+        self, tokens: Int[Tensor, "rows padded"], memory: FlowMemory, noise: Latents
+    ) -> Float[Tensor, " rows"]:
+        """log p(y, z | x, T) - log q(z | y, x), at z as in `bound`: means of their exponentials tend to p(y | x, T)."""
+        real = tokens != PAD
+        condition = memory.condition(real)
+        posterior = self.posterior(self.target_embedding, tokens, condition)
+        z = posterior.at(noise)
+        found = log_probs_of(self._decoded(z, condition)[real], self.target_embedding.weight, tokens[real])
+        words = torch.zeros(tokens.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found).sum(1)
+        return words + self.prior.log_prob(z, condition) - posterior.log_prob(noise, real)
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch padded vocab"]:
+        """Logits at every position of outputs with these padded lengths, at temperature 0."""
+        real = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+        return F.linear(self._most_likely(self.encode(source), real), self.target_embedding.weight)
+
+    def start(self, memory: FlowMemory, *, candidates: int) -> Canvas:
+        """Masks in the `candidates` most probable padded lengths of each sentence.
+
+        Raises:
+            UserError: more candidates than there are lengths for every sentence.
+        """
+        lengths, log_probs = self.length.most_probable(memory.states, memory.real, candidates=candidates)
+        lengths = lengths.flatten()
+        positions = torch.arange(int(lengths.max()), device=lengths.device)
+        tokens = torch.where(positions < lengths[:, None], MASK, PAD)
+        nothing = torch.zeros(tokens.shape, device=tokens.device)
+        return Canvas(tokens, nothing, log_probs.flatten(), torch.zeros_like(lengths))
+
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: FlowMemory,
+        *,
+        step: int,  # noqa: ARG002
+        iterations: int,  # noqa: ARG002
+        limits: Int[Tensor, " rows"],
+        penalty: float,  # noqa: ARG002
+    ) -> Canvas:
+        """The most probable words before the first EOS, z at temperature 0; every iteration gives the same.
+
+        With `rescoring_samples`, a row's log-probabilities are equal parts of the estimate of log p(y, T | x), which
+        has none for single words.
+        """
+        lengths = whole_units((canvas.tokens != PAD).sum(1), self.prior.unit)
+        real = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+        found, their_log_probs = most_probable(
+            self._most_likely(memory, real)[real], self.target_embedding.weight, forbidden=(PAD, BOS, MASK)
+        )
+        words = torch.full(real.shape, EOS, device=found.device).masked_scatter(real, found)
+        kept = ((words == EOS).cumsum(1) == 0) & (torch.arange(words.shape[1], device=limits.device) < limits[:, None])
+        log_probs = torch.zeros(real.shape, device=found.device).masked_scatter(real, their_log_probs.float())
+        if self.rescoring_samples:
+            tokens = words.masked_fill(~kept, EOS).masked_fill(~real, PAD)
+            estimates = self._estimates(tokens, memory) + canvas.length_log_probs
+            log_probs = (estimates / kept.sum(1).clamp(min=1))[:, None].expand_as(log_probs)
+        return canvas._replace(
+            tokens=words.masked_fill(~kept, PAD),
+            log_probs=log_probs.masked_fill(~kept, 0.0),
+            passes=canvas.passes + 1 + self.rescoring_samples,
+        )
+
+    def _begin_update(self, source: Int[Tensor, "rows source"], tokens: Int[Tensor, "rows padded"]) -> None:
+        """Counts the update if this is its first micro-batch, and fits to it what is due.
+
+        Of several processes the first one fits, which has the update's first micro-batch, and the others take over its
+        parameters.
+        """
+        phases = self.phases
+        if phases.begin(self.parameters()) and (phases.first or phases.first_with_prior):
+            if alone_or_first():
+                self._fit(source, tokens, means=phases.first, prior=phases.first_with_prior)
+            take_over_from_first(self.parameters())
+
+    @torch.no_grad()
+    def _fit(self, source: Tensor, tokens: Tensor, *, means: bool, prior: bool) -> None:
+        """Data-dependent initialisation, as training will see the data: dropout is on."""
+        condition = self.encode(source).condition(tokens != PAD)
+        if means:
+            self.posterior.fit_means(self.target_embedding, tokens, condition)
+        if prior:
+            self.posterior.fit_variances(self.target_embedding, tokens, condition)
+            z = self.posterior(self.target_embedding, tokens, condition).at(self._noise(tokens))
+            self.prior.fit(z, condition)
+
+    def _noise(self, tokens: Int[Tensor, "rows padded"]) -> Latents:
+        return torch.randn(*tokens.shape, self.config.dim, device=tokens.device)
+
+    def _most_likely(self, memory: FlowMemory, real: Bool[Tensor, "rows padded"]) -> Latents:
+        """The decoder's states where the flow's noise is 0."""
+        condition = memory.condition(real)
+        z, _ = self.prior.inverse(memory.states.new_zeros(*real.shape, self.config.dim), condition)
+        return self._decoded(z, condition)
+
+    def _decoded(self, z: Latents, condition: Condition) -> Latents:
+        x = z + self.target_embedding.positions_to(z.shape[1])
+        return self.decoder(x, condition.real, condition.memory, condition.memory_real, causal=False)
+
+    def _estimates(self, tokens: Int[Tensor, "rows padded"], memory: FlowMemory) -> Float[Tensor, " rows"]:
+        """log p(y | x, T) of each row from `rescoring_samples` samples of the posterior (Burda et al. 2016).
+
+        The noise of a position is the same in every row, so a row's estimate does not depend on the others, and the
+        candidates of a sentence differ by less than by their own noise.
+        """
+        samples, unit, width = self.rescoring_samples, self.prior.unit, tokens.shape[1]
+        blocks = []
+        for block in range(width // unit):
+            generator = torch.Generator().manual_seed(block)
+            blocks.append(torch.randn(samples, unit, self.config.dim, generator=generator))
+        noise = torch.cat(blocks, dim=1).to(memory.states)
+        rows = torch.arange(len(tokens), device=tokens.device).repeat_interleave(samples)
+        weights = self.log_weights(tokens[rows], memory.select(rows), noise.repeat(len(tokens), 1, 1))
+        return weights.view(-1, samples).logsumexp(1) - math.log(samples)

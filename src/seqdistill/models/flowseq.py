@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,12 +11,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
-from seqdistill.errors import UserError
+from seqdistill.models.flowseq_config import FlowSeqConfig
 from seqdistill.models.interface import Canvas
-from seqdistill.models.padded_lengths import REACH, PaddedLength, padded_targets, whole_units
+from seqdistill.models.padded_lengths import PaddedLength, padded_targets, whole_units
 from seqdistill.models.phases import Phases, alone_or_first, take_over_from_first
 from seqdistill.models.posterior import Posterior
-from seqdistill.models.sizes import check_sizes
+from seqdistill.nn.attention import CrossAttention
 from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
@@ -25,75 +24,6 @@ from seqdistill.nn.vocabulary import log_probs_of, most_probable
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
 
 Latents = Float[Tensor, "rows padded dim"]
-
-
-@dataclass(frozen=True)
-class FlowSeqConfig:
-    """Sizes of a FlowSeq; the defaults are the base size of Ma et al. (2019), also that of Zhou et al. (2020).
-
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
-
-    source_vocab: int
-    target_vocab: int
-    dim: int = 256
-    """Width of embeddings, layers and latent variables."""
-    ffn_dim: int = 1024
-    """Width inside the feed-forward layers."""
-    encoder_layers: int = 6
-    posterior_layers: int = 4
-    decoder_layers: int = 4
-    heads: int = 8
-    """Of attention everywhere, and of the flow's invertible linear layers."""
-    dropout: float = 0.1
-    tied: bool = True
-    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
-    norm_first: bool = True
-    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
-    flow_steps: str = "4,4,2"
-    """Steps of the flow at each of its levels; targets are padded to multiples of 2 to the power of levels - 1."""
-    flow_ffn_dim: int = 512
-    """Width inside the feed-forward layers of the flow."""
-    word_dropout: float = 0.2
-    """Share of the target words that the posterior does not see in training."""
-    autoencoder_updates: int = 30_000
-    """Updates of encoder, posterior and decoder before the prior is learned."""
-    kl_updates: int = 10_000
-    """Updates after that in which the weight of the KL divergence rises to 1."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
-        for name, least in (
-            ("posterior_layers", 1),
-            ("flow_ffn_dim", 1),
-            ("autoencoder_updates", 0),
-            ("kl_updates", 0),
-        ):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be {least} or more, but is {getattr(self, name)}")
-        if not 0 <= self.word_dropout < 1:
-            raise UserError(f"word_dropout must be at least 0 and below 1, but is {self.word_dropout}")
-        if self.dim % 4 or self.dim % (2 * self.heads):
-            raise UserError(
-                f"dim must be divisible by 4 and by twice the heads (couplings read half of it), but dim is {self.dim} "
-                f"and heads {self.heads}"
-            )
-        self.steps()
-
-    def steps(self) -> tuple[int, ...]:
-        """`flow_steps` as numbers.
-
-        Raises:
-            UserError: it is no list of positive whole numbers, or of too many.
-        """
-        parts = [part.strip() for part in self.flow_steps.split(",")]
-        if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or 2 ** (len(parts) - 1) > REACH:
-            raise UserError(
-                "flow_steps must be one to five whole numbers from 1, divided by commas, such as 4,4,2, but is "
-                f"{self.flow_steps!r}"
-            )
-        return tuple(int(part) for part in parts)
 
 
 class FlowMemory(NamedTuple):
@@ -156,6 +86,7 @@ class FlowSeq(nn.Module):
         self.posterior = Posterior(stack, config.dim, config.word_dropout)
         couplings = CouplingSizes(config.dim, config.flow_ffn_dim, config.heads, config.norm_first)
         self.prior = MultiScaleFlow(config.dim, config.steps(), couplings, heads=config.heads)
+        self.reading = CrossAttention(config.dim, config.heads)
         self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
         self.length = PaddedLength(config.dim, self.prior.unit)
         self.phases = Phases(config.autoencoder_updates, config.kl_updates)
@@ -309,7 +240,13 @@ class FlowSeq(nn.Module):
         return self._decoded(z, condition)
 
     def _decoded(self, z: Latents, condition: Condition) -> Latents:
-        x = z + self.target_embedding.positions_to(z.shape[1])
+        """The decoder's states. Positions ask for latent variables, as in the authors' code.
+
+        An attention can learn to ignore what a latent variable has of noise alone. Where it entered as it is, the
+        decoder was lost at temperature 0, as noise made up most of its length in training.
+        """
+        positions = self.target_embedding.positions_to(z.shape[1]).expand_as(z)
+        x = positions + self.reading(positions, z, condition.real[:, None, None])
         return self.decoder(x, condition.real, condition.memory, condition.memory_real, causal=False)
 
     def _estimates(self, tokens: Int[Tensor, "rows padded"], memory: FlowMemory) -> Float[Tensor, " rows"]:

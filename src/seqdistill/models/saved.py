@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
+from seqdistill.models.flowseq import FlowSeq
+from seqdistill.models.flowseq_config import FlowSeqConfig
 from seqdistill.models.nat import NAT, NATConfig
 from seqdistill.models.rnn import RNN, RNNConfig
 from seqdistill.models.transformer import Transformer, TransformerConfig
@@ -25,6 +27,7 @@ MODELS: dict[str, tuple[type[nn.Module], type]] = {
     "transformer": (Transformer, TransformerConfig),
     "rnn": (RNN, RNNConfig),
     "nat": (NAT, NATConfig),
+    "flowseq": (FlowSeq, FlowSeqConfig),
 }
 """Name of a model in config.json -> its class and the class of its sizes."""
 
@@ -46,6 +49,11 @@ def _transformer(description: str, dim: int, ffn_dim: int, layers: int, heads: i
     return Preset("transformer", description, sizes)
 
 
+SMALL_FLOWSEQ = {
+    **{"encoder_layers": 3, "posterior_layers": 2, "decoder_layers": 2, "heads": 4},
+    **{"flow_steps": "1,1,1", "flow_ffn_dim": 256, "autoencoder_updates": 1000, "kl_updates": 1000},
+}
+
 PRESETS: dict[str, Preset] = {
     "transformer": Preset("transformer", "width 256, 3 layers a side; for small data and few cores"),
     "transformer-tiny": _transformer("Zhou et al. 2020, table 5", 256, 1024, 3, 4, 0.1),
@@ -64,6 +72,10 @@ PRESETS: dict[str, Preset] = {
         "rnn", "WMT student of Lin et al. 2020", {"cell": "sru", "layers": 4, "dim": 1024, "projection": 256}
     ),
     "nat": Preset("nat", "vanilla non-autoregressive student of Zhou et al. 2020"),
+    "flowseq": Preset("flowseq", "FlowSeq-base of Ma et al. 2019, as in Zhou et al. 2020"),
+    "flowseq-small": Preset(
+        "flowseq", "width 256, half the layers, a flow of three steps; for few cores", SMALL_FLOWSEQ
+    ),
 }
 """Name a user gives -> what is made."""
 

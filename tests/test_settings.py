@@ -23,6 +23,7 @@ from seqdistill.metrics.scores import MetricOptions
 from seqdistill.metrics.significance import NUM_SAMPLES, SEED
 from seqdistill.nn.divergences import Divergence
 from seqdistill.stages import STAGES
+from seqdistill.studies import modes
 from seqdistill.studies.decision_theory import Design
 from seqdistill.training.options import TrainingOptions
 
@@ -37,6 +38,8 @@ def another(verb: str, name: str) -> Any:
         return next(value for value in get_args(field.annotation) if value != field.default)
     if name == "set":
         return {"dim": 64, "tied": True, "cell": "gru"}
+    if get_origin(field.annotation) is dict:
+        return {"one": Path(f"some/{name}"), "two": Path("a=b")}
     if get_origin(field.annotation) is list:
         kind = get_args(field.annotation)[0]
         return {Path: [Path(f"some/{name}"), Path(f"another/{name}")], str: ["some", "other"]}.get(kind, [0.25, 3.5])
@@ -58,6 +61,8 @@ def words_of(name: str, value: Any, *, unnamed: tuple[str, ...] = ()) -> list[st
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
     if name == "set":
         return ["--set", "dim=64", "--set", "tied=true", "--set", "cell=gru"]
+    if isinstance(value, dict):
+        return [word for key, each in value.items() for word in (flag, f"{key}={each}")]
     if isinstance(value, list):
         return [word for each in value for word in (flag, str(each))]
     return [flag, str(value)]
@@ -75,11 +80,17 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
         return []
 
     monkeypatch.setattr(targets.get(verb, "seqdistill.cli._run"), caught)
+    monkeypatch.setattr("seqdistill.verbs.translate.trace_lines", caught)
     monkeypatch.setattr(cli, "_standard_input", list)
     value = another(verb, name)
     required = {key: another(verb, key) for key, field in model.model_fields.items() if field.is_required()}
     unnamed = model.arguments
-    words = [word for key in required for word in words_of(key, required[key], unnamed=unnamed)]
+    words = [
+        word
+        for key in required
+        if key != name or key in unnamed
+        for word in words_of(key, required[key], unnamed=unnamed)
+    ]
     if not isinstance(value, dict | list | bool) and name not in required:
         default = model.model_fields[name].default
         words += words_of(name, default) if default not in (None, "") else []
@@ -103,7 +114,7 @@ def test_every_option_is_described(verb: str, name: str) -> None:
 def test_defaults_are_those_of_what_they_stand_for() -> None:
     mirrored = [
         (settings.TrainSettings, TrainingOptions, {"tensorboard"}),  # a library writes no files it was not asked for
-        (settings.DecodingSettings, DecodingOptions, {"beam"}),  # users search, our own code decodes greedily
+        (settings.DecodingSettings, DecodingOptions, {"beam"}),  # a user's default is the model's
         (settings.EvaluateSettings, MetricOptions, {"language"}),
         (settings.DecisionTheorySettings, Design, {"a", "b"}),  # lists there, tuples here
     ]
@@ -127,6 +138,14 @@ def test_defaults_are_those_of_what_they_stand_for() -> None:
     assert distill["shard_lines"].default == SHARD_LINES
 
 
+@pytest.mark.parametrize(
+    ("given", "inserts", "beam"),
+    [({}, False, 5), ({}, True, 1), ({"sampling": True}, False, 1), ({"beam": 3}, True, 3)],
+)
+def test_the_default_beam_is_one_where_nothing_is_searched(given: dict[str, Any], inserts: bool, beam: int) -> None:
+    assert settings.DecodingSettings(**given).options(inserts=inserts).beam == beam
+
+
 def test_every_field_of_the_options_is_set_from_the_settings() -> None:
     given = settings.DecodingSettings(beam=1, sampling=True, top_k=3, top_p=0.5, temperature=2.0, seed=9, max_length=7)
     options = given.options()
@@ -134,6 +153,9 @@ def test_every_field_of_the_options_is_set_from_the_settings() -> None:
         if option.name != "n_best":
             assert getattr(options, option.name) == getattr(given, option.name)
     assert {field.name for field in fields(Design)} == settings.DecisionTheorySettings.model_fields.keys() - {"workers"}
+    study = settings.ModesSettings.model_fields
+    assert {field.name for field in fields(modes.Design)} == study.keys() - {"workers"}
+    assert study["smoothing"].default == SMOOTHING
     grid = settings.DecisionTheorySettings.model_fields
     assert (tuple(grid["a"].default), tuple(grid["b"].default)) == (Design().a, Design().b)
     missing = {option.name for option in fields(TrainingOptions)} - settings.TrainSettings.model_fields.keys()
@@ -156,6 +178,19 @@ def test_inputs_and_free_are_fields_and_exclude_each_other(kind: str) -> None:
     assert not {*model.inputs} & {*model.free}
     for name in model.inputs:
         assert Path in (model.model_fields[name].annotation, *get_args(model.model_fields[name].annotation))
+    assert {*model.numbered} <= {*model.inputs}
+
+
+def test_inputs_go_by_their_fields_their_numbers_or_their_names() -> None:
+    """As manifests recorded them: one of a list by its field, but a teacher by its number too."""
+    prepare = settings.PrepareSettings(source=Path("s"), target="t", test_target=["a", "b"])  # type: ignore[arg-type]
+    named = {"source": Path("s"), "target": Path("t"), "test_target 1": Path("a"), "test_target 2": Path("b")}
+    assert dict(prepare.given_inputs()) == named
+    train = settings.TrainSettings(data=Path("d"), model="sru", teacher="t")  # type: ignore[arg-type]
+    assert dict(train.given_inputs()) == {"data": Path("d"), "teacher 1": Path("t")}
+    study = settings.ModesSettings(output={"at": Path("o")}, language={"de": Path("x"), "fr": Path("y")})
+    named = {"output at": Path("o"), "language de": Path("x"), "language fr": Path("y")}
+    assert dict(study.given_inputs()) == named
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ VERBS = {
     "prepare": settings.PrepareSettings,
     "train": settings.TrainSettings,
     "distill": settings.DistillSettings,
+    "tune": settings.TuneSettings,
     "evaluate": settings.EvaluateSettings,
     "measure": settings.MeasureSettings,
     "translate": settings.TranslateSettings,
     "compare": settings.CompareSettings,
     "report": settings.ReportSettings,
     "study decision-theory": settings.DecisionTheorySettings,
+    "study modes": settings.ModesSettings,
 }

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -27,11 +27,13 @@ from seqdistill.settings import (
     DistillSettings,
     EvaluateSettings,
     MeasureSettings,
+    ModesSettings,
     PrepareSettings,
     ReportSettings,
     Settings,
     TrainSettings,
     TranslateSettings,
+    TuneSettings,
 )
 from seqdistill.shown import Part
 
@@ -73,7 +75,7 @@ app = typer.Typer(
 )
 
 study = typer.Typer(name="study", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(study, help="Repeat an experiment of the papers that needs no text.")
+app.add_typer(study, help="Repeat an experiment of the papers.")
 
 Out = Annotated[Path, typer.Option("--out", help="Directory of the result; finished there, the command does nothing.")]
 
@@ -90,9 +92,9 @@ def _parameter(name: str, field: FieldInfo, *, named: bool) -> inspect.Parameter
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, argument])
     flag = f"--{name.replace('_', '-')}"
     default: Any = field.default
-    if name == "set":
-        kind, default = list[str], []
-    elif field.default_factory is not None:
+    if _is_mapping(field):
+        kind = list[str]
+    if field.default_factory is not None:
         default = []
     elif kind is bool:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
@@ -118,8 +120,9 @@ def command(
 
         def run_verb(**values: Any) -> None:
             given = {name: values.pop(name) for name in settings.model_fields}
-            if "set" in given:
-                given["set"] = dict(_key_value(pair) for pair in given["set"])
+            for name, field in settings.model_fields.items():
+                if _is_mapping(field):
+                    given[name] = _mapping(name, given[name])
             function(settings=settings.read(given, where=where), **values)
 
         signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *fields]]
@@ -132,15 +135,30 @@ def command(
     return register
 
 
-def _key_value(pair: str) -> tuple[str, Any]:
-    """KEY=VALUE, the value a number, true or false as in a recipe; anything else is text."""
-    key, equals, value = pair.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set expects KEY=VALUE, such as --set dim=256, but got {pair!r}")
+def _is_mapping(field: FieldInfo) -> bool:
+    """Whether the option is KEY=VALUE, again and again."""
+    return get_origin(field.annotation) is dict
+
+
+def _mapping(name: str, pairs: list[str]) -> dict[str, Any]:
+    """The values of a repeated KEY=VALUE, of --set numbers, true and false as in a recipe; anything else is text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            example = "KEY=VALUE, such as --set dim=256" if name == "set" else f"NAME=PATH, such as --{name} a=PATH"
+            raise UserError(f"--{name} expects {example}, but got {pair!r}")
+        if key in found and name != "set":
+            raise UserError(f"--{name} names {key!r} twice; give each a name of its own")
+        found[key] = _plain(value) if name == "set" else value
+    return found
+
+
+def _plain(value: str) -> Any:
     try:
-        return key, json.loads(value)
+        return json.loads(value)
     except json.JSONDecodeError:
-        return key, value
+        return value
 
 
 def _run(
@@ -210,14 +228,33 @@ def evaluate(settings: EvaluateSettings, out: Out) -> None:
     _run("evaluate", settings, out)
 
 
+@command(TuneSettings, "seqdistill tune --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned")
+def tune(settings: TuneSettings, out: Out) -> None:
+    """Find the penalty on inserting nothing that is best on validation text, for models that insert words."""
+    _run("tune", settings, out, shown.penalties)
+
+
 @command(TranslateSettings, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
 def translate(settings: TranslateSettings) -> None:
     """Translate standard input to standard output, a line for a line, in order."""
-    from seqdistill.verbs.translate import translate_lines
+    from seqdistill.verbs.translate import trace_lines, translate_lines
 
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    if settings.trace:
+        _show_traces(trace_lines(settings, _standard_input()))
+        return
     for line in translate_lines(settings, _standard_input()):
         sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _show_traces(traces: Iterable[tuple[str, list[str]]]) -> None:
+    """Iterations on standard error, translations on standard output."""
+    sys.stderr.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    for translation, iterations in traces:
+        sys.stderr.write("\n".join(iterations) + "\n")
+        sys.stderr.flush()
+        sys.stdout.write(translation + "\n")
         sys.stdout.flush()
 
 
@@ -281,6 +318,18 @@ def measure(settings: MeasureSettings, out: Out) -> None:
 def decision_theory(settings: DecisionTheorySettings, out: Out) -> None:
     """Which distilled data is best for which accuracy, on random HMMs (Zhou et al. 2020, appendix D)."""
     _run("decision-theory", settings, out, shown.decisions)
+
+
+@command(
+    ModesSettings,
+    "seqdistill study modes --output at=at-test --output nat=nat-test --language de=train.de --language fr=train.fr "
+    "--corpus full=data --corpus distilled=distilled --out modes",
+    within=study,
+)
+def modes(settings: ModesSettings, out: Out) -> None:
+    """Which of the languages they were trained on do models write, or mix? (Zhou et al. 2020, section 3.1)."""
+    _run("modes", settings, out, shown.modes)
+    typer.echo(f"page: {out / 'modes.html'}")
 
 
 @app.command(epilog="Example: seqdistill run recipes/demo.toml --out runs/demo")

@@ -67,7 +67,7 @@ def side_by_side(
                     continue
                 connection, job = _begun(step, progress, title, free.pop(0))
                 running[connection] = job
-            for connection in wait(list(running)):
+            for connection in wait(list(running)) if running else ():
                 assert isinstance(connection, Connection)
                 outcome = _ended(connection, running[connection])
                 job = running.pop(connection)

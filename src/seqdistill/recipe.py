@@ -192,15 +192,22 @@ def _for_each_seed(path: Path, tables: list[_Table]) -> list[_Table]:
 def _inputs(kind: str, values: Mapping[str, Any]) -> list[str]:
     """What a stage reads, where that is text: names of stages, or paths."""
     given = [values[key] for key in STAGES[kind].settings.inputs if key in values]
-    return [
-        each for value in given for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)
-    ]
+    return [each for value in given for each in _each(value) if isinstance(each, str)]
+
+
+def _each(value: Any) -> list[Any]:
+    """The values of a list or of a table, or the value itself."""
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return value if isinstance(value, list) else [value]
 
 
 def _replaced(value: Any, others: Mapping[str, str]) -> Any:
-    """The value, or each value of a list, by what it stands for."""
+    """The value, or each value of a list or a table, by what it stands for."""
     if isinstance(value, list):
         return [_replaced(each, others) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _replaced(each, others) for key, each in value.items()}
     return others.get(value, value) if isinstance(value, str) else value
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError, nearest
@@ -14,6 +14,9 @@ from seqdistill.metrics.scores import MetricOptions
 from seqdistill.metrics.significance import NUM_SAMPLES, SEED
 
 S = TypeVar("S", bound="Settings")
+
+OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value)
+"""A list of which a single value may be given as it is."""
 
 
 class Settings(BaseModel):
@@ -27,6 +30,8 @@ class Settings(BaseModel):
     """Fields that change speed, never the result."""
     arguments: ClassVar[tuple[str, ...]] = ()
     """Fields that the command line takes without a name."""
+    numbered: ClassVar[tuple[str, ...]] = ()
+    """Fields of inputs whose only value is called by its field and its number, as stages recorded it from the start."""
 
     @classmethod
     def read(cls: type[S], values: Mapping[str, Any], *, where: str) -> S:
@@ -53,11 +58,15 @@ class Settings(BaseModel):
             raise UserError(f"{where}: " + "; ".join(problems)) from None
 
     def given_inputs(self) -> Iterator[tuple[str, Path]]:
-        """Each input that is given, by the name of its field; several of one field are numbered from 1."""
+        """Each input that is given, by its field; several of one are numbered from 1, or go by their names."""
         for name in self.inputs:
             value = getattr(self, name)
-            if isinstance(value, list):
+            if isinstance(value, dict):
+                yield from ((f"{name} {key}", path) for key, path in value.items())
+            elif isinstance(value, list) and (len(value) > 1 or name in self.numbered):
                 yield from ((f"{name} {number}", path) for number, path in enumerate(value, 1))
+            elif isinstance(value, list):
+                yield from ((name, path) for path in value)
             elif value is not None:
                 yield name, Path(value)
 
@@ -93,19 +102,29 @@ class PrepareSettings(Settings):
     free = ("cache",)
 
     corpus: str | None = Field(None, description="A public source (see `seqdistill sources`) or hub:NAME.")
-    languages: str | None = Field(None, description="Language pair of the corpus, as en-de (source first).")
+    languages: str | None = Field(
+        None, description="Language pair of the corpus, as en-de (source first); several targets as en-de+fr."
+    )
     source: Path | None = Field(None, description="Training text, source side: one sentence a line, plain or .gz.")
-    target: Path | None = Field(None, description="Training text, target side, line by line with --source.")
+    target: Annotated[list[Path], OneOrMore] = Field(
+        default_factory=list,
+        description="Training text, target side, line by line with --source; given again, a source has several.",
+    )
     table: Path | None = Field(None, description="Training text in one file: .tsv, .jsonl (also .gz) or .parquet.")
     valid_source: Path | None = Field(None, description="Validation text, source side.")
-    valid_target: Path | None = Field(None, description="Validation text, target side.")
+    valid_target: Annotated[list[Path], OneOrMore] = Field(
+        default_factory=list, description="Validation text, target side; given again, a source has several."
+    )
     valid_table: Path | None = Field(None, description="Validation text in one file.")
     test_source: Path | None = Field(None, description="Test text, source side.")
-    test_target: Path | None = Field(None, description="Test text, target side.")
+    test_target: Annotated[list[Path], OneOrMore] = Field(
+        default_factory=list, description="Test text, target side; given again, a source has several references."
+    )
     test_table: Path | None = Field(None, description="Test text in one file.")
     source_column: str = Field("source", description="Column or key of the source in a table.")
     target_column: str = Field("target", description="Column or key of the target in a table.")
     valid_size: int = Field(0, ge=0, description="Hold out this many training pairs when no validation text is given.")
+    one_target: bool = Field(False, description="Keep one target of every training source, drawn at random.")
     train_size: int = Field(0, ge=0, description="Draw this many of the training pairs at random; 0: all.")
     vocab_size: int = Field(8000, ge=6, description="Subword vocabulary, the five special symbols included.")
     tokenizer: Literal["bpe", "unigram"] = Field("bpe", description="Kind of SentencePiece model.")
@@ -131,9 +150,10 @@ class TrainSettings(Settings):
 
     inputs = ("data", "init", "teacher")
     free = ("threads", "tensorboard", "device", "save_every", "keep", "log_every", "teacher_device")
+    numbered = ("teacher",)
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
-    model: str = Field(description="Model by name, such as transformer-base, sru, gru, lstm or nat.")
+    model: str = Field(description="Model by name, such as transformer-base, sru, nat, inat or flowseq.")
     set: dict[str, Any] = Field(
         default_factory=dict, description="Change a value of the model's configuration: KEY=VALUE, may be repeated."
     )
@@ -142,7 +162,7 @@ class TrainSettings(Settings):
         description="What is learned from: nll (the data's own targets), imitkd (roll-outs of the student, labelled by "
         "the teacher), dagger (rounds of roll-outs, kept); with +full: the teacher's whole distribution.",
     )
-    teacher: list[Path] = Field(
+    teacher: Annotated[list[Path], OneOrMore] = Field(
         default_factory=list, description="Trained teacher; given several times, their distributions are averaged."
     )
     init: Path | None = Field(None, description="Start from the weights of this trained model.")
@@ -189,40 +209,52 @@ class TrainSettings(Settings):
     rollout_max_length: int = Field(256, ge=1, description="Most tokens of a roll-out.")
     rollout_max_ratio: float = Field(2.0, gt=0, description="The same as a factor of the source's tokens, plus 10.")
 
-    @field_validator("teacher", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str | Path) else value
-
 
 class DecodingSettings(Settings):
     """How text is decoded; shared by distill, translate and evaluate."""
 
-    beam: int = Field(5, ge=1, description="Beam size; 1: greedy. For a parallel model: lengths tried.")
+    beam: int | None = Field(
+        None,
+        ge=1,
+        description="Beam size; 1: greedy. Of a parallel model: lengths tried. Default: 5; 1 when sampling, or of a "
+        "model that inserts words, and so finds the length itself.",
+    )
     length_penalty: float = Field(1.0, description="Scores are divided by length to this power.")
     max_length: int = Field(256, ge=1, description="Most tokens of an output.")
     max_ratio: float = Field(3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10.")
-    sampling: bool = Field(False, description="Sample instead of searching; needs --beam 1.")
+    sampling: bool = Field(False, description="Sample instead of searching.")
     top_k: int = Field(0, ge=0, description="Sample among the k most probable tokens; 0: all.")
     top_p: float = Field(1.0, gt=0, le=1, description="Sample among the tokens that hold this probability.")
     temperature: float = Field(1.0, gt=0, description="Sharper below 1, flatter above.")
     seed: int = Field(1, description="Seed of the sampling.")
+    iterations: int | None = Field(None, ge=1, description="Most iterations of a parallel model; default: its own.")
+    penalty: float = Field(0.0, description="Against inserting nothing, for a model that inserts words; see `tune`.")
+    penalty_file: Path | None = Field(None, description="Take the penalty that `tune` found for this model.")
+    rescoring_samples: int = Field(
+        0, ge=0, description="Samples that FlowSeq scores its lengths by (importance-weighted decoding); 0: none."
+    )
+    rerank: Path | None = Field(None, description="Trained model that orders the hypotheses by its own score of them.")
     engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
     compute_type: str = Field("auto", description="Precision of CTranslate2: float32, int8, ...; auto: int8.")
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
 
-    def options(self, *, n_best: int = 1) -> DecodingOptions:
-        """The same, as decoders read it."""
-        return DecodingOptions(
-            n_best=n_best,
-            **{name: getattr(self, name) for name in DecodingOptions.__dataclass_fields__ if name != "n_best"},
-        )
+    def options(self, *, n_best: int = 1, inserts: bool = False) -> DecodingOptions:
+        """The same, as decoders read it.
+
+        Args:
+            inserts: whether the model finds the length itself, so that there are no lengths to try.
+        """
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in DecodingOptions.__dataclass_fields__ if name != "n_best"
+        }
+        given["beam"] = self.beam or (1 if self.sampling or inserts else 5)
+        return DecodingOptions(n_best=n_best, **given)
 
 
 class DistillSettings(DecodingSettings):
     """A data directory whose training targets a teacher wrote."""
 
-    inputs = ("teacher", "data", "student_data")
+    inputs = ("teacher", "data", "student_data", "penalty_file", "rerank")
     free = ("workers", "device")
 
     teacher: Path = Field(description="Trained model, from `train`.")
@@ -254,9 +286,12 @@ class ScoringSettings(Settings):
         """The metrics one by one."""
         return [name.strip() for name in self.metrics.split(",")]
 
-    def metric_options(self, *, lowercase: bool, sources: Sequence[str] | None) -> MetricOptions:
+    def metric_options(
+        self, *, lowercase: bool, sources: Sequence[str] | None, num_references: int = 1
+    ) -> MetricOptions:
         """The same, as metrics read it."""
         return MetricOptions(
+            num_references=num_references,
             lowercase=lowercase,
             tokenize=self.tokenize,
             language=self.language or "",
@@ -271,7 +306,7 @@ class ScoringSettings(Settings):
 class EvaluateSettings(ScoringSettings, DecodingSettings):
     """Outputs of a model, scored against references."""
 
-    inputs = ("model", "first_model", "data", "source", "reference", "beer_home")
+    inputs = ("model", "first_model", "data", "source", "reference", "penalty_file", "rerank", "beer_home")
     free = ("device",)
 
     model: Path = Field(description="Trained model, from `train`.")
@@ -280,9 +315,33 @@ class EvaluateSettings(ScoringSettings, DecodingSettings):
     data: Path | None = Field(None, description="Data directory whose --split is decoded.")
     split: Literal["valid", "test"] = Field("test", description="Part of --data.")
     source: Path | None = Field(None, description="Text to translate, instead of --data.")
-    reference: Path | None = Field(None, description="Its translations.")
+    reference: Annotated[list[Path], OneOrMore] = Field(
+        default_factory=list, description="Its translations; given again, each line has several."
+    )
     perplexity: bool = Field(True, description="Also the perplexity of the references under the model.")
     speed_lines: int = Field(100, ge=0, description="Sentences timed one by one on one thread; 0: no timing.")
+    traces: int | None = Field(
+        None, ge=0, description="Sentences whose iterations are kept for the report; default 3 of a parallel model."
+    )
+
+
+class TuneSettings(Settings):
+    """The penalty on inserting nothing that gives a model its best validation BLEU."""
+
+    inputs = ("model", "data")
+    free = ("device",)
+
+    model: Path = Field(description="Trained model that inserts words, from `train`.")
+    data: Path = Field(description="Data directory whose validation text decides.")
+    penalties: list[float] = Field(
+        [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0], description="A penalty to try; give it again for several."
+    )
+    iterations: int | None = Field(None, ge=1, description="Most iterations; default: the model's own number.")
+    max_length: int = Field(256, ge=1, description="Most tokens of an output.")
+    max_ratio: float = Field(3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10.")
+    lowercase: bool = Field(False, description="Score lower-cased text; done anyway if the tokenizer lower-cases.")
+    tokenize: str | None = Field(None, description="sacreBLEU's tokeniser; default 13a.")
+    device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
 
 
 class TranslateSettings(DecodingSettings):
@@ -291,12 +350,14 @@ class TranslateSettings(DecodingSettings):
     model: Path = Field(description="Trained model, from `train`.")
     first_model: Path | None = Field(None, description="Mixed decoding: this model writes the first tokens.")
     first_tokens: int = Field(0, ge=0, description="How many tokens --first-model writes before --model completes.")
+    trace: bool = Field(False, description="Show each iteration of a parallel model on standard error.")
 
 
 class CompareSettings(ScoringSettings):
     """Two outputs of the same text: does the difference hold?"""
 
     reference: Path = Field(description="References, one a line.")
+    num_references: int = Field(1, ge=1, description="References on each line, with tabs between them.")
     source: Path | None = Field(None, description="Sources, one a line, which the metric comet needs.")
     samples: int = Field(NUM_SAMPLES, ge=40, description="Bootstrap samples.")
     seed: int = Field(SEED, description="Seed of the resampling; the default is sacreBLEU's.")
@@ -369,6 +430,34 @@ class DecisionTheorySettings(Settings):
     learning_rate: float = Field(0.02, description="Learning rate of the first update; it falls linearly towards 0.")
     seed: int = Field(1, description="Seed of HMMs, pairs, weights and batches.")
     workers: int = Field(0, ge=0, description="HMMs studied side by side, on one core each; 0: one a core.")
+
+
+class ModesSettings(Settings):
+    """The modes study: which of the languages it was trained on a model writes, and what its data are like."""
+
+    inputs = ("output", "language", "corpus")
+    free = ("workers",)
+
+    output: dict[str, Path] = Field(
+        description="Outputs of a system: NAME=directory of an evaluation, or a text file; may be repeated."
+    )
+    language: dict[str, Path] = Field(
+        description="Text of a language: NAME=file, or a data directory, whose training targets are taken; repeated."
+    )
+    corpus: dict[str, Path] = Field(
+        default_factory=dict, description="A corpus whose complexity is measured: NAME=data directory; may be repeated."
+    )
+    tokenizer: str = Field("13a", description="What words are: 13a, moses, zh, char or none (between blanks).")
+    lowercase: bool = Field(False, description="Ignore case.")
+    smoothing: float = Field(0.01, gt=0, description="Added to the count of every word in every language.")
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Posterior of one language above which an output is in that language alone; "
+        "default: halfway between uniform and certain.",
+    )
+    workers: int = Field(0, ge=0, description="Threads of the word aligner; 0: one a core.")
 
 
 class ReportSettings(Settings):

@@ -52,6 +52,15 @@ def measures(results: dict[str, Any]) -> Iterator[Part]:
         yield f"{one['student']}: train it on {one['corpus']}: {one['reason']}\n    {one['evidence']}"
 
 
+def penalties(results: dict[str, Any]) -> Iterator[Part]:
+    """What was tried, and what was best."""
+    table = Table("penalty", "BLEU", "passes", "iterations", box=None)
+    for row in results["trials"]:
+        table.add_row(f"{row['penalty']:g}", *(f"{row[name]:.2f}" for name in ("score", "passes", "iterations")))
+    yield table
+    yield f"best: {results['penalty']:g}    {results['bleu_signature']}"
+
+
 def decisions(results: dict[str, Any]) -> Iterator[Part]:
     """Two tables: shares of wins for each a and b, and what the systems reach on average."""
     parts = ("token", "sequence")
@@ -69,6 +78,25 @@ def decisions(results: dict[str, Any]) -> Iterator[Part]:
     for row in results["accuracy"]:
         accuracy.add_row(row["system"], f"{row['token_accuracy']:.2f}", f"{row['sequence_accuracy']:.2f}")
     yield accuracy
+
+
+def modes(results: dict[str, Any]) -> Iterator[Part]:
+    """A table of the systems and one of the corpora."""
+    single = f"in one language (> {results['threshold']:.3g}), %"
+    names = [f"{name}, %" for name in results["languages"]]
+    table = Table("system", "outputs", single, "95 % interval", *names, box=None)
+    for row in results["systems"]:
+        interval = f"{row['single_language_low']:.1f} to {row['single_language_high']:.1f}"
+        shares = [f"{row[f'{name}_percent']:.1f}" for name in results["languages"]]
+        table.add_row(row["system"], f"{row['lines']:,}", f"{row['single_language_percent']:.1f}", interval, *shares)
+    yield table
+    if results["corpora"]:
+        yield ""
+        corpora = Table("corpus", "pairs", "complexity, nats", "95 % interval", box=None)
+        for row in results["corpora"]:
+            interval = f"{row['complexity_low']:.3f} to {row['complexity_high']:.3f}"
+            corpora.add_row(row["corpus"], f"{row['pairs']:,}", f"{row['complexity']:.3f}", interval)
+        yield corpora
 
 
 def systems(directory: Path) -> Iterator[Part]:

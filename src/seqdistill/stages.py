@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seqdistill.decoding.penalty import FILE as PENALTY_FILE
 from seqdistill.errors import UserError
 from seqdistill.files import locked, read_json
 from seqdistill.manifest import FINISHED, UNFINISHED, Request, abandon, begin, changes, fingerprint, finish, status
@@ -17,11 +18,13 @@ from seqdistill.settings import (
     DistillSettings,
     EvaluateSettings,
     MeasureSettings,
+    ModesSettings,
     PrepareSettings,
     Settings,
     TrainSettings,
+    TuneSettings,
 )
-from seqdistill.verbs import decision_theory, distill, evaluate, measure, prepare, train
+from seqdistill.verbs import decision_theory, distill, evaluate, measure, modes, prepare, train, tune
 
 
 class Stage(NamedTuple):
@@ -40,11 +43,12 @@ STAGES: dict[str, Stage] = {
     "prepare": Stage(PrepareSettings, prepare.check, prepare.prepare, ("data.json", "*.arrow", "tokenizer/*")),
     "train": Stage(TrainSettings, train.check, train.train, ("model/**/*",)),
     "distill": Stage(DistillSettings, distill.check, distill.distill, ("data.json", "*.arrow", "tokenizer/*")),
+    "tune": Stage(TuneSettings, tune.check, tune.tune, (PENALTY_FILE,)),
     "evaluate": Stage(
         EvaluateSettings,
         evaluate.check,
         evaluate.evaluate,
-        ("hypotheses.txt", "references.txt", "sources.txt", "scores.json"),
+        ("hypotheses.txt", "references.txt", "sources.txt", "scores.json", evaluate.TRACES),
     ),
     "measure": Stage(
         MeasureSettings,
@@ -55,6 +59,7 @@ STAGES: dict[str, Stage] = {
     "decision-theory": Stage(
         DecisionTheorySettings, decision_theory.check, decision_theory.study, ("study.json", "hmms/*.json")
     ),
+    "modes": Stage(ModesSettings, modes.check, modes.study, ("modes.json",)),
 }
 
 

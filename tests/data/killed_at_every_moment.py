@@ -15,7 +15,8 @@ from made_up_text import make_pairs
 
 from seqdistill.data import store
 from seqdistill.data.directory import DataDirectory
-from seqdistill.data.prepare import prepare, retarget
+from seqdistill.data.prepare import prepare
+from seqdistill.data.retarget import retarget
 from seqdistill.text.corpus import ParallelCorpus
 
 

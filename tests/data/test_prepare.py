@@ -12,7 +12,8 @@ from made_up_text import make_pairs
 
 from seqdistill.data import store as store_module
 from seqdistill.data.directory import DataDirectory
-from seqdistill.data.prepare import prepare, retarget
+from seqdistill.data.prepare import prepare
+from seqdistill.data.retarget import retarget
 from seqdistill.data.store import build_store
 from seqdistill.errors import UserError
 from seqdistill.text.corpus import ParallelCorpus

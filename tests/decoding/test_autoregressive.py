@@ -107,7 +107,7 @@ def test_sampled_log_prob_is_the_models_own() -> None:
     source, model = random_sources(30, rows=8), ToyWriter(30)
     options = DecodingOptions(sampling=True, top_k=5, temperature=0.5, n_best=2, max_length=10)
     for row, hypotheses in enumerate(decode(model, source, options)):
-        for tokens, log_prob, _ in hypotheses:
+        for tokens, log_prob, *_ in hypotheses:
             forced = forced_log_prob(model, source[row : row + 1], tokens, ended=len(tokens) < 10)
             assert log_prob == pytest.approx(forced, abs=1e-4)
 

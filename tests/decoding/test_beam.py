@@ -79,7 +79,7 @@ def test_log_prob_is_the_teacher_forced_sum(beam: int) -> None:
         scores = [hypothesis.score for hypothesis in hypotheses]
         assert scores == sorted(scores, reverse=True)
         assert len({hypothesis.tokens for hypothesis in hypotheses}) == beam
-        for tokens, log_prob, score in hypotheses:
+        for tokens, log_prob, score, *_ in hypotheses:
             ended = len(tokens) < limits[row]
             forced = forced_log_prob(model, source[row : row + 1], tokens, ended=ended)
             assert log_prob == pytest.approx(forced, abs=1e-4)

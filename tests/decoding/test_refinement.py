@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from toy_inserter import BEST, ToyConfig, ToyInserter
 from toy_models import ToyRefiner, ToyWriter, random_sources
 
 from seqdistill.decoding.decode import decode, mixed
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
-from seqdistill.text.tokenizer import PAD
+from seqdistill.text.tokenizer import EOS, PAD
 
 
 def test_single_pass_ranks_lengths_by_mean_log_probability() -> None:
@@ -36,14 +37,83 @@ def test_rows_leave_at_their_fixed_point() -> None:
     assert lengths == ((source != PAD).sum(1) - 1).tolist()
     needed = [-(-length // 2) + 1 for length in lengths]
     assert model.rows_of_iteration == [sum(count > done for count in needed) for done in range(max(needed))]
+    assert [hypothesis.iterations for (hypothesis,) in found] == needed
+    assert [hypothesis.passes for (hypothesis,) in found] == needed
     final = decode(ToyRefiner(iterations=1, speed=100), source, DecodingOptions())
-    assert found == final
+    assert [hypothesis[:3] for (hypothesis,) in found] == [hypothesis[:3] for (hypothesis,) in final]
+    assert {hypothesis[3:] for (hypothesis,) in final} == {(1, 1)}
 
 
-def test_iterations_are_counted_from_one() -> None:
-    model = ToyRefiner(iterations=2, speed=1)
-    decode(model, random_sources(12, rows=4), DecodingOptions())
-    assert len(model.rows_of_iteration) == 2
+def test_a_sentence_waits_for_its_slowest_candidate() -> None:
+    """Lengths n, n + 1, n + 2 at two words an iteration: every hypothesis tells the effort of the longest."""
+    source = random_sources(12, rows=20)
+    found = decode(ToyRefiner(iterations=10, speed=2, words=99), source, DecodingOptions(beam=3, n_best=3))
+    lengths = ((source != PAD).sum(1) - 1).tolist()
+    for length, group in zip(lengths, found, strict=True):
+        assert {(hypothesis.passes, hypothesis.iterations) for hypothesis in group} == {((length + 3) // 2 + 1,) * 2}
+
+
+@pytest.mark.parametrize(("own", "asked", "expected"), [(2, None, 2), (5, 3, 3), (2, 4, 4)])
+def test_iterations_are_the_models_own_or_those_asked_for(own: int, asked: int | None, expected: int) -> None:
+    """Counted from one: "max iterations 9" of public code means 10."""
+    model = ToyRefiner(iterations=own, speed=1)
+    found = decode(model, random_sources(12, rows=9), DecodingOptions(iterations=asked))
+    assert len(model.rows_of_iteration) == expected
+    assert max(hypothesis.iterations for (hypothesis,) in found) == expected
+
+
+def test_models_that_insert_stop_at_the_length_limit() -> None:
+    source = random_sources(12, rows=20)
+    complete = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions(penalty=BEST))
+    for words, (hypothesis,) in zip(source.tolist(), complete, strict=True):
+        length = words.index(EOS)
+        assert list(hypothesis.tokens) == words[:length]
+        assert (hypothesis.passes, hypothesis.iterations) == (2 * (-(-length // 2) + 1), -(-length // 2) + 1)
+    cut = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions(penalty=BEST, max_length=3))
+    assert [h.tokens for (h,) in cut] == [h.tokens[:3] for (h,) in complete]
+
+
+def test_a_row_may_stay_empty() -> None:
+    """Half of one word is nothing: a canvas of no columns is finished at once."""
+    source = torch.tensor([[7, EOS, PAD], [8, 9, EOS]])
+    found = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions())
+    assert [(h.tokens, h.iterations) for (h,) in found] == [((), 1), ((8,), 2)]
+    assert decode(ToyInserter(ToyConfig(12, 12)), source[:1, :2], DecodingOptions())[0] == found[0]
+
+
+class TestOptionsThatAModelDoesNotHave:
+    SOURCE = random_sources(12, rows=2)
+
+    @pytest.mark.parametrize("option", [{"iterations": 3}, {"penalty": 0.5}])
+    def test_of_a_model_that_writes_left_to_right(self, option: dict) -> None:
+        with pytest.raises(UserError, match=r"for a model that writes all positions at once.*leave \w+ out"):
+            decode(ToyWriter(30), self.SOURCE, DecodingOptions(**option))
+        with pytest.raises(UserError, match="this one writes left to right"):
+            mixed(ToyWriter(30), ToyWriter(30), self.SOURCE, first_tokens=2, options=DecodingOptions(**option))
+
+    def test_several_iterations_of_a_single_pass(self) -> None:
+        with pytest.raises(UserError, match="in one pass, but iterations is 3"):
+            decode(ToyRefiner(iterations=1), self.SOURCE, DecodingOptions(iterations=3))
+        assert decode(ToyRefiner(iterations=1), self.SOURCE, DecodingOptions(iterations=1))
+
+    def test_a_penalty_where_nothing_is_inserted(self) -> None:
+        with pytest.raises(UserError, match=r"penalty 0\.5 is on inserting nothing, but this model inserts no words"):
+            decode(ToyRefiner(iterations=2), self.SOURCE, DecodingOptions(penalty=0.5))
+
+    def test_several_lengths_where_none_is_predicted(self) -> None:
+        with pytest.raises(UserError, match="decode with beam 1"):
+            decode(ToyInserter(ToyConfig(12, 12)), self.SOURCE, DecodingOptions(beam=2))
+
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            ({"iterations": 0}, "iterations must be 1 or more, but is 0"),
+            ({"penalty": float("nan")}, "penalty must be a finite number, but is nan"),
+        ],
+    )
+    def test_of_no_model(self, option: dict, message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            DecodingOptions(**option)
 
 
 @pytest.mark.parametrize("iterations", [1, 5])

@@ -113,7 +113,7 @@ class ToyRefiner(nn.Module):
     -1 / (1 + i + length) in every iteration.
     """
 
-    parallel = True
+    parallel, inserts, rescores = True, False, False
 
     def __init__(self, *, iterations: int, words: int = 20, speed: int = 2):
         super().__init__()
@@ -144,5 +144,7 @@ class ToyRefiner(nn.Module):
         tokens = torch.where(places < self.speed * (step + 1), final, 5)
         log_probs = -1.0 / (1 + places + lengths)
         return canvas._replace(
-            tokens=torch.where(written, tokens, PAD), log_probs=torch.where(written, log_probs, torch.zeros(()))
+            tokens=torch.where(written, tokens, PAD),
+            log_probs=torch.where(written, log_probs, torch.zeros(())),
+            passes=canvas.passes + 1,
         )

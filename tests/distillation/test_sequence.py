@@ -156,8 +156,9 @@ def test_interpolation_takes_what_is_most_like_the_reference(
 
 def test_of_equals_the_teachers_first_choice() -> None:
     hypotheses = [TextHypothesis(text, 0.0, 0.0) for text in ("a b", "b a", "c")]
-    assert most_similar(hypotheses, "x", lambda hypothesis, reference: 1.0) == 0
-    assert most_similar(hypotheses, "c", sentence_bleu) == 2
+    assert most_similar(hypotheses, ["x"], lambda hypothesis, reference: 1.0) == 0
+    assert most_similar(hypotheses, ["c"], sentence_bleu) == 2
+    assert most_similar(hypotheses, ["x", "c", "b d"], sentence_bleu) == 2
 
 
 @pytest.mark.parametrize(
@@ -330,3 +331,57 @@ def test_the_tokenizer_of_another_checkpoint_is_refused(data: DataDirectory, tea
             data=data, engine=partial(load_engine, "native", foreign), out=tmp_path / "out", options=DecodingOptions()
         )
     assert not (tmp_path / "out").exists()
+
+
+# Several targets for one source
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
+    rows = [(pair.source, pair.target, pair.source.upper()) for pair in sentence_pairs(40, seed=4)]
+    rows += [(rows[3][0], "noch eins", "und eins")]
+    held_out = [(pair.source, pair.target, "ja") for pair in sentence_pairs(6, seed=2000)]
+    folder = tmp_path_factory.mktemp("several") / "data"
+    texts = {"train": rows, "valid": held_out[:3], "test": held_out[3:]}
+    corpora = {name: ParallelCorpus.from_rows(name, text, num_targets=2) for name, text in texts.items()}
+    prepare(**corpora, out=folder, vocab_size=60)
+    return DataDirectory.open(folder)
+
+
+def test_each_source_is_decoded_once_and_has_one_target_then(several: DataDirectory, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def write(source: str) -> list[str]:
+        asked.append(source)
+        return reverse(source)
+
+    results = distil(
+        data=several, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
+    )
+    new, sources = DataDirectory.open(tmp_path / "out"), list(dict.fromkeys(several.train.sources()))
+    assert asked == sources == list(new.train.sources()) and len(sources) < len(several.train) / 1.9
+    assert list(new.train.targets()) == [reverse(source)[0] for source in sources]
+    assert (new.num_targets["train"], new.num_targets["test"]) == (1, 2)
+    assert new.test is not None and several.test is not None
+    assert list(new.test.targets()) == list(several.test.targets())
+    pairs = list(zip(several.train.sources(), several.train.targets(), strict=True))
+    given = [{target for other, target in pairs if other == source} for source in sources]
+    equal = [reverse(source)[0] in targets for source, targets in zip(sources, given, strict=True)]
+    assert results["share_equal_to_reference"] == round(sum(equal) / len(equal), 4)
+    again = distil(
+        data=several, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
+    )
+    assert asked == sources and again == results | {"lines_per_second": None}
+
+
+def test_interpolation_looks_at_all_targets(several: DataDirectory, tmp_path: Path) -> None:
+    """Of two hypotheses one is the second target: only a look at all of them finds it."""
+    distil(
+        data=several,
+        engine=lambda: TableEngine(lambda source: ["x", source.upper()]),
+        out=tmp_path / "out",
+        options=DecodingOptions(beam=2, n_best=2),
+        similarity=sentence_bleu,
+    )
+    new = DataDirectory.open(tmp_path / "out").train
+    assert list(new.targets()) == [source.upper() for source in new.sources()]

@@ -11,7 +11,8 @@ import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
 from seqdistill.errors import UserError
-from seqdistill.metrics.scores import METRICS, MetricOptions, create_metric, sentence_bleu, sentence_chrf
+from seqdistill.metrics.metric import joined_references
+from seqdistill.metrics.scores import METRICS, MULTIPLE, MetricOptions, create_metric, sentence_bleu, sentence_chrf
 
 SIMPLE = ["bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "ribes"]
 REFERENCES = ["the cat sat on the mat today", "a second sentence with enough words"]
@@ -97,6 +98,43 @@ def test_every_number_carries_its_signature(name):
     assert score.metric == name
     assert "version:" in score.signature
     assert score.signature in str(score)
+
+
+MANY = [["the cat sat", "a cat was sitting there"], ["it rains", "it is raining", "rain falls"], ["yes", "yes"]]
+"""References of three lines; the last has two that are alike."""
+WRITTEN = ["the cat was sitting", "it is raining now", "no"]
+
+
+@pytest.mark.parametrize("name", MULTIPLE)
+def test_several_references_score_as_in_sacrebleu(name):
+    metric = create_metric(name, MetricOptions(num_references=3))
+    lines = [joined_references(references) for references in MANY]
+    padded = [[*references, None, None][:3] for references in MANY]
+    program = {"bleu": sacrebleu.BLEU(), "chrf": sacrebleu.CHRF(), "ter": sacrebleu.TER()}
+    program["chrf++"] = sacrebleu.CHRF(word_order=2)
+    expected = program[name].corpus_score(WRITTEN, [list(stream) for stream in zip(*padded, strict=True)]).score
+    assert metric.corpus(WRITTEN, lines).value == pytest.approx(expected)
+    sums = metric.statistics(WRITTEN, lines).sum(axis=0, keepdims=True)
+    assert metric.aggregate(sums)[0] == pytest.approx(expected)
+    assert metric.corpus(WRITTEN, lines).signature.startswith("nrefs:3|")
+    first = create_metric(name).corpus(WRITTEN, [references[0] for references in MANY]).value
+    assert (expected > first) == metric.higher_is_better
+    single = [references[0] for references in MANY]
+    assert metric.corpus(WRITTEN, single).value == create_metric(name).corpus(WRITTEN, single).value
+
+
+def test_references_are_joined_by_tabs():
+    assert joined_references(["a b", "c\td", ""]) == "a b\tc d"
+    assert joined_references([" ", ""]) == " "
+    assert joined_references(["a"]) == "a"
+
+
+@pytest.mark.parametrize("name", ["rouge1", "ribes", "meteor", "comet"])
+def test_metrics_of_one_reference_refuse_more(name):
+    with pytest.raises(
+        UserError, match=rf"{name} compares with one reference a line, but there are up to 3; take bleu"
+    ):
+        create_metric(name, MetricOptions(language="en", num_references=3))
 
 
 def test_ter_counts_edits():

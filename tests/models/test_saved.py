@@ -12,7 +12,11 @@ from seqdistill.models.saved import MODELS, PRESETS, create_model, hash_of, load
 from seqdistill.text.tokenizer import Tokenizers, train_tokenizers
 
 TINY = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
-MODEL_SIZES = {"transformer": TINY, "nat": TINY, "sru": {"dim": 16, "embedding_dim": 8}, "lstm": {"dim": 16}}
+MODEL_SIZES = {
+    **dict.fromkeys(("transformer", "nat", "inat", "cmlm", "inst", "levt"), TINY),
+    "sru": {"dim": 16, "embedding_dim": 8},
+    "lstm": {"dim": 16},
+}
 
 
 def tokenizers_of(first: str, *, joint: bool = True) -> Tokenizers:

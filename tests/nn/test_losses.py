@@ -64,6 +64,22 @@ def test_gradients_are_those_of_torchs_cross_entropy(monkeypatch, smoothing: flo
         torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [1, 60, 10**6])
+def test_shares_multiply_the_losses_of_labels(monkeypatch, chunk: int) -> None:
+    """Against torch's cross-entropy label by label, gradients too; the count stays that of the labels."""
+    monkeypatch.setitem(losses.CHUNK_ELEMENTS, "cpu", chunk)
+    hidden, weight = torch.randn(4, 5, 6, requires_grad=True), torch.randn(20, 6, requires_grad=True)
+    labels, shares = torch.randint(0, 20, (4, 5)), torch.rand(4, 5)
+    found = label_smoothed_nll(hidden, weight, labels, padding=0, label_smoothing=0.1, shares=shares)
+    logits = (hidden @ weight.T).flatten(0, 1)
+    each = F.cross_entropy(logits, labels.flatten(), ignore_index=0, reduction="none", label_smoothing=0.1)
+    expected = each @ shares.flatten()
+    torch.testing.assert_close(found.total, expected)
+    assert found.count == int((labels != 0).sum())
+    ours, torchs = (torch.autograd.grad(2 * total, (hidden, weight)) for total in (found.total, expected))
+    torch.testing.assert_close(ours, torchs)
+
+
 def test_gradcheck() -> None:
     hidden = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)

@@ -97,7 +97,7 @@ def test_scores_have_our_definition(tokenizers, tmp_path, beam: int, length_pena
     sources = tokenizers.source.encode_batch(sentences(30, seed=4))
     options = DecodingOptions(beam=beam, n_best=beam, max_length=15, max_ratio=0.3, length_penalty=length_penalty)
     for source, hypotheses in zip(sources, other.decode_ids(sources, options), strict=True):
-        for words, log_prob, score in hypotheses:
+        for words, log_prob, score, *_ in hypotheses:
             labels = [*words, EOS][: length_limit(len(source), options)]
             logits = native.model(torch.tensor([[*source, EOS]]), torch.tensor([[BOS, *labels[:-1]]]))[0]
             logits[:, list(NEVER_WRITTEN)] = -torch.inf

@@ -49,6 +49,13 @@ def test_the_first_of_the_duplicates_stays():
     assert counts == {"read": 5, "kept": 3, "duplicate": 2}
 
 
+def test_targets_of_one_source_are_no_duplicates_unless_they_are_the_same():
+    pairs = [("status", "Status"), ("status", "Statut"), ("status", "Status"), ("mode", "Modus"), ("mode", "mode")]
+    kept, counts = run(pairs)
+    assert kept == [*pairs[:2], pairs[3]]
+    assert counts == {"read": 5, "kept": 3, "duplicate": 1, "copy": 1}
+
+
 def test_duplicates_and_copies_can_stay():
     pairs = [("a", "b"), ("a", "b"), ("a", "a")]
     assert run(pairs, Filters(keep_duplicates=True, keep_copies=True))[0] == pairs

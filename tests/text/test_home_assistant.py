@@ -83,6 +83,15 @@ def test_several_languages_at_once(cache):
     assert len(rows) == 7 * 8 and not any("oven" in row[0] for row in rows)
 
 
+def test_several_target_languages_are_a_pair_each(cache):
+    splits = translations(("en", "de", "fr"), cache, Silent(), held_out=6)
+    parts = aligned_translations(("en", "de", "fr"), cache, Silent(), held_out=6)
+    for split, rows in zip(splits, parts.values(), strict=True):
+        assert split.num_targets == 2
+        assert list(split) == [(row[0], target) for row in rows for target in row[1:]]
+    assert splits.train.name == "home-assistant:en-de+fr:train" and len(list(splits.test)) == 12
+
+
 def test_the_same_bytes_each_time(cache):
     one, two = (aligned_translations(("en", "de"), cache, Silent(), held_out=5) for _ in range(2))
     assert json.dumps(one) == json.dumps(two)
@@ -93,6 +102,8 @@ def test_by_name_a_thousand_are_held_out_for_each(cache):
         load_source("home-assistant", "de-en", cache=cache)
     with pytest.raises(UserError, match="2,000 pairs were to be held out"):
         multiway(("en", "de", "fr"), cache=cache)
+    with pytest.raises(UserError, match="2,000 pairs were to be held out"):
+        load_source("home-assistant", "en-fr+de", cache=cache)
 
 
 def test_a_missing_language_lists_those_there(cache):

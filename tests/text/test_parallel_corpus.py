@@ -119,6 +119,46 @@ def test_faulty_parquet(tmp_path, columns, message):
         list(ParallelCorpus.from_table(tmp_path / "t.parquet"))
 
 
+def test_several_targets_are_a_pair_each(tmp_path):
+    names = {"a.en": "one\ntwo\n", "a.de": "eins\nzwei\n", "a.fr.gz": "un\n\n"}
+    source, *targets = (write(tmp_path / name, text) for name, text in names.items())
+    corpus = ParallelCorpus.from_files(source, *targets)
+    assert list(corpus) == list(corpus) == [("one", "eins"), ("one", "un"), ("two", "zwei"), ("two", "")]
+    assert (corpus.name, corpus.num_targets, corpus.files) == ("a.en+a.de+a.fr.gz", 2, (source, *targets))
+    assert corpus.cut(1, 1).num_targets == 2
+    rows = ParallelCorpus.from_rows("r", [("one", "eins", "un"), ("two", "zwei", "")], num_targets=2)
+    assert list(rows) == list(corpus) and rows.num_targets == 2
+    assert ParallelCorpus.from_files(source, targets[0]).num_targets == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ((3, 3, 2), r"a\.en has 3 lines, .*a\.de 3 and .*a\.fr 2; expected as many, .*a\.en probably goes on too long"),
+        ((3, 4, 3), r"a\.en has 3 lines, .*a\.de 4 and .*a\.fr 3; .*a\.de probably goes on too long"),
+        ((2, 3, 4), r"a\.en has 2 lines, .*a\.de 3 and .*a\.fr 4; .*a\.de probably goes on too long"),
+    ],
+)
+def test_all_counts_are_named_where_files_of_several_targets_differ(tmp_path, counts, message):
+    names = ("a.en", "a.de", "a.fr")
+    files = [write(tmp_path / name, "abc\n" * count) for name, count in zip(names, counts, strict=True)]
+    with pytest.raises(UserError, match=message):
+        list(ParallelCorpus.from_files(*files))
+
+
+def test_the_shift_of_a_second_target_is_found(tmp_path):
+    source, target = sentences(4, 300)
+    write(tmp_path / "a.en", "\n".join(source))
+    write(tmp_path / "a.de", "\n".join(target))
+    write(tmp_path / "a.fr", "\n".join([*target[:100], *target[101:]]))
+    files = [tmp_path / name for name in ("a.en", "a.de", "a.fr")]
+    message = (
+        r"300 lines, .*a\.de 300 and .*a\.fr 299; .*near line 101: look there for 1 line\(s\) too many in a\.en, or "
+    )
+    with pytest.raises(UserError, match=rf"{message}lost from a\.fr"):
+        list(ParallelCorpus.from_files(*files))
+
+
 def test_missing_files_are_told_at_once(tmp_path):
     here = write(tmp_path / "here.en", "x\n")
     with pytest.raises(UserError, match=r"gone\.de: no such file"):

@@ -17,6 +17,7 @@ from seqdistill.text.sources import (
     find_source,
     load_source,
     recommended_filters,
+    split_languages,
     split_pair,
 )
 
@@ -65,6 +66,33 @@ def test_pairs_of_languages():
     assert split_pair("zh-Hans-es-419") == ("zh-Hans", "es-419")
     with pytest.raises(UserError, match="expected a pair, source first, such as en-de"):
         split_pair("german")
+
+
+def test_several_targets_of_a_source():
+    assert split_languages("en-de") == ("en", "de")
+    assert split_languages("en-de+es+fr") == ("en", "de", "es", "fr")
+    assert split_languages("en-pt-BR+es-419") == ("en", "pt-BR", "es-419")
+    with pytest.raises(UserError, match=r"languages 'en-de\+': expected a pair, .* or en-de\+fr"):
+        split_languages("en-de+")
+    for twice in ("en-de+de", "en-de+en"):
+        with pytest.raises(UserError, match="names a language twice"):
+            split_languages(twice)
+
+
+def test_several_targets_where_a_source_has_no_such_text(tmp_path):
+    with pytest.raises(UserError, match=r"multi30k: no languages 'en-de\+fr'; there: en-de, de-en$"):
+        load_source("multi30k", "en-de+fr", cache=tmp_path)
+    with pytest.raises(UserError, match=r"home-assistant: no languages 'en'; .*several targets as xx-yy\+zz"):
+        load_source("home-assistant", "en", cache=tmp_path)
+
+
+def test_several_targets_of_the_hub(hub, tmp_path):
+    texts = {"en": "one", "de": "eins", "fr": "un"}
+    for rows in ([{"translation": texts}], [texts]):
+        hub.held["some/data"] = {"train": rows}
+        train = load_source("hub:some/data", "en-de+fr", cache=tmp_path).train
+        assert list(train) == list(train) == [("one", "eins"), ("one", "un")]
+        assert train.num_targets == 2
 
 
 def test_summaries_are_not_filtered_by_ratio():

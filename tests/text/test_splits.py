@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seqdistill.errors import UserError
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.text.splits import connected, hash64, hold_out, source_key
+from seqdistill.text.splits import connected, drawn, hash64, hold_out, one_target_each, source_key
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,46 @@ def test_large_groups_stay_in_training():
     assert list(splits.test) == rows[:20]
     with pytest.raises(UserError, match="only 20 pairs"):
         hold_out(ParallelCorpus.from_pairs("c", rows), valid=1, test=20, groups=groups)
+
+
+def test_a_held_out_source_takes_all_its_targets():
+    """Also those of other lines with the same source; near-copies of it are dropped, as ever."""
+    rows = [(f"The {noun} is {n}", f"{noun} A{n}", f"{noun} B{n}") for n, noun in enumerate(NOUNS)]
+    rows += [("The same", f"A{n}", f"B{n}") for n in range(3)] + [("the SAME", "A", "B")]
+    corpus = ParallelCorpus.from_rows("made-up", rows, num_targets=2)
+    pairs = list(corpus)
+    for size in (10, 61):
+        splits = hold_out(corpus, valid=size - 5, test=5)
+        parts = [list(part) for part in splits]
+        assert all(part.num_targets == 2 for part in splits)
+        for part, number in ((parts[1], size - 5), (parts[2], 5)):
+            held = {pair.source for pair in part}
+            assert len(held) == number and part == [pair for pair in pairs if pair.source in held]
+        held_keys = {source_key(pair.source) for part in parts[1:] for pair in part}
+        assert parts[0] == [pair for pair in pairs if source_key(pair.source) not in held_keys]
+    assert len(parts[0]) == 0 and sum(map(len, parts)) == len(pairs) - 2
+
+
+def test_one_target_of_each_source_every_one_as_often():
+    rows = [("a", "a1"), ("b", "b1"), ("a", "a2"), ("c", "c1"), ("a", "a3"), ("b", "b2")]
+    corpus = ParallelCorpus.from_pairs("made-up", rows)
+    counts = dict.fromkeys(rows, 0)
+    for seed in range(600):
+        part, left = one_target_each(corpus, seed=seed)
+        found = list(part)
+        assert found == list(part) == sorted(found, key=rows.index) and left == 3
+        assert sorted(pair.source for pair in found) == ["a", "b", "c"] and part.num_targets == 1
+        for pair in found:
+            counts[pair] += 1
+    for pair, count in counts.items():
+        share = 1 / sum(source == pair[0] for source, _ in rows)
+        assert count == pytest.approx(600 * share, abs=4.5 * (600 * share * (1 - share)) ** 0.5 + 1e-9)
+    assert list(one_target_each(corpus, seed=5)[0]) == list(one_target_each(corpus, seed=5)[0])
+
+
+def test_a_drawn_part_knows_its_targets():
+    corpus = ParallelCorpus.from_rows("r", [("a", "x", "y")], num_targets=2)
+    assert drawn(corpus, 1, seed=1)[0].num_targets == 2
 
 
 def test_too_few_sources(corpus):

@@ -1,7 +1,7 @@
-"""A process that trains a small Transformer: `run_training.py DATA OUT OPTIONS` (JSON). Started by tests and torchrun.
+"""A process that trains a small model: `run_training.py DATA OUT OPTIONS` (JSON). Started by tests and torchrun.
 
-`dropout` sets the model's; `die_at` kills the process, as kill -9 does, when the update is done, or in the middle of
-writing its checkpoint ("writing"), or before older ones are deleted ("pruning").
+`model` names it, `dropout` is its dropout; `die_at` kills the process, as kill -9 does, when the update is done, or in
+the middle of writing its checkpoint ("writing"), or before older ones are deleted ("pruning").
 """
 
 import json
@@ -44,13 +44,14 @@ class Deadly(Silent):
             die()
 
 
-def small_transformer(tokenizers: Tokenizers, *, dropout: float) -> nn.Module:
+def small(name: str, tokenizers: Tokenizers, *, dropout: float) -> nn.Module:
     sizes = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
-    return create_model("transformer-tiny", tokenizers, dropout=dropout, **sizes)
+    return create_model(name, tokenizers, dropout=dropout, **sizes)
 
 
 def main(data: Path, out: Path, given: dict[str, Any]) -> None:
-    dropout, die_at = given.pop("dropout", 0.1), given.pop("die_at", None)
+    name, dropout = given.pop("model", "transformer-tiny"), given.pop("dropout", 0.1)
+    die_at = given.pop("die_at", None)
     if die_at == "writing":
         checkpoint.write_json = die
     if die_at == "pruning":
@@ -59,7 +60,7 @@ def main(data: Path, out: Path, given: dict[str, Any]) -> None:
     tokenizers = Tokenizers.load(data / "tokenizer")
     valid = Store.open(data / "valid.arrow")
     torch.manual_seed(7)
-    model: Any = small_transformer(tokenizers, dropout=dropout)
+    model: Any = small(name, tokenizers, dropout=dropout)
     with joined(choose_device("cpu")) as ranks:
         train(
             model,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Data
-from run_training import main, small_transformer
+from run_training import main, small
 from safetensors.torch import load_file
 
 from seqdistill.data.batches import ordered_batches
@@ -83,9 +83,37 @@ def test_two_ranks_train_as_one(data: Data, tmp_path: Path) -> None:
             assert its == pytest.approx({key: row[key] for key in its}, rel=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["inat", "cmlm"])
+def test_parallel_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: str) -> None:
+    """What they mask, corrupt and drop is drawn again; checkpoints are averaged and chosen by BLEU."""
+    options = {"model": model, "max_updates": 6, "validate_every": 3, "save_every": 2}
+    train_here(data, tmp_path / "whole", **options)
+    killed = start(data, tmp_path / "parts", **options, die_at=5)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [int(path.name) for path in saved(tmp_path / "parts" / "checkpoints")] == [3, 4]
+    train_here(data, tmp_path / "parts", **options)
+    files = [tmp_path / name / "final.safetensors" for name in ("whole", "parts")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert logged(tmp_path / "whole") == logged(tmp_path / "parts")
+    assert all("bleu" in row for row in logged(tmp_path / "whole") if row["kind"] == "valid")
+
+
+@pytest.mark.slow
+def test_parallel_models_train_in_two_processes_as_in_one(data: Data, tmp_path: Path) -> None:
+    """Labels are the words that were masked, another number in each process."""
+    options = {"model": "cmlm", "max_updates": 4, "validate_every": 2, "accumulate": 2, "log_every": 1}
+    train_here(data, tmp_path / "one", **options)
+    shared = start(data, tmp_path / "two", *TORCHRUN, **options)
+    assert shared.returncode == 0, shared.stderr
+    for row, its in zip(logged(tmp_path / "one"), logged(tmp_path / "two"), strict=True):
+        assert its.pop("kind") == row["kind"]
+        assert its == pytest.approx({key: row[key] for key in its}, rel=1e-4)
+
+
 def log_probs(data: Data, out: Path) -> torch.Tensor:
     """Of every next token of the validation targets under the final weights."""
-    model: Any = small_transformer(data.tokenizers, dropout=0.0).eval()
+    model: Any = small("transformer-tiny", data.tokenizers, dropout=0.0).eval()
     model.load_state_dict(load_file(out / "final.safetensors"), strict=False)
     (batch,) = ordered_batches(data.valid, max_tokens=10**6)
     with torch.no_grad():

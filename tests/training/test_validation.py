@@ -1,6 +1,7 @@
 """Validation scores against torch's cross-entropy and sacreBLEU, and independent of batches and ranks."""
 
 import math
+from pathlib import Path
 
 import pytest
 import sacrebleu
@@ -10,11 +11,13 @@ from conftest import Data
 from torch import nn
 
 from seqdistill.data.batches import collate
+from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model
 from seqdistill.text.tokenizer import BOS
+from seqdistill.training import validation
 from seqdistill.training.validation import validation_scores
 
 
@@ -54,6 +57,34 @@ def test_rouge_is_offered_and_batch_size_does_not_matter(data: Data, model: nn.M
     )
     assert small == pytest.approx(large, rel=1e-5)
     assert small.keys() == {"loss", "perplexity", "rouge1"}
+
+
+def test_of_several_targets_the_loss_is_over_all_and_the_output_is_decoded_once(
+    data: Data, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = list(zip(data.valid.sources(), data.valid.targets(), strict=True))
+    pairs = [pair for number, pair in enumerate(pairs) if number == 0 or pair[0] != pairs[number - 1][0]]
+    rows = [(source, [target, target[::-1], "an"]) for source, target in pairs]
+    build_store([(source, each) for source, each_of in rows for each in each_of], data.tokenizers, tmp_path / "s.arrow")
+    store = Store.open(tmp_path / "s.arrow")
+    decoded = []
+
+    def watched(model: nn.Module, source: torch.Tensor, options: DecodingOptions) -> list[list[Hypothesis]]:
+        decoded.append(len(source))
+        return decode(model, source, options)
+
+    monkeypatch.setattr(validation, "decode", watched)
+    small, large = (
+        validation_scores(model, store, data.tokenizers, metric="bleu", max_tokens=tokens, num_targets=3)
+        for tokens in (40, 999)
+    )
+    assert sum(decoded) == 2 * len(rows)
+    alone = validation_scores(model, store, data.tokenizers, metric="loss", max_tokens=40)
+    assert small["loss"] == pytest.approx(alone["loss"]) and small == pytest.approx(large, rel=1e-5)
+    sources = [collate([(data.tokenizers.source.encode(source), [])]).source for source, _ in rows]
+    outputs = [data.tokenizers.target.decode(decode(model, s, DecodingOptions())[0][0].tokens) for s in sources]
+    streams = [[targets[k] for _, targets in rows] for k in range(3)]
+    assert small["bleu"] == pytest.approx(sacrebleu.corpus_bleu(outputs, streams).score)
 
 
 def test_validation_leaves_the_random_state_alone(data: Data, model: nn.Module) -> None:

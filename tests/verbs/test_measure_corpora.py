@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from seqdistill.data.directory import DataDirectory
-from seqdistill.data.prepare import retarget
+from seqdistill.data.retarget import retarget
 from seqdistill.files import read_json
 from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import Alignment, align

@@ -6,6 +6,7 @@ written last and names the fingerprint of every part, so that parts of different
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class DataDirectory:
     tokenizers: Tokenizers
     fingerprint: str
     """Hash of every split and of the tokenizers."""
+    num_targets: Mapping[str, int]
+    """The most targets of a line, by split: above 1 where each line is as many pairs, one after the other."""
 
     @classmethod
     def open(cls, path: Path) -> DataDirectory:
@@ -49,6 +52,7 @@ class DataDirectory:
         description = read_json(path / DESCRIPTION)
         try:
             recorded = {name: row["fingerprint"] for name, row in description["splits"].items()}
+            num_targets = {name: int(row.get("num_targets", 1)) for name, row in description["splits"].items()}
         except (KeyError, TypeError, AttributeError):
             raise UserError(f"{path / DESCRIPTION}: describes no data directory; run seqdistill prepare anew") from None
         tokenizers = Tokenizers.load(path / "tokenizer")
@@ -56,7 +60,8 @@ class DataDirectory:
         if "train" not in stores:
             raise UserError(f"{path / DESCRIPTION}: names no training data; run seqdistill prepare anew")
         valid, test = stores.get("valid"), stores.get("test")
-        return cls(path, stores["train"], valid, test, tokenizers, directory_fingerprint(tokenizers, recorded))
+        fingerprint = directory_fingerprint(tokenizers, recorded)
+        return cls(path, stores["train"], valid, test, tokenizers, fingerprint, num_targets)
 
     def verify(self) -> None:
         """Reads every store against its checksums (about a second per gigabyte).

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
 
 from seqdistill.data.batches import collate_sources
-from seqdistill.decoding.decode import decode
+from seqdistill.decoding.decode import check_options, decode, trace
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.trace import Trace, text_trace
+from seqdistill.models.interface import RefinementModel
 from seqdistill.text.tokenizer import Tokenizer, Tokenizers
 
 
@@ -21,7 +23,11 @@ class TextHypothesis(NamedTuple):
     log_prob: float
     """Natural log-probability of its tokens, and of EOS if it was finished by it."""
     score: float
-    """log_prob / length ** length_penalty, the length counting EOS."""
+    """log_prob / length ** length_penalty, the length counting EOS; what hypotheses are ranked by."""
+    passes: int = 0
+    """As `Hypothesis.passes`."""
+    iterations: int = 0
+    """As `Hypothesis.iterations`."""
 
 
 @runtime_checkable
@@ -41,6 +47,19 @@ class Engine(Protocol):
         Args:
             line_numbers: place of each line in its corpus, which with `options.seed` decides what sampling draws;
                 0, 1, ... if absent.
+        """
+        ...
+
+
+@runtime_checkable
+class TracingEngine(Engine, Protocol):
+    """An engine that can show how a parallel model came to its output."""
+
+    def traces(self, source: str, options: DecodingOptions) -> list[Trace]:
+        """The `n_best` best hypotheses of a line after each of their iterations; of a line without words one, of none.
+
+        Raises:
+            UserError: a model that writes left to right.
         """
         ...
 
@@ -86,6 +105,7 @@ class NativeEngine:
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
     ) -> list[list[Hypothesis]]:
         """The same in token ids, without BOS and EOS on either side."""
+        check_options(self.model, options)
         numbers = range(len(sources)) if line_numbers is None else line_numbers
         results = [[EMPTY]] * len(sources)
         width = options.n_best if options.sampling else options.beam
@@ -96,12 +116,25 @@ class NativeEngine:
                 results[row] = hypotheses
         return results
 
+    def traces(self, source: str, options: DecodingOptions) -> list[Trace]:
+        """As `TracingEngine.traces`."""
+        ids = self.tokenizers.source.encode(source)
+        found = trace(self.model, collate_sources([ids]).to(self.device), options)
+        if not ids:
+            return [Trace(source, "", ())]
+        target, inserts = self.tokenizers.target, cast(RefinementModel, self.model).inserts
+        return [text_trace(source, each, target, inserts=inserts) for each in found]
+
 
 def as_text(results: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer) -> list[list[TextHypothesis]]:
     """Detokenises hypotheses, all in one call."""
     texts = iter(tokenizer.decode_batch([found.tokens for hypotheses in results for found in hypotheses]))
     return [
-        [TextHypothesis(next(texts), found.log_prob, found.score) for found in hypotheses] for hypotheses in results
+        [
+            TextHypothesis(next(texts), found.log_prob, found.score, found.passes, found.iterations)
+            for found in hypotheses
+        ]
+        for hypotheses in results
     ]
 
 

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from seqdistill.decoding import refinement
 from seqdistill.decoding.autoregressive import Writer, greedy, sample
 from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.mixed import Mixed
-from seqdistill.decoding.refinement import refine
 from seqdistill.errors import UserError
 from seqdistill.models.interface import RefinementModel
 
@@ -39,19 +39,81 @@ def decode(
         For each sentence up to `n_best` hypotheses, best first.
 
     Raises:
-        UserError: sampling from a model that writes all positions at once.
+        UserError: as `check_options`.
     """
+    check_options(model, options)
     if not len(source):
         return []
     with _evaluating(model):
         if model.parallel:
-            return _decode_parallel(cast(RefinementModel, model), source, options)
+            return refinement.refine(cast(RefinementModel, model), source, options)
         writer = cast(Writer, model)
         if options.sampling:
             return sample(writer, source, options, torch.arange(len(source)) if seeds is None else seeds)
         if options.beam == 1:
             return greedy(writer, source, options)
         return beam_search(writer, source, options)
+
+
+@torch.inference_mode()
+def trace(
+    model: nn.Module, source: Int[Tensor, "1 source"], options: DecodingOptions
+) -> list[refinement.TracedHypothesis]:
+    """Decodes one sentence as `decode` does, and keeps what it looked like after every iteration.
+
+    Raises:
+        UserError: a model that writes left to right; as `check_options`.
+    """
+    check_options(model, options)
+    if not model.parallel:
+        raise UserError(
+            "a trace shows the iterations of a model that writes all positions at once, but this one writes left to "
+            "right: leave the trace out, or give a parallel model"
+        )
+    with _evaluating(model):
+        return refinement.trace(cast(RefinementModel, model), source, options)
+
+
+def check_options(model: nn.Module, options: DecodingOptions) -> None:
+    """No option is accepted and then ignored.
+
+    Raises:
+        UserError: sampling from a model that writes all positions at once; iterations of one that writes left to right,
+            or several of one that needs a single pass; a penalty on inserting nothing for one that inserts nothing;
+            rescoring by one without latent variables.
+    """
+    if not model.parallel:
+        refuse_refinement(options)
+        return
+    refiner = cast(RefinementModel, model)
+    if options.sampling:
+        raise UserError(
+            "sampling needs a model that writes left to right, but this one writes all positions at once: "
+            "decode it without sampling (beam sets the number of lengths tried)"
+        )
+    if refiner.iterations == 1 and (options.iterations or 1) > 1:
+        raise UserError(
+            f"this model writes its output in one pass, but iterations is {options.iterations}: leave iterations out"
+        )
+    if options.penalty and not refiner.inserts:
+        raise UserError(
+            f"penalty {options.penalty} is on inserting nothing, but this model inserts no words: leave penalty out"
+        )
+    if options.rescoring_samples and not refiner.rescores:
+        raise UserError(
+            f"rescoring_samples {options.rescoring_samples} is for a model with latent variables (flowseq), but this "
+            "one has none: leave rescoring_samples out"
+        )
+
+
+def refuse_refinement(options: DecodingOptions) -> None:
+    """Raises UserError for options that models that write left to right do not have."""
+    for name in ("iterations", "penalty", "rescoring_samples"):
+        if value := getattr(options, name):
+            raise UserError(
+                f"{name} {value} is for a model that writes all positions at once, but this one writes left to right: "
+                f"leave {name} out"
+            )
 
 
 def mixed(
@@ -80,14 +142,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def _decode_parallel(
-    model: RefinementModel, source: Int[Tensor, "batch source"], options: DecodingOptions
-) -> list[list[Hypothesis]]:
-    if options.sampling:
-        raise UserError(
-            "sampling needs a model that writes left to right, but this one writes all positions at once: "
-            "decode it without sampling (beam sets the number of lengths tried)"
-        )
-    return refine(model, source, options)

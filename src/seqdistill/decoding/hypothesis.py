@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,11 @@ class Hypothesis(NamedTuple):
     `limits.NEVER_WRITTEN` is written."""
     score: float
     """log_prob / length ** length_penalty, the length counting EOS: what hypotheses are ranked by."""
+    passes: int = 0
+    """Runs of a parallel model's decoder until its sentence was done: those of the candidate with the most, as
+    candidates are refined side by side; 0 from a model that writes left to right."""
+    iterations: int = 0
+    """Its iterations, counted likewise, the last one included, which may have changed nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,13 @@ class DecodingOptions:
     """Logits are divided by it before sampling."""
     seed: int = 1
     """Seed of the sampling."""
+    iterations: int | None = None
+    """Most iterations of a parallel model; None: its own number."""
+    penalty: float = 0.0
+    """For parallel models that insert words: taken from the log-probability of inserting nothing at a place."""
+    rescoring_samples: int = 0
+    """For parallel models with latent variables: hypotheses are scored by estimates of their log-probability from this
+    many samples (importance-weighted decoding); 0: by the log-probabilities of the words that were read off."""
 
     def __post_init__(self) -> None:
         positive = {"beam": self.beam, "n_best": self.n_best, "max_length": self.max_length}
@@ -65,3 +78,9 @@ class DecodingOptions:
                 f"top_k must be 0 or more, top_p in (0, 1], temperature and max_ratio above 0; "
                 f"got {self.top_k}, {self.top_p}, {self.temperature}, {self.max_ratio}"
             )
+        if self.iterations is not None and self.iterations < 1:
+            raise UserError(f"iterations must be 1 or more, but is {self.iterations}")
+        if not math.isfinite(self.penalty):
+            raise UserError(f"penalty must be a finite number, but is {self.penalty}")
+        if self.rescoring_samples < 0:
+            raise UserError(f"rescoring_samples must be 0 or more, but is {self.rescoring_samples}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -9,45 +12,117 @@ from torch.nn.functional import pad
 
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import length_limits
-from seqdistill.models.interface import Canvas, RefinementModel
+from seqdistill.models.interface import Canvas, RefinementModel, RescoringModel
 from seqdistill.text.tokenizer import MASK, PAD
+
+
+class Version(NamedTuple):
+    """A hypothesis in the making."""
+
+    tokens: tuple[int, ...]
+    log_prob: float
+    """Sum of the log-probabilities of its tokens."""
+    passes: int
+    """Runs of the decoder so far."""
+
+
+class TracedHypothesis(NamedTuple):
+    """A hypothesis and how it came about."""
+
+    hypothesis: Hypothesis
+    versions: tuple[Version, ...]
+    """After each iteration of it; the last one is the hypothesis."""
 
 
 def refine(
     model: RefinementModel, source: Int[Tensor, "batch source"], options: DecodingOptions
 ) -> list[list[Hypothesis]]:
-    """Decodes every sentence at its `beam` most probable lengths, side by side, in `model.iterations` at most.
+    """Decodes every sentence at its `beam` most probable lengths, side by side, in so many iterations at most.
 
     A row leaves the batch when an iteration returns the predictions of the one before (compared as predicted: a model
     that masks part of its canvas does so at the beginning of an iteration). Candidates are ranked by
     log_prob / tokens ** length_penalty, at the default of 1 their mean log-probability a token (Ghazvininejad et al.
-    2019, section 4.2); the length's own probability and EOS, which these models do not write, count for nothing. Empty
+    2019, section 3.3); the length's own probability and EOS, which these models do not write, count for nothing. Empty
     candidates are last.
 
     Returns:
         For each sentence its `n_best` best candidates. Two may be equal if the length limit cut both.
     """
+    traced = _traced(_iterations(model, source, options), len(source) * options.beam, options)
+    groups = [traced[first : first + options.beam] for first in range(0, len(traced), options.beam)]
+    return [[found.hypothesis for found in _ranked(group)][: options.n_best] for group in groups]
+
+
+def trace(model: RefinementModel, source: Int[Tensor, "1 source"], options: DecodingOptions) -> list[TracedHypothesis]:
+    """The same for one sentence, with all that came before the final candidates."""
+    return _ranked(_traced(_iterations(model, source, options), options.beam, options))[: options.n_best]
+
+
+class _Iteration(NamedTuple):
+    """What an iteration made of the rows that took part."""
+
+    rows: Int[Tensor, " going"]
+    """Their numbers: sentence * beam + candidate."""
+    canvas: Canvas
+
+
+def _iterations(
+    model: RefinementModel, source: Int[Tensor, "batch source"], options: DecodingOptions
+) -> Iterator[_Iteration]:
+    """Iterates, with the rows that are not finished yet."""
+    iterations = options.iterations or model.iterations
     limits = length_limits(source, options).repeat_interleave(options.beam)
     rows = torch.arange(len(limits), device=source.device)
     memory = model.encode(source)
     canvas = _cut(model.start(memory, candidates=options.beam), limits)
     memory = memory.select(rows // options.beam)
-    written: list[Hypothesis] = [Hypothesis((), 0.0, 0.0)] * len(limits)
-    for step in range(model.iterations):
+    for step in range(iterations):
+        canvas = _narrowed(canvas)
         before = canvas.tokens
-        canvas = model.refine(canvas, memory, step=step, iterations=model.iterations, limits=limits[rows], penalty=0.0)
-        finished = _equal_rows(before, canvas.tokens)
-        if step == model.iterations - 1:
-            finished = torch.ones_like(finished)
-        _read(written, canvas, rows, finished, options)
-        going = (~finished).nonzero().squeeze(1)
+        canvas = model.refine(
+            canvas, memory, step=step, iterations=iterations, limits=limits[rows], penalty=options.penalty
+        )
+        if options.rescoring_samples:
+            canvas = cast(RescoringModel, model).rescored(canvas, memory, samples=options.rescoring_samples)
+        _check(canvas, limits[rows])
+        yield _Iteration(rows, canvas)
+        going = (~_equal_rows(before, canvas.tokens)).nonzero().squeeze(1)
         if not len(going):
             break
         if len(going) < len(rows):
             rows, memory = rows[going], memory.select(going)
             canvas = Canvas(*(field[going] for field in canvas))
-    groups = [written[first : first + options.beam] for first in range(0, len(written), options.beam)]
-    return [sorted(group, key=lambda found: (not found.tokens, -found.score))[: options.n_best] for group in groups]
+
+
+def _traced(iterations: Iterator[_Iteration], rows: int, options: DecodingOptions) -> list[TracedHypothesis]:
+    """All versions of each row. A row that leaves is not in the iterations after, so its last version is final."""
+    versions: list[list[Version]] = [[] for _ in range(rows)]
+    for iteration in iterations:
+        tokens = iteration.canvas.tokens
+        lengths = (tokens != PAD).sum(1).tolist()
+        totals = iteration.canvas.log_probs.double().sum(1).tolist()
+        passes = iteration.canvas.passes.tolist()
+        for row, words, length, total, count in zip(
+            iteration.rows.tolist(), tokens.tolist(), lengths, totals, passes, strict=True
+        ):
+            versions[row].append(Version(tuple(words[:length]), total, count))
+    return [TracedHypothesis(_hypothesis(found, options), tuple(found)) for found in versions]
+
+
+def _hypothesis(versions: Sequence[Version], options: DecodingOptions) -> Hypothesis:
+    tokens, log_prob, passes = versions[-1]
+    score = log_prob / max(len(tokens), 1) ** options.length_penalty
+    return Hypothesis(tokens, log_prob, score, passes=passes, iterations=len(versions))
+
+
+def _ranked(candidates: Sequence[TracedHypothesis]) -> list[TracedHypothesis]:
+    """The candidates of one sentence, best first, each with the passes and iterations of the sentence."""
+    passes = max(found.hypothesis.passes for found in candidates)
+    iterations = max(found.hypothesis.iterations for found in candidates)
+    ranked = sorted(candidates, key=lambda found: (not found.hypothesis.tokens, -found.hypothesis.score))
+    return [
+        found._replace(hypothesis=found.hypothesis._replace(passes=passes, iterations=iterations)) for found in ranked
+    ]
 
 
 def _cut(canvas: Canvas, limits: Int[Tensor, " rows"]) -> Canvas:
@@ -58,24 +133,19 @@ def _cut(canvas: Canvas, limits: Int[Tensor, " rows"]) -> Canvas:
     )
 
 
+def _narrowed(canvas: Canvas) -> Canvas:
+    """Without columns that hold only padding."""
+    width = int((canvas.tokens != PAD).sum(1).max())
+    return canvas._replace(tokens=canvas.tokens[:, :width], log_probs=canvas.log_probs[:, :width])
+
+
+def _check(canvas: Canvas, limits: Int[Tensor, " rows"]) -> None:
+    assert not (canvas.tokens == MASK).any(), "a refinement model must have written every position in each iteration"
+    assert ((canvas.tokens != PAD).sum(1) <= limits).all(), "a refinement model must not exceed the length limits"
+
+
 def _equal_rows(before: Int[Tensor, "rows old"], after: Int[Tensor, "rows new"]) -> Bool[Tensor, " rows"]:
     """Which rows hold the same tokens, however wide their padding."""
     width = max(before.shape[1], after.shape[1])
     before, after = (pad(tokens, (0, width - tokens.shape[1]), value=PAD) for tokens in (before, after))
     return (before == after).all(1)
-
-
-def _read(
-    written: list[Hypothesis],
-    canvas: Canvas,
-    rows: Int[Tensor, " rows"],
-    finished: Bool[Tensor, " rows"],
-    options: DecodingOptions,
-) -> None:
-    """Stores the finished rows of the canvas at their row numbers."""
-    tokens = canvas.tokens[finished]
-    assert not (tokens == MASK).any(), "a refinement model must have written every position after each iteration"
-    lengths = (tokens != PAD).sum(1).tolist()
-    totals = canvas.log_probs[finished].double().sum(1).tolist()
-    for row, words, length, total in zip(rows[finished].tolist(), tokens.tolist(), lengths, totals, strict=True):
-        written[row] = Hypothesis(tuple(words[:length]), total, total / max(length, 1) ** options.length_penalty)

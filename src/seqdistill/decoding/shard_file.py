@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         pa.field("hypotheses", pa.list_(pa.field("element", _HYPOTHESIS, nullable=False)), nullable=False),
     ]
 )
+_COLUMNS = tuple(field.name for field in _HYPOTHESIS)
 _METADATA = b"seqdistill"
 _REMEDY = "delete this file and run the same command again: only its lines are decoded anew"
 
@@ -82,7 +83,7 @@ def write_shard(path: Path, header: ShardHeader, shard: Shard) -> None:
     assert all(shard.hypotheses), "every line has a hypothesis, if an empty one"
     counts = [len(hypotheses) for hypotheses in shard.hypotheses]
     flat = [hypothesis for hypotheses in shard.hypotheses for hypothesis in hypotheses]
-    columns = {name: [getattr(hypothesis, name) for hypothesis in flat] for name in TextHypothesis._fields}
+    columns = {name: [getattr(hypothesis, name) for hypothesis in flat] for name in _COLUMNS}
     description = header.as_json() | {
         "content_sha256": _content_hash(header.first_line, shard.sources, counts, columns)
     }
@@ -136,7 +137,7 @@ def read_shard(path: Path, expected: ShardHeader | None = None) -> tuple[ShardHe
         raise UserError(f"{path}: its sources are not those it was decoded from, it was altered; {_REMEDY}")
     if _content_hash(header.first_line, sources, counts, flat) != content_sha256:
         raise UserError(f"{path}: its content is not what was written, it was altered; {_REMEDY}")
-    hypotheses = [TextHypothesis(*values) for values in zip(flat["text"], flat["log_prob"], flat["score"], strict=True)]
+    hypotheses = [TextHypothesis(*values) for values in zip(*(flat[name] for name in _COLUMNS), strict=True)]
     ends = _running_sum(counts)
     grouped = [hypotheses[end - count : end] for end, count in zip(ends, counts, strict=True)]
     return header, Shard(header.first_line, sources, grouped)
@@ -148,7 +149,7 @@ def _columns(table: pa.Table) -> tuple[list[int], list[str], list[int], dict[str
     if isinstance(hypotheses, pa.ChunkedArray):
         hypotheses = pa.concat_arrays(hypotheses.chunks)
     structs = hypotheses.flatten()
-    flat = {name: structs.field(name).to_pylist() for name in TextHypothesis._fields}
+    flat = {name: structs.field(name).to_pylist() for name in _COLUMNS}
     counts = hypotheses.value_lengths().to_pylist()
     return table.column("line").to_pylist(), table.column("source").to_pylist(), counts, flat
 
@@ -156,9 +157,7 @@ def _columns(table: pa.Table) -> tuple[list[int], list[str], list[int], dict[str
 def _content_hash(
     first_line: int, sources: Sequence[str], counts: Sequence[int], columns: Mapping[str, Sequence[str | float]]
 ) -> str:
-    return sha256_json(
-        [first_line, list(sources), list(counts), [list(columns[name]) for name in TextHypothesis._fields]]
-    )
+    return sha256_json([first_line, list(sources), list(counts), [list(columns[name]) for name in _COLUMNS]])
 
 
 def _running_sum(counts: Sequence[int]) -> list[int]:

@@ -199,10 +199,17 @@ def _plan(
         "lines": len(sources),
         "shard_lines": shard_lines,
         "engine": dict(engine_fingerprint),
-        "options": asdict(options),
+        "options": _recorded(options),
     }
     decoding = json.loads(json.dumps(decoding))
     return [ShardHeader(decoding, first, last - first, sha) for (first, last), sha in zip(ranges, hashes, strict=True)]
+
+
+def _recorded(options: DecodingOptions) -> dict[str, Any]:
+    """The options as JSON; those that came after stores were first written only where they are not the default, so
+    that a store from before is continued."""
+    later = {"iterations": None, "penalty": 0.0, "rescoring_samples": 0}
+    return {name: value for name, value in asdict(options).items() if name not in later or value != later[name]}
 
 
 def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from seqdistill.data.directory import DataDirectory
-from seqdistill.data.prepare import retarget
+from seqdistill.data.retarget import retarget, sources_to_decode
 from seqdistill.data.store import Store
+from seqdistill.data.targets import DistinctSources
 from seqdistill.decoding.corpus import Engine, TextHypothesis
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import SPARE_TOKENS
@@ -41,12 +42,14 @@ def distil(
 ) -> dict[str, Any]:
     """Makes `out` a data directory whose training targets the teacher wrote; `out`/shards keeps all it wrote.
 
-    Validation and test stay real text. A line for which the teacher wrote nothing is dropped. The caller holds `out`
-    (`files.locked`); a run that was cut off continues.
+    Where sources have several targets, each different source is decoded once and has one target then. Validation and
+    test stay real text. A line for which the teacher wrote nothing is dropped. The caller holds `out` (`files.locked`);
+    a run that was cut off continues.
 
     Args:
         engine: loads the teacher, here and in each worker; picklable if there are several workers.
-        similarity: interpolation, with the hypothesis most like the reference; None: the teacher's best.
+        similarity: interpolation, with the hypothesis most like the reference, or like one of several; None: the
+            teacher's best.
         select_among: how many of the best hypotheses are compared with the reference; 0: all `options.n_best`.
         student: a data directory whose tokenizers the new one takes; the vocabularies of teacher and student are free.
 
@@ -61,9 +64,9 @@ def distil(
     _check_selection(options, similarity, select_among)
     refuse_held_out(data, [data] if student is None else [data, student])
     fingerprint, engine = _loaded(engine, workers)
-    started = time.perf_counter()
+    started, sources = time.perf_counter(), sources_to_decode(data)
     decoded = decode_to_shards(
-        data.train,
+        sources,
         engine=engine,
         engine_fingerprint=fingerprint,
         options=options,
@@ -74,16 +77,16 @@ def distil(
     )
     seconds = time.perf_counter() - started
     tally = _Tally()
-    targets = _targets(decoded, data.train.targets(), similarity, select_among or options.n_best, tally)
+    targets = _targets(decoded, _references(sources), similarity, select_among or options.n_best, tally)
     counts = retarget(data, targets, out, tokenizers=student.tokenizers if student else None, progress=progress)
     speed = round(decoded.num_new_lines / seconds, 1) if decoded.num_new_lines else None
     measures = _measures(tally, Store.open(out / "train.arrow"), options)
     return counts | measures | {"lines_per_second": speed}
 
 
-def most_similar(hypotheses: Sequence[TextHypothesis], reference: str, similarity: Similarity) -> int:
-    """Which hypothesis is most like the reference; of equals the first, which the teacher prefers."""
-    similarities = [similarity(hypothesis.text, reference) for hypothesis in hypotheses]
+def most_similar(hypotheses: Sequence[TextHypothesis], references: Sequence[str], similarity: Similarity) -> int:
+    """Which hypothesis is most like one of the references; of equals the first, which the teacher prefers."""
+    similarities = [max(similarity(each.text, reference) for reference in references) for each in hypotheses]
     return max(range(len(similarities)), key=lambda k: (similarities[k], -k))
 
 
@@ -124,7 +127,7 @@ class _Tally:
     equal_to_reference: int = 0
     equal_to_source: int = 0
     characters: int = 0
-    reference_characters: int = 0
+    reference_characters: float = 0.0
 
 
 def _loaded(engine: Callable[[], Engine], workers: int) -> tuple[Mapping[str, Any], Callable[[], Engine]]:
@@ -153,33 +156,38 @@ def _check_selection(options: DecodingOptions, similarity: Similarity | None, se
         )
 
 
+def _references(sources: Store | DistinctSources) -> Iterator[list[str]]:
+    """The targets of every source."""
+    return ([target] for target in sources.targets()) if isinstance(sources, Store) else sources.targets()
+
+
 def _targets(
     decoded: Iterable[DecodedLine],
-    references: Iterable[str],
+    references: Iterable[Sequence[str]],
     similarity: Similarity | None,
     among: int,
     tally: _Tally,
 ) -> Iterator[str]:
     """The new target of every line."""
-    for (_, source, hypotheses), reference in zip(decoded, references, strict=True):
-        choice = most_similar(hypotheses[:among], reference, similarity) if similarity else 0
+    for (_, source, hypotheses), given in zip(decoded, references, strict=True):
+        choice = most_similar(hypotheses[:among], given, similarity) if similarity else 0
         target = hypotheses[choice].text
         tally.lines += 1
         tally.not_first += choice > 0
-        tally.equal_to_reference += target == reference
+        tally.equal_to_reference += target in given
         tally.equal_to_source += target == source
         tally.characters += len(target)
-        tally.reference_characters += len(reference)
+        tally.reference_characters += sum(map(len, given)) / len(given)
         yield target
 
 
 def _measures(tally: _Tally, train: Store, options: DecodingOptions) -> dict[str, float]:
     """What is worth knowing of the new targets.
 
-    `characters_to_reference`: their characters by those of the references. `mean_tokens`: their mean length in the
-    subwords of the new directory. `share_...`: of all lines, those that equal the reference or the source, those where
-    another hypothesis than the teacher's first was chosen, and those as long as decoding allowed, so probably cut off
-    (counted in the subwords of the new directory: exact where the teacher has the same).
+    `characters_to_reference`: their characters by those of the references, of several by their mean. `mean_tokens`:
+    their mean length in the subwords of the new directory. `share_...`: of all lines, those that equal the reference or
+    the source, those where another hypothesis than the teacher's first was chosen, and those as long as decoding
+    allowed, so probably cut off (counted in the subwords of the new directory: exact where the teacher has the same).
     """
     limits = np.minimum(options.max_length, (options.max_ratio * train.source_lengths).astype(int) + SPARE_TOKENS)
     values = {

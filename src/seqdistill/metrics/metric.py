@@ -24,9 +24,21 @@ class Score(NamedTuple):
         return f"{self.metric} = {self.value:.{digits}f}  {self.signature}"
 
 
+SEPARATOR = "\t"
+"""Between several references of a line, as sacreBLEU's `--num-refs` has them."""
+
+
+def joined_references(references: Sequence[str]) -> str:
+    """Several references as one line; blank ones are left out, if another is there."""
+    plain = [" ".join(reference.split(SEPARATOR)) for reference in references]
+    return SEPARATOR.join([reference for reference in plain if reference.strip()] or plain[:1])
+
+
 @runtime_checkable
 class Metric(Protocol):
     """A metric of hypotheses against one reference each, line by line.
+
+    A metric made for several references reads them from one line, with SEPARATOR between them.
 
     `statistics` gives one row per sentence, and `aggregate` turns a sum of such rows into the corpus value: that is all
     a bootstrap needs (Koehn 2004).

@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 TOKENIZERS = tuple(BLEU.TOKENIZERS)
+MULTIPLE = ("bleu", "chrf", "chrf++", "ter")
+"""Metrics that know what to do with several references of a line."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class MetricOptions:
         comet_model: name of a COMET model, or the path of a checkpoint.
         comet_gpus: devices for COMET; 0 is the CPU.
         beer_home: folder of the user's own installation of BEER.
+        num_references: the most references of a line, for the metrics in MULTIPLE; each line then holds its references
+            with tabs between them.
     """
 
     lowercase: bool = False
@@ -58,13 +62,16 @@ class MetricOptions:
     comet_model: str = "Unbabel/wmt22-comet-da"
     comet_gpus: int = 0
     beer_home: Path | None = None
+    num_references: int = 1
 
 
 METRICS: dict[str, Callable[[MetricOptions], Metric]] = {
-    "bleu": lambda o: surface.bleu(lowercase=o.lowercase, tokenize=o.tokenize, language=o.language),
-    "chrf": lambda o: surface.chrf("chrf", lowercase=o.lowercase, word_order=0),
-    "chrf++": lambda o: surface.chrf("chrf++", lowercase=o.lowercase, word_order=2),
-    "ter": lambda _: surface.ter(),
+    "bleu": lambda o: surface.bleu(
+        lowercase=o.lowercase, tokenize=o.tokenize, language=o.language, num_references=o.num_references
+    ),
+    "chrf": lambda o: surface.chrf("chrf", lowercase=o.lowercase, word_order=0, num_references=o.num_references),
+    "chrf++": lambda o: surface.chrf("chrf++", lowercase=o.lowercase, word_order=2, num_references=o.num_references),
+    "ter": lambda o: surface.ter(num_references=o.num_references),
     "rouge1": lambda o: rouge("rouge1", language=o.language, stem=o.stem),
     "rouge2": lambda o: rouge("rouge2", language=o.language, stem=o.stem),
     "rougeL": lambda o: rouge("rougeL", language=o.language, stem=o.stem),
@@ -89,6 +96,11 @@ def create_metric(name: str, options: MetricOptions | None = None) -> Metric:
     """
     check_name(name)
     options = options or MetricOptions()
+    if options.num_references > 1 and name not in MULTIPLE:
+        raise UserError(
+            f"{name} compares with one reference a line, but there are up to {options.num_references}; "
+            f"take {', '.join(MULTIPLE)}, or give one reference"
+        )
     if options.tokenize is not None and options.tokenize not in TOKENIZERS:
         raise UserError(
             f"unknown tokeniser {options.tokenize!r}{_nearest(options.tokenize, TOKENIZERS)}; "

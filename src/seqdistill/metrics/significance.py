@@ -157,12 +157,14 @@ def bleu_by_length(
     *,
     lowercase: bool = False,
     tokenize: str = "13a",
+    num_references: int = 1,
 ) -> list[LengthBucket]:
     """Corpus BLEU of the sentences of each length; buckets without a sentence are left out.
 
     Args:
         lengths: of each sentence, such as the number of words in its source.
         edges: ascending; (10, 20) gives the buckets 0 to 9, 10 to 19, and 20 and more.
+        num_references: as in `MetricOptions`.
 
     Raises:
         UserError: counts that differ, or edges that do not ascend from above 0.
@@ -173,7 +175,7 @@ def bleu_by_length(
     bounds = [0, *edges, float("inf")]
     if any(low >= high for low, high in pairwise(bounds)):
         raise UserError(f"edges of length buckets must ascend from above 0, found {list(edges)}")
-    metric = surface.bleu(lowercase=lowercase, tokenize=tokenize, language="")
+    metric = surface.bleu(lowercase=lowercase, tokenize=tokenize, language="", num_references=num_references)
     rows = metric.statistics(hypotheses, references)
     buckets = []
     for low, high in pairwise(bounds):

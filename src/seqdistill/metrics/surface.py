@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sacrebleu
 from jaxtyping import Float
 
-from seqdistill.metrics.metric import Score, check_parallel
+from seqdistill.metrics.metric import SEPARATOR, Score, check_parallel
 
 MAX_ORDER = 4
 CHRF_BETA = 2
@@ -20,12 +21,13 @@ CHRF_BETA = 2
 
 @dataclass(frozen=True)
 class SacreMetric:
-    """One of sacreBLEU's metrics, with one reference a line.
+    """One of sacreBLEU's metrics.
 
     Args:
         program: sacreBLEU's metric object.
         aggregate_rows: corpus values from sums of the program's statistics (samples, statistics).
         sentence_rows: sentence values from the statistics of each sentence.
+        num_references: the most references of a line; above 1 a line is split at SEPARATOR.
     """
 
     name: str
@@ -33,15 +35,16 @@ class SacreMetric:
     aggregate_rows: Callable[[np.ndarray], np.ndarray]
     sentence_rows: Callable[[np.ndarray], np.ndarray]
     higher_is_better: bool = True
+    num_references: int = 1
 
     @property
     def signature(self) -> str:
-        self.program.num_refs = 1  # sacreBLEU knows it only once it has scored
+        self.program.num_refs = self.num_references  # sacreBLEU knows it only once it has scored
         return self.program.get_signature().format()
 
     def corpus(self, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
         check_parallel(hypotheses, references)
-        value = self.program.corpus_score(list(hypotheses), [list(references)]).score
+        value = self.program.corpus_score(list(hypotheses), self._streams(references)).score
         return Score(self.name, float(value), self.signature)
 
     def sentences(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
@@ -51,27 +54,36 @@ class SacreMetric:
         self, hypotheses: Sequence[str], references: Sequence[str]
     ) -> Float[np.ndarray, "sentences statistics"]:
         check_parallel(hypotheses, references)
-        rows = self.program._extract_corpus_statistics(list(hypotheses), [list(references)])
+        rows = self.program._extract_corpus_statistics(list(hypotheses), self._streams(references))
         return np.asarray(rows, dtype=np.float64)
 
     def aggregate(self, sums: Float[np.ndarray, "samples statistics"]) -> Float[np.ndarray, " samples"]:
         return self.aggregate_rows(sums)
 
+    def _streams(self, references: Sequence[str]) -> list[Any]:
+        """The first reference of every line, the second of every line, and so on; None where a line has no more."""
+        if self.num_references == 1:
+            return [list(references)]
+        rows = [line.split(SEPARATOR, self.num_references - 1) for line in references]
+        return [[row[at] if at < len(row) else None for row in rows] for at in range(max(map(len, rows)))]
 
-def bleu(*, lowercase: bool, tokenize: str | None, language: str) -> SacreMetric:
+
+def bleu(*, lowercase: bool, tokenize: str | None, language: str, num_references: int = 1) -> SacreMetric:
     """BLEU (Papineni et al. 2002), 0 to 100; sentences with exponential smoothing and effective order."""
     program = sacrebleu.BLEU(lowercase=lowercase, tokenize=tokenize, trg_lang=language, force=tokenize == "none")
-    return SacreMetric("bleu", program, corpus_bleu_rows, sentence_bleu_rows)
+    return SacreMetric("bleu", program, corpus_bleu_rows, sentence_bleu_rows, num_references=num_references)
 
 
-def chrf(name: str, *, lowercase: bool, word_order: int) -> SacreMetric:
+def chrf(name: str, *, lowercase: bool, word_order: int, num_references: int = 1) -> SacreMetric:
     """chrF (Popović 2015), 0 to 100; with word_order 2 it is chrF++ (Popović 2017)."""
-    return SacreMetric(name, sacrebleu.CHRF(lowercase=lowercase, word_order=word_order), chrf_rows, chrf_rows)
+    program = sacrebleu.CHRF(lowercase=lowercase, word_order=word_order)
+    return SacreMetric(name, program, chrf_rows, chrf_rows, num_references=num_references)
 
 
-def ter() -> SacreMetric:
+def ter(*, num_references: int = 1) -> SacreMetric:
     """Translation edit rate (Snover et al. 2006), percent of reference words, without regard to case as tercom does."""
-    return SacreMetric("ter", sacrebleu.TER(), ter_rows, ter_rows, higher_is_better=False)
+    program = sacrebleu.TER()
+    return SacreMetric("ter", program, ter_rows, ter_rows, higher_is_better=False, num_references=num_references)
 
 
 def corpus_bleu_rows(rows: Float[np.ndarray, "rows statistics"]) -> Float[np.ndarray, " rows"]:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
+from seqdistill.models.canvas import EncodedSource, log_probs_of, masks, most_probable
 from seqdistill.models.flowseq_config import FlowSeqConfig
 from seqdistill.models.interface import Canvas
 from seqdistill.models.padded_lengths import PaddedLength, padded_targets, whole_units
@@ -20,26 +21,9 @@ from seqdistill.nn.attention import CrossAttention
 from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
-from seqdistill.nn.vocabulary import log_probs_of, most_probable
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
 
 Latents = Float[Tensor, "rows padded dim"]
-
-
-class FlowMemory(NamedTuple):
-    """An encoded source, one row per sentence."""
-
-    states: Float[Tensor, "rows source dim"]
-    real: Bool[Tensor, "rows source"]
-    """False where the source is padding."""
-
-    def select(self, rows: Int[Tensor, " new_rows"]) -> FlowMemory:
-        """Keeps these rows in this order, repeats allowed."""
-        return FlowMemory(self.states[rows], self.real[rows])
-
-    def condition(self, real: Bool[Tensor, "rows padded"]) -> Condition:
-        """What a flow or posterior over positions of the target is conditioned on."""
-        return Condition(real, self.states, self.real)
 
 
 class Bound(NamedTuple):
@@ -69,11 +53,8 @@ class FlowSeq(nn.Module):
 
     parallel = True
     inserts = False
+    rescores = True
     iterations = 1
-    rescoring_samples = 0
-    """If above 0, a hypothesis is scored by an estimate of log p(y | x) from so many samples of the posterior
-    (section 3.5, importance-weighted decoding) instead of by its words' log-probabilities at the latent variables that
-    it was read from. May be set at any time; it matters where several lengths are tried."""
 
     def __init__(self, config: FlowSeqConfig) -> None:
         super().__init__()
@@ -91,10 +72,14 @@ class FlowSeq(nn.Module):
         self.length = PaddedLength(config.dim, self.prior.unit)
         self.phases = Phases(config.autoencoder_updates, config.kl_updates)
 
-    def encode(self, source: Int[Tensor, "batch source"]) -> FlowMemory:
+    def begin_update(self) -> None:
+        """To be called before the first micro-batch of each update: the loss depends on how many there were."""
+        self.phases.begin()
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
         real = source != PAD
-        return FlowMemory(self.encoder(self.source_embedding(source), real), real)
+        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """What the phase of the training minimises; the negative evidence lower bound outside of training.
@@ -106,7 +91,7 @@ class FlowSeq(nn.Module):
         tokens = padded_targets(batch.target, self.prior.unit)
         weight = 1.0
         if self.training and torch.is_grad_enabled():
-            self._begin_update(batch.source, tokens)
+            self._fit_what_is_due(batch.source, tokens)
             weight = self.phases.kl_weight
         noise = self._noise(tokens) if weight else torch.zeros(*tokens.shape, self.config.dim, device=tokens.device)
         words, divergence, length, count = self.bound(
@@ -130,7 +115,7 @@ class FlowSeq(nn.Module):
             autoencode: leave out the prior; the divergence is 0.
         """
         memory, real = self.encode(source), tokens != PAD
-        condition = memory.condition(real)
+        condition = _condition(memory, real)
         posterior = self.posterior(self.target_embedding, tokens, condition)
         z = posterior.at(noise)
         states = self._decoded(z, condition)
@@ -143,16 +128,22 @@ class FlowSeq(nn.Module):
         return Bound(words.total, divergence, length, words.count)
 
     def log_weights(
-        self, tokens: Int[Tensor, "rows padded"], memory: FlowMemory, noise: Latents
-    ) -> Float[Tensor, " rows"]:
-        """log p(y, z | x, T) - log q(z | y, x), at z as in `bound`: means of their exponentials tend to p(y | x, T)."""
+        self, tokens: Int[Tensor, "rows padded"], memory: EncodedSource, noise: Float[Tensor, "samples padded dim"]
+    ) -> Float[Tensor, "samples rows"]:
+        """log p(y, z | x, T) - log q(z | y, x) at z as in `bound`, each noise for every row.
+
+        Means of their exponentials over more and more noise tend to p(y | x, T) (Burda et al. 2016).
+        """
         real = tokens != PAD
-        condition = memory.condition(real)
+        condition, weights = _condition(memory, real), []
         posterior = self.posterior(self.target_embedding, tokens, condition)
-        z = posterior.at(noise)
-        found = log_probs_of(self._decoded(z, condition)[real], self.target_embedding.weight, tokens[real])
-        words = torch.zeros(tokens.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found).sum(1)
-        return words + self.prior.log_prob(z, condition) - posterior.log_prob(noise, real)
+        for each in noise:
+            each = each.expand_as(posterior.mean)
+            z = posterior.at(each)
+            found = log_probs_of(self._decoded(z, condition)[real], self.target_embedding.weight, tokens[real])
+            words = torch.zeros(tokens.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found).sum(1)
+            weights.append(words + self.prior.log_prob(z, condition) - posterior.log_prob(each, real))
+        return torch.stack(weights)
 
     def forward(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
@@ -161,60 +152,67 @@ class FlowSeq(nn.Module):
         real = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
         return F.linear(self._most_likely(self.encode(source), real), self.target_embedding.weight)
 
-    def start(self, memory: FlowMemory, *, candidates: int) -> Canvas:
+    def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
         """Masks in the `candidates` most probable padded lengths of each sentence.
 
         Raises:
             UserError: more candidates than there are lengths for every sentence.
         """
         lengths, log_probs = self.length.most_probable(memory.states, memory.real, candidates=candidates)
-        lengths = lengths.flatten()
-        positions = torch.arange(int(lengths.max()), device=lengths.device)
-        tokens = torch.where(positions < lengths[:, None], MASK, PAD)
+        tokens = masks(lengths.flatten())
         nothing = torch.zeros(tokens.shape, device=tokens.device)
-        return Canvas(tokens, nothing, log_probs.flatten(), torch.zeros_like(lengths))
+        return Canvas(tokens, nothing, log_probs.flatten(), torch.zeros_like(tokens[:, 0]))
 
     def refine(
         self,
         canvas: Canvas,
-        memory: FlowMemory,
+        memory: EncodedSource,
         *,
         step: int,  # noqa: ARG002
         iterations: int,  # noqa: ARG002
         limits: Int[Tensor, " rows"],
         penalty: float,  # noqa: ARG002
     ) -> Canvas:
-        """The most probable words before the first EOS, z at temperature 0; every iteration gives the same.
-
-        With `rescoring_samples`, a row's log-probabilities are equal parts of the estimate of log p(y, T | x), which
-        has none for single words.
-        """
+        """The most probable words before the first EOS, z at temperature 0; every iteration gives the same."""
         lengths = whole_units((canvas.tokens != PAD).sum(1), self.prior.unit)
-        real = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
-        found, their_log_probs = most_probable(
-            self._most_likely(memory, real)[real], self.target_embedding.weight, forbidden=(PAD, BOS, MASK)
-        )
+        places = torch.arange(int(lengths.max()), device=lengths.device)
+        real = places < lengths[:, None]
+        states, weight = self._most_likely(memory, real), self.target_embedding.weight
+        found, their_log_probs = most_probable(states[real], weight, forbidden=(PAD, BOS, MASK))
         words = torch.full(real.shape, EOS, device=found.device).masked_scatter(real, found)
-        kept = ((words == EOS).cumsum(1) == 0) & (torch.arange(words.shape[1], device=limits.device) < limits[:, None])
         log_probs = torch.zeros(real.shape, device=found.device).masked_scatter(real, their_log_probs.float())
-        if self.rescoring_samples:
-            tokens = words.masked_fill(~kept, EOS).masked_fill(~real, PAD)
-            estimates = self._estimates(tokens, memory) + canvas.length_log_probs
-            log_probs = (estimates / kept.sum(1).clamp(min=1))[:, None].expand_as(log_probs)
+        kept = ((words == EOS).cumsum(1) == 0) & (places < limits[:, None])
         return canvas._replace(
             tokens=words.masked_fill(~kept, PAD),
             log_probs=log_probs.masked_fill(~kept, 0.0),
-            passes=canvas.passes + 1 + self.rescoring_samples,
+            passes=canvas.passes + 1,
         )
 
-    def _begin_update(self, source: Int[Tensor, "rows source"], tokens: Int[Tensor, "rows padded"]) -> None:
-        """Counts the update if this is its first micro-batch, and fits to it what is due.
+    def rescored(self, canvas: Canvas, memory: EncodedSource, *, samples: int) -> Canvas:
+        """Each row's log-probabilities are equal parts of an estimate of log p(y, T | x) from samples of the posterior,
+        T its words' number rounded up (section 3.5, importance-weighted decoding). A run of the decoder each.
 
-        Of several processes the first one fits, which has the update's first micro-batch, and the others take over its
-        parameters.
+        The noise of a position is the same for every row, so a row's estimate does not depend on the others, and the
+        candidates of a sentence differ by less than by their own noise.
+        """
+        kept = canvas.tokens != PAD
+        ended = F.pad(canvas.tokens, (0, 1), value=PAD).scatter(1, kept.sum(1, keepdim=True), EOS)
+        tokens = padded_targets(ended, self.prior.unit)
+        weights = self.log_weights(tokens, memory, self._common_noise(samples, tokens.shape[1]).to(memory.states))
+        estimates = weights.logsumexp(0) - math.log(samples)
+        estimates = estimates - self.length.loss(memory.states, memory.real, (tokens != PAD).sum(1))
+        each = (estimates / kept.sum(1).clamp(min=1))[:, None].expand(kept.shape)
+        return canvas._replace(
+            log_probs=each.to(canvas.log_probs.dtype).masked_fill(~kept, 0.0), passes=canvas.passes + samples
+        )
+
+    def _fit_what_is_due(self, source: Int[Tensor, "rows source"], tokens: Int[Tensor, "rows padded"]) -> None:
+        """Fits to an update's first micro-batch what that update begins with.
+
+        Of several processes the first one fits, which has that micro-batch, and the others take over its parameters.
         """
         phases = self.phases
-        if phases.begin(self.parameters()) and (phases.first or phases.first_with_prior):
+        if phases.take_begun() and (phases.first or phases.first_with_prior):
             if alone_or_first():
                 self._fit(source, tokens, means=phases.first, prior=phases.first_with_prior)
             take_over_from_first(self.parameters())
@@ -222,7 +220,7 @@ class FlowSeq(nn.Module):
     @torch.no_grad()
     def _fit(self, source: Tensor, tokens: Tensor, *, means: bool, prior: bool) -> None:
         """Data-dependent initialisation, as training will see the data: dropout is on."""
-        condition = self.encode(source).condition(tokens != PAD)
+        condition = _condition(self.encode(source), tokens != PAD)
         if means:
             self.posterior.fit_means(self.target_embedding, tokens, condition)
         if prior:
@@ -233,9 +231,9 @@ class FlowSeq(nn.Module):
     def _noise(self, tokens: Int[Tensor, "rows padded"]) -> Latents:
         return torch.randn(*tokens.shape, self.config.dim, device=tokens.device)
 
-    def _most_likely(self, memory: FlowMemory, real: Bool[Tensor, "rows padded"]) -> Latents:
+    def _most_likely(self, memory: EncodedSource, real: Bool[Tensor, "rows padded"]) -> Latents:
         """The decoder's states where the flow's noise is 0."""
-        condition = memory.condition(real)
+        condition = _condition(memory, real)
         z, _ = self.prior.inverse(memory.states.new_zeros(*real.shape, self.config.dim), condition)
         return self._decoded(z, condition)
 
@@ -249,18 +247,15 @@ class FlowSeq(nn.Module):
         x = positions + self.reading(positions, z, condition.real[:, None, None])
         return self.decoder(x, condition.real, condition.memory, condition.memory_real, causal=False)
 
-    def _estimates(self, tokens: Int[Tensor, "rows padded"], memory: FlowMemory) -> Float[Tensor, " rows"]:
-        """log p(y | x, T) of each row from `rescoring_samples` samples of the posterior (Burda et al. 2016).
-
-        The noise of a position is the same in every row, so a row's estimate does not depend on the others, and the
-        candidates of a sentence differ by less than by their own noise.
-        """
-        samples, unit, width = self.rescoring_samples, self.prior.unit, tokens.shape[1]
+    def _common_noise(self, samples: int, length: int) -> Float[Tensor, "samples length dim"]:
+        """Of each position always the same, however long the rest is."""
         blocks = []
-        for block in range(width // unit):
+        for block in range(length // self.prior.unit):
             generator = torch.Generator().manual_seed(block)
-            blocks.append(torch.randn(samples, unit, self.config.dim, generator=generator))
-        noise = torch.cat(blocks, dim=1).to(memory.states)
-        rows = torch.arange(len(tokens), device=tokens.device).repeat_interleave(samples)
-        weights = self.log_weights(tokens[rows], memory.select(rows), noise.repeat(len(tokens), 1, 1))
-        return weights.view(-1, samples).logsumexp(1) - math.log(samples)
+            blocks.append(torch.randn(samples, self.prior.unit, self.config.dim, generator=generator, device="cpu"))
+        return torch.cat(blocks, dim=1)
+
+
+def _condition(memory: EncodedSource, real: Bool[Tensor, "rows padded"]) -> Condition:
+    """What flow, posterior and decoder are conditioned on at these positions of targets."""
+    return Condition(real, memory.states, memory.real)

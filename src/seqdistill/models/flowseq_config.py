@@ -40,9 +40,10 @@ class FlowSeqConfig:
     word_dropout: float = 0.2
     """Share of the target words that the posterior does not see in training."""
     autoencoder_updates: int = 30_000
-    """Updates of encoder, posterior and decoder before the prior is learned."""
+    """Updates of encoder, posterior and decoder before the prior is learned; there is no translating before. In short
+    trainings a fifth of all updates."""
     kl_updates: int = 10_000
-    """Updates after that in which the weight of the KL divergence rises to 1."""
+    """Updates after that in which the weight of the KL divergence rises to 1; in short trainings as many again."""
 
     def __post_init__(self) -> None:
         check_sizes(self)
@@ -58,6 +59,26 @@ class FlowSeqConfig:
                 f"and heads {self.heads}"
             )
         self.steps()
+
+    def check_updates(self, max_updates: int, *, patience: int) -> None:
+        """Raises UserError for a training that would end without a prior, and so without translations.
+
+        Args:
+            max_updates: of the training.
+            patience: updates without a better validation after which it ends; 0: it does not.
+        """
+        if max_updates <= self.autoencoder_updates:
+            raise UserError(
+                f"max_updates {max_updates}: FlowSeq cannot translate before the end of its autoencoder_updates, which "
+                f"are {self.autoencoder_updates}; give more updates or, for example, --set autoencoder_updates="
+                f"{max_updates // 5} --set kl_updates={max_updates // 5}"
+            )
+        if 0 < patience <= self.autoencoder_updates:
+            raise UserError(
+                f"patience: would end the training after {patience} updates without a better validation, but FlowSeq "
+                f"cannot translate in its first {self.autoencoder_updates} (autoencoder_updates); leave patience out, "
+                "or set fewer of those"
+            )
 
     def steps(self) -> tuple[int, ...]:
         """`flow_steps` as numbers.

@@ -34,6 +34,15 @@ class State(Protocol):
 
 
 @runtime_checkable
+class CountsUpdates(Protocol):
+    """A model whose training loss depends on how far its training is."""
+
+    def begin_update(self) -> None:
+        """The training loop calls it before the first micro-batch of each update, on every rank."""
+        ...
+
+
+@runtime_checkable
 class AutoregressiveModel(Protocol):
     """A model that writes left to right."""
 
@@ -71,7 +80,8 @@ class Canvas(NamedTuple):
     """The outputs a parallel decoder is working on, one row per candidate."""
 
     tokens: Int[Tensor, "rows length"]
-    """No BOS, no EOS; right-padded with PAD; MASK where nothing is written yet."""
+    """No BOS, no EOS; right-padded with PAD; MASK where nothing is written yet. The decoder cuts off columns that hold
+    only padding before it hands the canvas on."""
     log_probs: Float[Tensor, "rows length"]
     """Log-probability of each token when it was predicted; 0 where PAD."""
     length_log_probs: Float[Tensor, " rows"]
@@ -95,9 +105,13 @@ class RefinementModel(Protocol):
 
     iterations: int
     """Iterations it is decoded with at most, unless told otherwise: 1 for a single-pass model."""
+    inserts: bool
+    """Whether it inserts words, so that a penalty on inserting nothing has a meaning."""
+    rescores: bool
+    """Whether it is a RescoringModel."""
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """The model's own training loss; the count is the number of target tokens."""
+        """The model's own training loss; the count is that of the target tokens it is a sum over."""
         ...
 
     def encode(self, source: Int[Tensor, "batch source"]) -> Memory:
@@ -125,4 +139,14 @@ class RefinementModel(Protocol):
             limits: most tokens of each row; a model that inserts stops there, others need not look at them.
             penalty: taken from the log-probability of inserting nothing at a place, where a model can insert.
         """
+        ...
+
+
+@runtime_checkable
+class RescoringModel(RefinementModel, Protocol):
+    """A model with latent variables, which can say more of its outputs than how probable their words are."""
+
+    def rescored(self, canvas: Canvas, memory: Memory, *, samples: int) -> Canvas:
+        """The same tokens; the log-probabilities of each row sum to an estimate, from so many samples, of the
+        logarithm of its probability given the source, all else integrated out."""
         ...

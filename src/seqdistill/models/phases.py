@@ -23,6 +23,7 @@ class Phases(nn.Module):
         self.autoencoder_updates = autoencoder_updates
         self.kl_updates = kl_updates
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._begun = False
 
     @property
     def kl_weight(self) -> float:
@@ -40,17 +41,16 @@ class Phases(nn.Module):
         """Whether it is the first in which the KL divergence has a weight."""
         return int(self.updates) == self.autoencoder_updates + 1
 
-    def begin(self, parameters: Iterable[nn.Parameter]) -> bool:
-        """Whether an update begins with this micro-batch; counts it if so. To be asked for each of them.
-
-        The first micro-batch of an update finds no gradients: they are dropped (None, not zero) after each step of the
-        optimizer, and the other micro-batches find those of the first. So the number of micro-batches and of processes
-        does not matter. Losses in training mode that nothing is learned from must not be asked for with gradients.
-        """
-        if any(parameter.grad is not None for parameter in parameters):
-            return False
+    def begin(self) -> None:
+        """To be called before the first micro-batch of each update."""
         self.updates += 1
-        return True
+        self._begun = True
+
+    def take_begun(self) -> bool:
+        """Whether this is the first call since an update began."""
+        assert int(self.updates), "call begin_update() of the model before the first batch of each update"
+        begun, self._begun = self._begun, False
+        return begun
 
 
 def alone_or_first() -> bool:

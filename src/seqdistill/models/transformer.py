@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
-from seqdistill.errors import UserError
+from seqdistill.models.sizes import check_sizes
 from seqdistill.nn.cache import KeyValueCache, Slots, keep_groups
 from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
@@ -43,18 +43,7 @@ class TransformerConfig:
     """Normalise what a sublayer reads (trains without care) or, as in the paper, what comes out of it (False)."""
 
     def __post_init__(self) -> None:
-        for name in ("source_vocab", "target_vocab", "dim", "ffn_dim", "encoder_layers", "decoder_layers", "heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be 1 or more, but is {getattr(self, name)}")
-        if self.dim % self.heads or self.dim % 2:
-            raise UserError(f"dim must be even and divisible by heads, but dim is {self.dim} and heads {self.heads}")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout must be at least 0 and below 1, but is {self.dropout}")
-        if self.tied and self.source_vocab != self.target_vocab:
-            raise UserError(
-                f"tied embeddings need one vocabulary, but the source has {self.source_vocab} tokens and the target "
-                f"{self.target_vocab}: prepare the data with a joint vocabulary, or set tied=false"
-            )
+        check_sizes(self)
 
 
 class Transformer(nn.Module):

@@ -28,11 +28,14 @@ class _ProjectedNLL(torch.autograd.Function):
     With logits z = h W', p = softmax(z), V words and smoothing e, the loss of a row is
     log sum exp z - (1-e) z[label] - e/V sum z, and its derivative by z is p - (1-e) onehot - e/V. Both are at hand at
     the same time, so the gradients by h and W are made in the forward pass and backward only scales them. What
-    smoothing adds is linear in z: it is summed over words through W once, instead of over all logits.
+    smoothing adds is linear in z: it is summed over words through W once, instead of over all logits. `shares`, where
+    given, multiply the rows' losses.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, smoothing: float, train: bool) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, shares: Tensor | None, smoothing: float, train: bool
+    ) -> Tensor:
         exact = torch.promote_types(hidden.dtype, torch.float32)
         matrix = weight.to(hidden.dtype)
         hidden_grad = torch.empty_like(hidden, dtype=exact) if train else None
@@ -44,9 +47,13 @@ class _ProjectedNLL(torch.autograd.Function):
             logits = (chunk @ matrix.T).to(exact)
             largest, chosen = logits.amax(1), logits.gather(1, label[:, None])[:, 0]
             p = torch.softmax(logits, 1, out=logits)
-            total += (largest - p.amax(1).log() - (1 - smoothing) * chosen).sum()
+            losses = largest - p.amax(1).log() - (1 - smoothing) * chosen
+            share = None if shares is None else shares[start : start + rows]
+            total += losses.sum() if share is None else share @ losses
             if hidden_grad is not None and weight_grad is not None:
                 p[torch.arange(len(p), device=p.device), label] -= 1 - smoothing
+                if share is not None:
+                    p *= share[:, None]
                 slope = p.to(hidden.dtype)
                 hidden_grad[start : start + rows] = slope @ matrix
                 if slope.dtype == exact:
@@ -54,17 +61,19 @@ class _ProjectedNLL(torch.autograd.Function):
                 else:
                     weight_grad += slope.T @ chunk
         spread = smoothing / len(weight)
-        word_sum, row_sum = weight.sum(0, dtype=exact), hidden.sum(0, dtype=exact)
+        word_sum = weight.sum(0, dtype=exact)
+        row_sum = hidden.sum(0, dtype=exact) if shares is None else shares @ hidden.to(exact)
         if hidden_grad is not None and weight_grad is not None:
-            ctx.save_for_backward(hidden_grad.sub_(spread * word_sum), weight_grad.sub_(spread * row_sum))
+            linear = spread * word_sum if shares is None else spread * shares[:, None] * word_sum
+            ctx.save_for_backward(hidden_grad.sub_(linear), weight_grad.sub_(spread * row_sum))
             ctx.hidden_type = hidden.dtype
         return total - spread * (word_sum @ row_sum)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden_grad, weight_grad = ctx.saved_tensors
-        return (hidden_grad * grads[0]).to(ctx.hidden_type), weight_grad * grads[0], None, None, None
+        return (hidden_grad * grads[0]).to(ctx.hidden_type), weight_grad * grads[0], None, None, None, None
 
 
 def label_smoothed_nll(
@@ -74,19 +83,22 @@ def label_smoothed_nll(
     *,
     padding: int,
     label_smoothing: float = 0.0,
+    shares: Float[Tensor, "*rows"] | None = None,
 ) -> Loss:
     """Negative log-likelihood, in nats, of the labels under softmax(hidden weight'), summed where they are no padding.
 
     Smoothing by e trains towards (1-e) onehot + e/V (Szegedy et al. 2016, section 7). Equal to
     `torch.nn.functional.cross_entropy(..., reduction="sum")`, but padding is left out before the product with the
-    weights, and the logits are never all in memory.
+    weights, and the logits are never all in memory. `shares`, which get no gradient, multiply the loss of each label.
     """
     real = labels != padding
     hidden, labels = hidden[real], labels[real]
+    if shares is not None:
+        shares = shares[real].to(torch.promote_types(hidden.dtype, torch.float32))
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden = hidden.to(dtype)
     train = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     with torch.autocast(hidden.device.type, enabled=False):
-        total = _ProjectedNLL.apply(hidden, weight, labels, label_smoothing, train)
+        total = _ProjectedNLL.apply(hidden, weight, labels, shares, label_smoothing, train)
     return Loss(total, labels.numel())  # type: ignore[arg-type]

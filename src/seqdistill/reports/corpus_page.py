@@ -14,7 +14,7 @@ from seqdistill.files import write_text
 from seqdistill.measures.advice import Advised
 from seqdistill.measures.measure import Measures
 from seqdistill.reports.corpus_plots import AlignedPair, Value, density_plot, interval_plot, pair_plot
-from seqdistill.reports.page import Plot, PlotGroup, Section, TableColumn, rendered
+from seqdistill.reports.page import Group, Plot, Section, TableColumn, rendered
 from seqdistill.reports.plots import Labels, inline
 
 TITLES = {
@@ -39,6 +39,7 @@ DENSITIES = {
     "complexity": "Complexity of a sentence, nats",
     "reordering": "Reordering score of a sentence",
 }
+_CORPORA_NOTE = "One row a corpus; intervals hold 95 % of resampled corpora."
 _DIGITS = {"bleu": 2, "source_length": 2, "target_length": 2, "repetitions": 5}
 
 
@@ -80,19 +81,12 @@ class CorpusPage:
 
 def write_corpus_page(page: CorpusPage, path: Path) -> None:
     """Writes the page as one HTML file that loads nothing; equal input gives equal bytes."""
-    plots = [group for group in (_panels(page), _densities(page), _aligned(page)) if group.plots]
-    advice = _advice_table(page.advised)
-    sections = [Section("corpora", "Corpora")] + ([Section("advice", "Which corpus for whom")] if advice else [])
-    sections += [Section(group.anchor, group.heading) for group in plots] + [Section("definitions", "Definitions")]
-    html = rendered(
-        "corpora.html",
-        page=page,
-        sections=sections,
-        table=corpus_table(page.corpora),
-        advice=advice,
-        plots=plots,
-        definitions=definitions(page.corpora),
-    )
+    corpora = Group("corpora", "Corpora", _CORPORA_NOTE, [], corpus_table(page.corpora))
+    advice = Group("advice", "Which corpus for which student", page.advice_note, [], _advice_table(page.advised))
+    groups = [corpora, advice, _panels(page), _densities(page), _aligned(page)]
+    groups = [group for group in groups if group.columns or group.plots]
+    sections = [Section(group.anchor, group.heading) for group in groups] + [Section("definitions", "Definitions")]
+    html = rendered("corpora.html", page=page, sections=sections, groups=groups, definitions=definitions(page.corpora))
     write_text(path, html)
 
 
@@ -134,7 +128,7 @@ def _advice_table(advised: Advised | None) -> list[TableColumn]:
     return [TableColumn(title, False, list(cells), set()) for title, cells in zip(titles, columns, strict=True)]
 
 
-def _panels(page: CorpusPage) -> PlotGroup:
+def _panels(page: CorpusPage) -> Group:
     names = [one.corpus for one in page.corpora]
     plots = []
     for name in PANELS:
@@ -145,10 +139,10 @@ def _panels(page: CorpusPage) -> PlotGroup:
             svg = interval_plot(values, Labels(TITLES[name], TITLES[name], "", names))
             plots.append(Plot(TITLES[name], Markup(inline(svg, f"panel-{name}"))))
     note = "F is 0 for the real data and grows as a corpus departs from it; a reordering score of 1 is monotone."
-    return PlotGroup("panels", "Measures side by side", note, plots)
+    return Group("panels", "Measures side by side", note, plots)
 
 
-def _densities(page: CorpusPage) -> PlotGroup:
+def _densities(page: CorpusPage) -> Group:
     names = [one.corpus for one in page.corpora]
     plots = []
     for name, label in DENSITIES.items():
@@ -157,7 +151,7 @@ def _densities(page: CorpusPage) -> PlotGroup:
             svg = density_plot(values, Labels(label, label, "density", names))
             plots.append(Plot(label, Markup(inline(svg, f"density-{name}"))))
     note = "Over the sentences of each corpus; of a sentence, complexity is the sum over its source words."
-    return PlotGroup("densities", "Sentence by sentence", note, plots)
+    return Group("densities", "Sentence by sentence", note, plots)
 
 
 def _defined(one: Measures, name: str) -> np.ndarray:
@@ -165,10 +159,10 @@ def _defined(one: Measures, name: str) -> np.ndarray:
     return np.zeros(0) if sentences is None else sentences[~np.isnan(sentences)]
 
 
-def _aligned(page: CorpusPage) -> PlotGroup:
+def _aligned(page: CorpusPage) -> Group:
     plots = [Plot(pair.name, Markup(inline(pair_plot(pair), f"pair-{i}"))) for i, pair in enumerate(page.pairs)]
     note = (
         f"Line {page.line:,} of the text. Shades: how probable it is that a source word (row) generated a target word "
         "(column); outlined: the links of both directions (intersection)."
     )
-    return PlotGroup("pair", "One sentence pair", note, plots)
+    return Group("pair", "One sentence pair", note, plots)

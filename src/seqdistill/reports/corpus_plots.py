@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-from seqdistill.reports.plots import COLOURS, INK, STYLE, WIDTH, Labels, Line, draw_axes, line_plot, looks, svg_of
+from seqdistill.reports.plots import COLOURS, INK, STYLE, WIDTH, Labels, Line, line_plot, looks, new_axes, svg_of
 
 DENSITY_BINS = 40
 _SHADES = LinearSegmentedColormap.from_list("shades", [(*to_rgb(COLOURS[0]), a) for a in (0, 1)])
@@ -42,7 +42,7 @@ class AlignedPair(NamedTuple):
 def interval_plot(values: Mapping[str, Value], labels: Labels) -> str:
     """A point with its interval for each corpus, top to bottom."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = draw_axes(labels, height=1.0 + 0.3 * len(values))
+        figure, axes = new_axes(labels, height=1.0 + 0.3 * len(values))
         look = looks([*labels.names, *values])
         for row, (name, found) in enumerate(values.items()):
             axes.plot([found.low, found.high], [row, row], color=look[name]["color"])
@@ -71,7 +71,7 @@ def pair_plot(pair: AlignedPair) -> str:
     rows, columns = pair.shades.shape
     title = f"Alignment of one sentence pair, {pair.name}"
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = draw_axes(Labels(title, "", ""), height=1.5 + min(0.22 * rows, 0.5 * WIDTH))
+        figure, axes = new_axes(Labels(title, "", ""), height=1.5 + min(0.22 * rows, 0.5 * WIDTH))
         axes.pcolormesh(np.arange(columns + 1), np.arange(rows + 1), pair.shades, cmap=_SHADES, vmin=0, vmax=1)
         for source, target in pair.links:
             corners = [(target, source), (target + 1, source), (target + 1, source + 1), (target, source + 1)]

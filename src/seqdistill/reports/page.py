@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from seqdistill import __version__
+from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
@@ -19,6 +20,7 @@ from seqdistill.reports.figures import cost_plots
 from seqdistill.reports.plots import Labels, Line, category_plot, inline, line_plot, share_plot
 
 FOLDER = Path(__file__).parent
+SYSTEMS_NOTE = "One row a system; the best value of a column is marked."
 
 
 class Curve(NamedTuple):
@@ -36,6 +38,20 @@ class Example(NamedTuple):
     translations: Mapping[str, str]
 
 
+class Part(NamedTuple):
+    """A section of its own: a table, plots, or both.
+
+    Args:
+        rows: keyed as those of systems; the first column heads the row.
+        plots: SVG by title.
+    """
+
+    heading: str
+    note: str
+    rows: Sequence[Row]
+    plots: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Page:
     """What the page shows; whatever is empty is left out.
@@ -47,6 +63,8 @@ class Page:
         highlights: a few numbers for the top, by what they are.
         curves: of training.
         by_length: BLEU of each system by the label of each bucket of lengths.
+        parts: after the table of systems.
+        traces: of each parallel system, how a few of its translations came about.
         manifests: of each stage, by its name.
     """
 
@@ -56,7 +74,9 @@ class Page:
     highlights: Mapping[str, str] = field(default_factory=dict)
     curves: Sequence[Curve] = ()
     by_length: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    parts: Sequence[Part] = ()
     examples: Sequence[Example] = ()
+    traces: Mapping[str, Sequence[Trace]] = field(default_factory=dict)
     manifests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -67,18 +87,19 @@ def write_page(page: Page, path: Path) -> None:
 
 def render(page: Page) -> str:
     """The page as HTML: equal input gives equal text."""
-    plots = [group for group in (_quality(page), _training(page), _imitation(page)) if group.plots]
-    sections = [Section("systems", "Systems")] if page.systems else []
-    sections += [Section(group.anchor, group.heading) for group in plots]
+    systems = Group("systems", "Systems", SYSTEMS_NOTE, [], _table(page.systems), signatures_of(page.systems))
+    parts = (_part(number, part) for number, part in enumerate(page.parts, 1))
+    groups = [systems, *parts, _quality(page), _training(page), _imitation(page)]
+    groups = [group for group in groups if group.columns or group.plots]
+    sections = [Section(group.anchor, group.heading) for group in groups]
     sections += [Section("translations", "Translations")] if page.examples else []
+    sections += [Section("refinement", "Refinement")] if page.traces else []
     sections += [Section("manifests", "How it was made")] if page.manifests else []
     return rendered(
         "page.html",
         page=page,
         sections=sections,
-        table=_table(page.systems),
-        signatures=signatures_of(page.systems),
-        plots=plots,
+        groups=groups,
         manifests=[_manifest(name, manifest) for name, manifest in page.manifests.items()],
     )
 
@@ -131,15 +152,6 @@ class Plot(NamedTuple):
     svg: Markup
 
 
-class PlotGroup(NamedTuple):
-    """Plots that belong together."""
-
-    anchor: str
-    heading: str
-    note: str
-    plots: list[Plot]
-
-
 class TableColumn(NamedTuple):
     """A column, ready to write."""
 
@@ -147,6 +159,17 @@ class TableColumn(NamedTuple):
     numeric: bool
     cells: list[str]
     best: set[int]
+
+
+class Group(NamedTuple):
+    """A section with a table, plots, or both, ready to write."""
+
+    anchor: str
+    heading: str
+    note: str
+    plots: Sequence[Plot]
+    columns: Sequence[TableColumn] = ()
+    signatures: Sequence[str] = ()
 
 
 class Manifest(NamedTuple):
@@ -157,6 +180,12 @@ class Manifest(NamedTuple):
     entries: list[tuple[str, str]]
 
 
+def _part(number: int, part: Part) -> Group:
+    anchor = f"part-{number}"
+    plots = [Plot(title, _markup(svg, anchor, at)) for at, (title, svg) in enumerate(part.plots.items())]
+    return Group(anchor, part.heading, part.note, plots, _table(part.rows), signatures_of(part.rows))
+
+
 def _table(rows: Sequence[Row]) -> list[TableColumn]:
     columns = {name: [row.get(name) for row in rows] for name in columns_of(rows)}
     return [
@@ -165,7 +194,7 @@ def _table(rows: Sequence[Row]) -> list[TableColumn]:
     ]
 
 
-def _quality(page: Page) -> PlotGroup:
+def _quality(page: Page) -> Group:
     drawn = cost_plots(page.systems)
     note = "The dashed line joins the systems that no other one beats on both axes." if drawn else ""
     if page.by_length:
@@ -173,10 +202,10 @@ def _quality(page: Page) -> PlotGroup:
         drawn[title] = category_plot(page.by_length, Labels(title, "words in the source", "BLEU", _names(page)))
         note += " By length, it is corpus BLEU of the sentences of each length."
     plots = [Plot(title, _markup(svg, "quality", i)) for i, (title, svg) in enumerate(drawn.items())]
-    return PlotGroup("quality", "Quality against cost and length", note.strip(), plots)
+    return Group("quality", "Quality against cost and length", note.strip(), plots)
 
 
-def _training(page: Page) -> PlotGroup:
+def _training(page: Page) -> Group:
     validations = {curve.name: [row for row in curve.rows if row.get("kind") == "valid"] for curve in page.curves}
     names = dict.fromkeys(key for rows in validations.values() for row in rows for key in row)
     measured = [name for name in names if name not in ("kind", "update", "perplexity")]
@@ -193,10 +222,10 @@ def _training(page: Page) -> PlotGroup:
         svg = line_plot(drawn, Labels(title, "updates", label, _names(page)))
         plots.append(Plot(title, _markup(svg, "training", i)))
     note = "Measured on the validation data with greedy decoding while the models trained."
-    return PlotGroup("training", "Training", note, plots)
+    return Group("training", "Training", note, plots)
 
 
-def _imitation(page: Page) -> PlotGroup:
+def _imitation(page: Page) -> Group:
     """What trainings with a teacher wrote into their logs (distillation/figures.py)."""
     logs = {curve.name: [row for row in curve.rows if "teacher_time_share" in row] for curve in page.curves}
     logs = {name: rows for name, rows in logs.items() if rows}
@@ -218,7 +247,7 @@ def _imitation(page: Page) -> PlotGroup:
         "Of trainings with a teacher, while they learned; positions and times are means over the last fifth of the log."
     )
     drawn = [Plot(title, _markup(svg, "imitation", i)) for i, (title, svg) in enumerate(plots.items())]
-    return PlotGroup("imitation", "Learning from a teacher, position by position", note, drawn)
+    return Group("imitation", "Learning from a teacher, position by position", note, drawn)
 
 
 SHARES = {

@@ -85,7 +85,7 @@ class Point(NamedTuple):
 def line_plot(lines: Sequence[Line], labels: Labels) -> str:
     """Lines over a common axis, told apart by colour and marker."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = draw_axes(labels)
+        figure, axes = new_axes(labels)
         look = looks([*labels.names, *(line.name for line in lines)])
         for line in lines:
             every = max(1, len(line.x) // 12)
@@ -99,7 +99,7 @@ def category_plot(series: Mapping[str, Mapping[str, float]], labels: Labels) -> 
     """Values of each system in common, ordered categories, such as buckets of sentence length."""
     categories = sorted({name for values in series.values() for name in values}, key=_first_number)
     with matplotlib.rc_context(STYLE):
-        figure, axes = draw_axes(labels)
+        figure, axes = new_axes(labels)
         look = looks([*labels.names, *series])
         for name, values in series.items():
             x = [k for k, category in enumerate(categories) if category in values]
@@ -115,7 +115,7 @@ def share_plot(shares: Mapping[str, Mapping[str, float]], labels: Labels) -> str
     """A bar for each name, divided into its parts, which sum to 1."""
     parts = list(dict.fromkeys(part for values in shares.values() for part in values))
     with matplotlib.rc_context(STYLE):
-        figure, axes = draw_axes(labels, height=1.4 + 0.24 * len(shares))
+        figure, axes = new_axes(labels, height=1.4 + 0.24 * len(shares))
         begun = [0.0] * len(shares)
         for part, colour in zip(parts, COLOURS, strict=False):
             widths = [values.get(part, 0.0) for values in shares.values()]
@@ -134,7 +134,7 @@ def trade_off_plot(points: Sequence[Point], labels: Labels, *, more_is_better: b
         more_is_better: whether more on the x-axis is better, as speed is and size is not.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = draw_axes(labels)
+        figure, axes = new_axes(labels)
         costs = [point.cost for point in points]
         if max(costs) > 3 * min(costs):
             axes.set_xscale("log")
@@ -209,7 +209,7 @@ def _place(axes: Axes, point: Point) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def draw_axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:
+def new_axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:
     """A figure with one plot, `height` inches high; draw within `rc_context(STYLE)`."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasSVG(figure)

@@ -12,6 +12,7 @@ import ctranslate2
 import torch
 
 from seqdistill.decoding.corpus import EMPTY, Engine, NativeEngine, TextHypothesis, as_text, longest_first
+from seqdistill.decoding.decode import refuse_refinement
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
 from seqdistill.errors import UserError, nearest
@@ -111,7 +112,7 @@ class CTranslate2Engine:
         """As `Engine.decode`.
 
         Raises:
-            UserError: sampling, or a source of more than 4,095 tokens.
+            UserError: sampling, options of parallel models, or a source of more than 4,095 tokens.
         """
         ids = self.loaded.tokenizers.source.encode_batch(sources)
         return as_text(self.decode_ids(ids, options, line_numbers=line_numbers), self.loaded.tokenizers.target)
@@ -125,6 +126,7 @@ class CTranslate2Engine:
         limit are decoded again, with the lines of the same limit.
         """
         del line_numbers
+        refuse_refinement(options)
         if options.sampling:
             raise UserError(
                 "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be "

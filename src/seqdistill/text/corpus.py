@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +25,21 @@ class ParallelCorpus:
     """Sentence pairs by a name; each iteration reads them anew, in the same order."""
 
     def __init__(
-        self, name: str, read: Callable[[], Iterable[tuple[str, ...]]], *, files: tuple[Path, ...] = ()
+        self,
+        name: str,
+        read: Callable[[], Iterable[tuple[str, ...]]],
+        *,
+        files: tuple[Path, ...] = (),
+        num_targets: int = 1,
     ) -> None:
-        """`read` begins a pass over the pairs; `files`: what it reads, where it reads files."""
+        """Args:
+        read: begins a pass over the pairs.
+        files: what it reads, where it reads files.
+        num_targets: the most targets of a line, each a pair of its own, one after the other.
+        """
         self.name = name
         self.files = files
+        self.num_targets = num_targets
         self._read = read
 
     def __iter__(self) -> Iterator[SentencePair]:
@@ -52,19 +62,25 @@ class ParallelCorpus:
             self.name,
             lambda: ((_first(source, source_words), _first(target, target_words)) for source, target in self),
             files=self.files,
+            num_targets=self.num_targets,
         )
 
     @classmethod
-    def from_files(cls, source: Path, target: Path) -> ParallelCorpus:
-        """Two files aligned line by line, plain or `.gz`; see `read_lines` for what a line is.
+    def from_files(cls, source: Path, *targets: Path) -> ParallelCorpus:
+        """Files aligned line by line, plain or `.gz`; see `read_lines` for what a line is.
+
+        With several target files each line gives as many pairs: its source with each of its targets, in the order of
+        the files.
 
         Raises, on reading:
-            UserError: the files differ in length (naming both counts and where they probably part), or `read_lines`'s.
+            UserError: the files differ in length (naming all counts and where they probably part), or `read_lines`'s.
         """
-        source, target = Path(source), Path(target)
-        for path in (source, target):
+        assert targets, "parallel text has two sides"
+        paths = tuple(Path(path) for path in (source, *targets))
+        for path in paths:
             _must_exist(path)
-        return cls(f"{source.name}+{target.name}", lambda: _aligned(source, target), files=(source, target))
+        name = "+".join(path.name for path in paths)
+        return cls(name, lambda: _paired(_aligned(paths)), files=paths, num_targets=len(targets))
 
     @classmethod
     def from_table(cls, path: Path, source_column: str = "source", target_column: str = "target") -> ParallelCorpus:
@@ -78,19 +94,30 @@ class ParallelCorpus:
         return cls(path.name, lambda: read_table(path, (source_column, target_column)), files=(path,))
 
     @classmethod
-    def from_hub(cls, data: HubData, split: str, source_column: str, target_column: str) -> ParallelCorpus:
+    def from_hub(cls, data: HubData, split: str, source_column: str, *target_columns: str) -> ParallelCorpus:
         """A split of a data set of the hub (see `load_hub`); columns may be nested, as `translation.de`.
+
+        With several target columns each row gives as many pairs.
 
         Raises, on reading:
             UserError: no such split or column, or a value that is no text.
         """
-        return cls(f"hub:{data.name}:{split}", lambda: data.pairs(split, (source_column, target_column)))
+        columns = (source_column, *target_columns)
+        rows = f"hub:{data.name}:{split}", lambda: _paired(data.rows(split, columns))
+        return cls(*rows, num_targets=len(target_columns))
 
     @classmethod
     def from_pairs(cls, name: str, pairs: Iterable[tuple[str, str]]) -> ParallelCorpus:
         """Pairs held in memory."""
         rows = [(source, target) for source, target in pairs]
         return cls(name, lambda: rows)
+
+    @classmethod
+    def from_rows(cls, name: str, rows: Iterable[Sequence[str]], *, num_targets: int) -> ParallelCorpus:
+        """Rows held in memory, each a source and its `num_targets` targets."""
+        held = list(rows)
+        assert all(len(row) == 1 + num_targets for row in held)
+        return cls(name, lambda: _paired(held), num_targets=num_targets)
 
 
 class Splits(NamedTuple):
@@ -112,9 +139,14 @@ def _first(text: str, words: int) -> str:
     return " ".join(found[:words]) if len(found) > words else text
 
 
-def _aligned(source: Path, target: Path) -> Iterator[tuple[str, str]]:
-    """Line by line; at the end both files must end."""
-    for source_line, target_line in zip_longest(read_lines(source), read_lines(target)):
-        if source_line is None or target_line is None:
-            raise UserError(explain_shift(source, target))
-        yield source_line, target_line
+def _aligned(paths: Sequence[Path]) -> Iterator[tuple[str, ...]]:
+    """Line by line; at the end all files must end."""
+    for row in zip_longest(*(read_lines(path) for path in paths)):
+        if None in row:
+            raise UserError(explain_shift(*paths))
+        yield row
+
+
+def _paired(rows: Iterable[Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """The source of each row with each of its targets."""
+    return ((row[0], target) for row in rows for target in row[1:])

@@ -31,17 +31,17 @@ _LETTER = re.compile(r"[^\W\d_]")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
-def translations(languages: tuple[str, str], cache: Path, progress: Progress, held_out: int = HELD_OUT) -> Splits:
-    """Interface texts of a language pair, in train, validation and test.
+def translations(languages: Sequence[str], cache: Path, progress: Progress, held_out: int = HELD_OUT) -> Splits:
+    """Interface texts of a language pair, or of one language and several targets, in train, validation and test.
 
     Raises:
         UserError: the wheel cannot be had or was altered, or lacks a language.
     """
-    name = f"home-assistant:{languages[0]}-{languages[1]}"
+    name = f"home-assistant:{languages[0]}-{'+'.join(languages[1:])}"
     parts = aligned_translations(languages, cache, progress, held_out)
     return Splits(
         *(
-            ParallelCorpus.from_pairs(f"{name}:{part}", [(row[0], row[1]) for row in rows])
+            ParallelCorpus.from_rows(f"{name}:{part}", rows, num_targets=len(languages) - 1)
             for part, rows in parts.items()
         )
     )

@@ -20,8 +20,8 @@ class HubData(NamedTuple):
         """Names of the columns of a split; none where the split is missing or has no rows."""
         return list(next(iter(self.splits.get(split, ())), {}))
 
-    def pairs(self, split: str, columns: tuple[str, str]) -> Iterator[tuple[str, str]]:
-        """Streams two columns of a split; they may be nested, as `translation.de`.
+    def rows(self, split: str, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """Streams columns of a split; they may be nested, as `translation.de`.
 
         Raises:
             UserError: no such split, it has no rows, or a column is missing or no text.
@@ -31,7 +31,7 @@ class HubData(NamedTuple):
         number = 0
         for number, row in enumerate(self.splits[split], 1):
             where = f"hub:{self.name}, {split}, row {number:,}"
-            yield text_at(row, columns[0], where), text_at(row, columns[1], where)
+            yield tuple(text_at(row, column, where) for column in columns)
         if number == 0:
             raise UserError(f"hub:{self.name}, {split}: the split has no rows")
 

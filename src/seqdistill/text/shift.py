@@ -9,23 +9,30 @@ import numpy as np
 from seqdistill.text.lines import read_lines
 
 
-def explain_shift(source: Path, target: Path) -> str:
-    """Says how many lines each file has, and near which line their lengths stop agreeing."""
+def explain_shift(source: Path, *targets: Path) -> str:
+    """Says how many lines each file has, and near which line the source and a target of another count part."""
+    paths = (source, *targets)
+    counts = [sum(1 for _ in read_lines(path)) for path in paths]
+    other = next(at for at, count in enumerate(counts) if count != counts[0])
+    named = [f"{path} {count:,}" for path, count in zip(targets, counts[1:], strict=True)]
+    listed = ", ".join([f"{source} has {counts[0]:,} lines", *named[:-1]])
+    return (
+        f"{listed} and {named[-1]}; expected as many, line by line translations of each other. "
+        f"{_place(source, paths[other])}"
+    )
+
+
+def _place(source: Path, target: Path) -> str:
     lengths = [np.fromiter(map(len, read_lines(path)), dtype=np.int32) for path in (source, target)]
     counts = [len(each) for each in lengths]
     line = first_shifted(*lengths) + 1
-    longer = (source, target)[counts[1] > counts[0]]
+    longer, shorter = (source, target) if counts[0] > counts[1] else (target, source)
     extra = abs(counts[0] - counts[1])
     if line > min(counts):
-        place = f"the lines agree in length up to line {min(counts):,}: {longer.name} probably goes on too long"
-    else:
-        place = (
-            f"their lengths stop agreeing near line {line:,}: look there for {extra:,} line(s) too many in "
-            f"{longer.name}, or lost from the other"
-        )
+        return f"the lines agree in length up to line {min(counts):,}: {longer.name} probably goes on too long"
     return (
-        f"{source} has {counts[0]:,} lines and {target} {counts[1]:,}; expected as many, line by line translations of "
-        f"each other. {place}"
+        f"the lengths of their lines stop agreeing near line {line:,}: look there for {extra:,} line(s) too many in "
+        f"{longer.name}, or lost from {shorter.name}"
     )
 
 

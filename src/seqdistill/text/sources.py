@@ -20,7 +20,9 @@ from seqdistill.text.hub import HubData, load_hub
 SUMMARY = "summary"
 """In place of a language pair: a text and its summary, in one language."""
 
-_PAIR = re.compile(r"([a-z]{2,3}(?:-[A-Z0-9]\w*)?)-([a-z]{2,3}(?:-[A-Z0-9]\w*)?)")
+_LANGUAGE = r"[a-z]{2,3}(?:-[A-Z0-9]\w*)?"
+_PAIR = re.compile(rf"({_LANGUAGE})-({_LANGUAGE})")
+_ONE_TO_MANY = re.compile(rf"({_LANGUAGE})-({_LANGUAGE}(?:\+{_LANGUAGE})*)")
 _SPLITS = {"train": ("train",), "valid": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
@@ -37,7 +39,8 @@ class Source:
     load: Callable[[str, Path, Progress], Splits]
     """Fetches one of the languages into the cache, or takes it from there."""
     any_pair: bool = False
-    """Whether pairs beyond those of `languages` may be asked for; a missing language is told when it is looked for."""
+    """Whether pairs beyond those of `languages` may be asked for, and several targets of one source, as en-de+fr; a
+    missing language is told when it is looked for."""
 
 
 def default_cache() -> Path:
@@ -57,7 +60,8 @@ def load_source(
     SOURCE:TARGET, such as `article:highlights`.
 
     Args:
-        languages: as `en-de`, or `summary`; the source's default when None.
+        languages: as `en-de`, `en-de+es+fr` for three targets of each source, or `summary`; the source's default when
+            None.
         cache: folder for what is fetched; `default_cache()` when None.
 
     Raises:
@@ -68,8 +72,8 @@ def load_source(
         return _from_hub(name.removeprefix("hub:"), languages, cache)
     source = find_source(name)
     languages = languages or source.languages[0]
-    if languages not in source.languages and not (source.any_pair and _PAIR.fullmatch(languages)):
-        more = ", or any two languages of it as xx-yy" if source.any_pair else ""
+    if languages not in source.languages and not (source.any_pair and _ONE_TO_MANY.fullmatch(languages)):
+        more = ", or any two languages of it as xx-yy, several targets as xx-yy+zz" if source.any_pair else ""
         raise UserError(f"{name}: no languages {languages!r}; there: {', '.join(source.languages)}{more}")
     return source.load(languages, cache, progress)
 
@@ -122,8 +126,22 @@ def split_pair(languages: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
+def split_languages(languages: str) -> tuple[str, ...]:
+    """The source's language and those of the targets: `en-de+fr` is ("en", "de", "fr").
+
+    Raises:
+        UserError: it names no source and target, or a language twice.
+    """
+    if (match := _ONE_TO_MANY.fullmatch(languages)) is None:
+        raise UserError(f"languages {languages!r}: expected a pair, source first, such as en-de, or en-de+fr")
+    names = (match[1], *match[2].split("+"))
+    if len(set(names)) < len(names):
+        raise UserError(f"languages {languages!r}: names a language twice; give each once, such as en-de+fr")
+    return names
+
+
 def _home_assistant(languages: str, cache: Path, progress: Progress) -> Splits:
-    return homeassistant.translations(split_pair(languages), cache, progress)
+    return homeassistant.translations(split_languages(languages), cache, progress)
 
 
 def _debian(languages: str, cache: Path, progress: Progress) -> Splits:
@@ -163,12 +181,12 @@ def _from_hub(name: str, languages: str | None, cache: Path) -> Splits:
     if ":" in languages:
         source, _, target = languages.partition(":")
         return _splits(data, (source, target))
-    pair = split_pair(languages)
+    names = split_languages(languages)
     nested = "translation" in data.columns("train")
-    return _splits(data, (f"translation.{pair[0]}", f"translation.{pair[1]}") if nested else pair)
+    return _splits(data, tuple(f"translation.{name}" for name in names) if nested else names)
 
 
-def _splits(data: HubData, columns: tuple[str, str]) -> Splits:
+def _splits(data: HubData, columns: tuple[str, ...]) -> Splits:
     """The splits of a data set under the names by which they go; there must be one for training."""
 
     def part(kind: str) -> ParallelCorpus | None:

@@ -85,10 +85,11 @@ def hold_out(
 
     Pairs whose sources have the same `source_key`, and pairs of the same group, never lie on both sides of a split:
     what is too near to a held-out pair is dropped from training. The same corpus and seed give the same split.
+    Where sources have several targets, a held-out source takes all of them with it.
 
     Args:
         corpus: read once now, and once in each pass over the training part.
-        valid, test: numbers of pairs; a part of 0 pairs is None.
+        valid, test: numbers of pairs, or of sources if they have several targets; a part of 0 pairs is None.
         seed: of the order in which pairs are chosen.
         groups: one label a pair, for what else must stay together.
 
@@ -99,17 +100,21 @@ def hold_out(
     labels = keys if groups is None else np.fromiter((hash64(group, seed) for group in groups), dtype=np.uint64)
     assert len(labels) == len(keys)
     parts = choose_parts(keys, labels, valid=valid, test=test, name=corpus.name)
+    if corpus.num_targets > 1:
+        sources = _hashes(corpus)
+        for part in (VALID, TEST):
+            parts[np.isin(sources, sources[parts == part])] = part
 
     def train() -> Iterator[SentencePair]:
         return (pair for pair, part in zip(corpus, parts, strict=True) if part == TRAIN)
 
     def held(part: int, suffix: str) -> ParallelCorpus | None:
         pairs = [pair for pair, own in zip(corpus, parts, strict=True) if own == part]
-        return ParallelCorpus.from_pairs(f"{corpus.name}:{suffix}", pairs) if pairs else None
+        name = f"{corpus.name}:{suffix}"
+        return ParallelCorpus(name, lambda: pairs, num_targets=corpus.num_targets) if pairs else None
 
-    return Splits(
-        ParallelCorpus(f"{corpus.name}:train", train, files=corpus.files), held(VALID, "valid"), held(TEST, "test")
-    )
+    rest = ParallelCorpus(f"{corpus.name}:train", train, files=corpus.files, num_targets=corpus.num_targets)
+    return Splits(rest, held(VALID, "valid"), held(TEST, "test"))
 
 
 def connected(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -145,5 +150,29 @@ def drawn(corpus: ParallelCorpus, size: int, *, seed: int) -> tuple[ParallelCorp
         )
     chosen = np.zeros(pairs, dtype=bool)
     chosen[np.random.default_rng(seed).choice(pairs, size=size, replace=False)] = True
-    part = ParallelCorpus(corpus.name, lambda: (pair for pair, kept in zip(corpus, chosen, strict=True) if kept))
-    return part, pairs - size
+    return _chosen(corpus, chosen, num_targets=corpus.num_targets), pairs - size
+
+
+def one_target_each(corpus: ParallelCorpus, *, seed: int) -> tuple[ParallelCorpus, int]:
+    """One pair of each different source, drawn from all of its pairs alike, and how many were not drawn.
+
+    Pairs keep their order; reads the corpus once to see its sources, of which it keeps 8 bytes a pair.
+    """
+    sources = _hashes(corpus)
+    order = np.random.default_rng(seed).permutation(len(sources))
+    _, first = np.unique(sources[order], return_index=True)
+    chosen = np.zeros(len(sources), dtype=bool)
+    chosen[order[first]] = True
+    return _chosen(corpus, chosen, num_targets=1), len(sources) - len(first)
+
+
+def _hashes(corpus: ParallelCorpus) -> np.ndarray:
+    """Of every pair's source, as it stands."""
+    return np.fromiter(map(hash64, corpus.sources()), dtype=np.uint64)
+
+
+def _chosen(corpus: ParallelCorpus, chosen: np.ndarray, *, num_targets: int) -> ParallelCorpus:
+    def read() -> Iterator[SentencePair]:
+        return (pair for pair, kept in zip(corpus, chosen, strict=True) if kept)
+
+    return ParallelCorpus(corpus.name, read, num_targets=num_targets)

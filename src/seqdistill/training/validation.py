@@ -9,8 +9,10 @@ from torch import nn
 
 from seqdistill.data.batches import ordered_batches
 from seqdistill.data.store import Store
+from seqdistill.data.targets import lines_of
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.text.tokenizer import Tokenizers
 from seqdistill.training.distributed import ALONE, Ranks
@@ -23,6 +25,7 @@ def validation_scores(
     *,
     metric: str,
     max_tokens: int,
+    num_targets: int = 1,
     language: str = "",
     seed: int = 1,
     ranks: Ranks = ALONE,
@@ -36,14 +39,19 @@ def validation_scores(
     Args:
         metric: loss, bleu or rouge1.
         max_tokens: tokens of a batch, padding included.
+        num_targets: the most targets of a line of the store (`DataDirectory.num_targets`). Above 1, the loss is over
+            all of them, and each line is decoded once and scored against all of its targets.
         language: of the targets, for what in the metric depends on it.
         seed: of what a parallel model's loss draws.
 
     Raises:
         UserError: an unknown metric.
     """
-    options = MetricOptions(lowercase=tokenizers.target.lowercase, language=language)
+    lowercase = tokenizers.target.lowercase
+    options = MetricOptions(lowercase=lowercase, language=language, num_references=num_targets)
     measure = None if metric == "loss" else create_metric(metric, options)
+    lines = [] if measure is None else list(lines_of(store, num_targets=num_targets))
+    first = {line.pairs.start for line in lines}
     device = next(model.parameters()).device
     total, count = 0.0, 0
     outputs: dict[int, str] = {}
@@ -55,14 +63,16 @@ def validation_scores(
             batch = batch._replace(source=batch.source.to(device), target=batch.target.to(device))
             loss = model.loss(batch)  # type: ignore[operator]
             total, count = total + float(loss.total), count + loss.count
-            if measure:
-                hypotheses = [found[0].tokens for found in decode(model, batch.source, DecodingOptions())]
+            chosen = [row for row, pair in enumerate(batch.index.tolist()) if pair in first]
+            if chosen:
+                hypotheses = [found[0].tokens for found in decode(model, batch.source[chosen], DecodingOptions())]
                 texts = tokenizers.target.decode_batch(hypotheses)
-                outputs |= zip(batch.index.tolist(), texts, strict=True)
+                outputs |= zip(batch.index[chosen].tolist(), texts, strict=True)
     total, count = ranks.all_sum(total, count)
     scores = {"loss": total / count, "perplexity": math.exp(min(total / count, 700.0))}
     if measure:
-        gathered = {line: text for part in ranks.gather(outputs) for line, text in part.items()}
-        lines = [gathered[line] for line in range(len(store))]
-        scores[metric] = measure.corpus(lines, list(store.targets())).value
+        gathered = {pair: text for part in ranks.gather(outputs) for pair, text in part.items()}
+        written = [gathered[line.pairs.start] for line in lines]
+        references = [joined_references(line.targets) if num_targets > 1 else line.targets[0] for line in lines]
+        scores[metric] = measure.corpus(written, references).value
     return scores

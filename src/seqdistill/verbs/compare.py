@@ -18,7 +18,9 @@ def compare_files(settings: CompareSettings, a: Path, b: Path) -> list[Compariso
     """
     baseline, system, references = (list(read_lines(path)) for path in (a, b, settings.reference))
     sources = list(read_lines(settings.source)) if settings.source else None
-    options = settings.metric_options(lowercase=settings.lowercase, sources=sources)
+    options = settings.metric_options(
+        lowercase=settings.lowercase, sources=sources, num_references=settings.num_references
+    )
     return [
         compare(
             create_metric(name, options),

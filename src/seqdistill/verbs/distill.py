@@ -10,16 +10,16 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.distillation.sequence import Similarity, distil
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.progress import Progress
-from seqdistill.runtime.engines import load_engine, usable_cores
+from seqdistill.runtime.engines import usable_cores
 from seqdistill.settings import DistillSettings
-from seqdistill.verbs.engine import engine_options
+from seqdistill.verbs.engine import check_decoding, decoding_options, engine_options, load_decoder
 
 SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}
 
 
 def check(settings: DistillSettings) -> None:
     """Raises UserError for options of decoding that exclude each other."""
-    settings.options(n_best=settings.n_best)
+    check_decoding(settings, n_best=settings.n_best)
 
 
 def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[st
     data.verify()
     return distil(
         data=data,
-        engine=partial(load_engine, settings.engine, settings.teacher, **options),
+        engine=partial(load_decoder, settings.engine, settings.teacher, rerank=settings.rerank, **options),
         out=out,
-        options=settings.options(n_best=settings.n_best),
+        options=decoding_options(settings, settings.teacher, n_best=settings.n_best),
         similarity=SIMILARITIES[settings.select],
         select_among=settings.select_among,
         student=DataDirectory.open(settings.student_data) if settings.student_data else None,

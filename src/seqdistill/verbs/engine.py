@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from seqdistill.decoding.corpus import Engine, NativeEngine
+from seqdistill.decoding.corpus import Engine, NativeEngine, TracingEngine
+from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.mixed import Mixed
+from seqdistill.decoding.penalty import read_penalty
+from seqdistill.decoding.rerank import RerankingEngine, check_candidates
 from seqdistill.errors import UserError
-from seqdistill.models.saved import load_model
+from seqdistill.models.saved import load_model, saved_class
 from seqdistill.runtime.engines import load_engine
 from seqdistill.settings import DecodingSettings, EvaluateSettings, TranslateSettings
 from seqdistill.training.optim import choose_device
@@ -31,8 +35,36 @@ def engine_options(settings: DecodingSettings) -> dict[str, Any]:
     return {"device": str(choose_device(settings.device))}
 
 
+def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
+    """Raises UserError for options of decoding that exclude each other, or that the engine does not have."""
+    options = settings.options(n_best=n_best)
+    if settings.penalty and settings.penalty_file:
+        raise UserError("--penalty and --penalty-file both give the penalty; keep one")
+    if settings.engine == "ctranslate2":
+        for name in ("iterations", "penalty", "penalty_file", "rescoring_samples"):
+            if value := getattr(settings, name):
+                raise UserError(
+                    f"{name} {value} is for parallel models, which CTranslate2 does not run: leave out one of the two"
+                )
+    if settings.rerank:
+        check_candidates(options)
+
+
+def decoding_options(settings: DecodingSettings, model: Path, *, n_best: int = 1) -> DecodingOptions:
+    """What decoders read: with the beam that the model has by default, and the penalty of the penalty file.
+
+    Raises:
+        UserError: as `check_decoding`; a penalty file of another model.
+    """
+    check_decoding(settings, n_best=n_best)
+    options = settings.options(n_best=n_best, inserts=getattr(saved_class(model), "inserts", False))
+    if settings.penalty_file is None:
+        return options
+    return replace(options, penalty=read_penalty(settings.penalty_file, fingerprint=load_model(model).fingerprint))
+
+
 def open_engine(settings: EvaluateSettings | TranslateSettings) -> Engine:
-    """Loads the model, or the two models of mixed decoding, into the engine.
+    """Loads the model, or the two models of mixed decoding, into the engine; a teacher that reranks around it.
 
     Raises:
         UserError: a damaged model, one the engine cannot compute, or two models of different vocabularies.
@@ -40,8 +72,38 @@ def open_engine(settings: EvaluateSettings | TranslateSettings) -> Engine:
     if settings.first_model is None:
         if settings.first_tokens:
             raise UserError("--first-tokens says how many tokens --first-model writes; give that model too")
-        return load_engine(settings.engine, settings.model, **engine_options(settings))
-    return _mixed(settings.first_model, settings)
+        return load_decoder(settings.engine, settings.model, rerank=settings.rerank, **engine_options(settings))
+    return _reranked(_mixed(settings.first_model, settings), settings.rerank, str(choose_device(settings.device)))
+
+
+def tracing(engine: Engine, settings: EvaluateSettings | TranslateSettings) -> TracingEngine:
+    """The opened engine, where iterations are to be shown.
+
+    Raises:
+        UserError: an engine that has none.
+    """
+    if settings.engine != "native":
+        raise UserError(
+            f"a trace shows the iterations of a parallel model, which {settings.engine} does not run: leave out one of "
+            "the two"
+        )
+    return cast(TracingEngine, engine)
+
+
+def load_decoder(engine: str, model: Path, *, rerank: Path | None, **options: Any) -> Engine:
+    """An engine by name and, around it, the teacher that reranks, if there is one; picklable with its arguments.
+
+    Args:
+        options: those of the engine.
+    """
+    return _reranked(load_engine(engine, model, **options), rerank, options.get("device", "cpu"))
+
+
+def _reranked(engine: Engine, teacher: Path | None, device: str) -> Engine:
+    if teacher is None:
+        return engine
+    loaded = load_model(teacher, device)
+    return RerankingEngine(engine, loaded.model, loaded.tokenizers, device=device, fingerprint=loaded.fingerprint)
 
 
 def _mixed(first_model: Path, settings: EvaluateSettings | TranslateSettings) -> Engine:

@@ -12,9 +12,13 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store, build_store
-from seqdistill.decoding.corpus import Engine
+from seqdistill.data.targets import lines_of
+from seqdistill.decoding.corpus import Engine, TextHypothesis, TracingEngine
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
+from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
 from seqdistill.models.saved import load_model
@@ -24,28 +28,36 @@ from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.tokenizer import Tokenizers
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
-from seqdistill.verbs.engine import open_engine
+from seqdistill.verbs.engine import check_decoding, decoding_options, open_engine, tracing
 
 CHUNK_LINES = 512
 LENGTH_EDGES = (5, 10, 15, 20, 30, 40)
+TRACES, NUM_TRACES = "traces.json", 3
 
 
 class TestSet(NamedTuple):
-    """Text to decode, and its references."""
+    """Text to decode, and all references of each line."""
 
     sources: list[str]
-    references: list[str]
+    references: list[list[str]]
+
+    @property
+    def num_references(self) -> int:
+        """The most of a line."""
+        return max(map(len, self.references))
 
 
 def check(settings: EvaluateSettings) -> None:
     """Raises UserError for an unknown metric, or options of decoding that exclude each other."""
     for name in settings.metric_names:
         check_name(name)
-    settings.options()
+    check_decoding(settings)
 
 
 def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[str, Any]:
-    """Writes hypotheses.txt, scores.json and, apart because no two runs agree on it, speed.json.
+    """Writes hypotheses.txt, scores.json, traces.json (of parallel models) and, apart as no two runs agree, speed.json.
+
+    A source with several references is decoded once; references.txt then has tabs between them.
 
     Raises:
         UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
@@ -53,22 +65,32 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
     test = _test_set(settings)
     loaded = load_model(settings.model)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
-    metric_options = settings.metric_options(lowercase=lowercase, sources=test.sources)
+    references = [joined_references(each) if test.num_references > 1 else each[0] for each in test.references]
+    metric_options = settings.metric_options(
+        lowercase=lowercase, sources=test.sources, num_references=test.num_references
+    )
     metrics = [create_metric(name, metric_options) for name in settings.metric_names]
-    engine = open_engine(settings)
-    hypotheses, seconds = _decode(engine, test.sources, settings, progress)
+    engine, options = open_engine(settings), decoding_options(settings, settings.model)
+    if number := _number_of_traces(settings, parallel=bool(loaded.model.parallel)):
+        _write_traces(out, tracing(engine, settings), test.sources, options, number)
+    decoded, seconds = _decode(engine, test.sources, options, progress)
+    hypotheses = [best.text for best in decoded]
     _write_lines(out / "sources.txt", test.sources)
-    _write_lines(out / "references.txt", test.references)
+    _write_lines(out / "references.txt", references)
     _write_lines(out / "hypotheses.txt", hypotheses)
 
-    scores = {metric.name: metric.corpus(hypotheses, test.references) for metric in metrics}
+    scores = {metric.name: metric.corpus(hypotheses, references) for metric in metrics}
+    lengths = [len(line.split()) for line in test.sources]
     buckets = bleu_by_length(
-        hypotheses, test.references, [len(line.split()) for line in test.sources], LENGTH_EDGES, lowercase=lowercase
+        hypotheses, references, lengths, LENGTH_EDGES, lowercase=lowercase, num_references=test.num_references
     )
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
     if settings.perplexity:
         results["perplexity"] = round(_perplexity(settings, test, loaded.model, loaded.tokenizers, out), 4)
+    if loaded.model.parallel:
+        passes, iterations = mean_effort([(best.passes, best.iterations) for best in decoded])
+        results |= {"passes": round(passes, 4), "iterations": round(iterations, 4)}
     write_json(
         out / "scores.json",
         results
@@ -80,48 +102,70 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
             ],
             "parameters": parameters,
             "sentences": len(test.sources),
+            **({"num_references": test.num_references} if test.num_references > 1 else {}),
         },
     )
-    speed = _speed(engine, test.sources, settings, progress)
+    speed = _speed(engine, test.sources[: settings.speed_lines], options, progress)
     speed["sentences_per_second"] = round(len(test.sources) / seconds, 2)
     write_json(out / "speed.json", speed)
     return results | {"parameters": parameters} | speed
 
 
 def _test_set(settings: EvaluateSettings) -> TestSet:
-    given = settings.source is not None or settings.reference is not None
+    given = settings.source is not None or bool(settings.reference)
     if given == (settings.data is not None):
         raise UserError("evaluate needs either --data (and --split) or --source with --reference")
     if settings.data is not None:
-        store = getattr(DataDirectory.open(settings.data), settings.split)
+        data = DataDirectory.open(settings.data)
+        store = getattr(data, settings.split)
         if store is None:
             raise UserError(f"{settings.data}: has no {settings.split} text; prepare it with some, or give --source")
-        return TestSet(list(store.sources()), list(store.targets()))
-    if settings.source is None or settings.reference is None:
+        lines = list(lines_of(store, num_targets=data.num_targets[settings.split]))
+        return TestSet([line.source for line in lines], [line.targets for line in lines])
+    if settings.source is None or not settings.reference:
         raise UserError("--source and --reference go together: the text to decode and its translations")
-    pairs = list(ParallelCorpus.from_files(settings.source, settings.reference))
-    return TestSet([pair.source for pair in pairs], [pair.target for pair in pairs])
+    pairs = list(ParallelCorpus.from_files(settings.source, *settings.reference))
+    width = len(settings.reference)
+    references = [[pair.target for pair in pairs[at : at + width]] for at in range(0, len(pairs), width)]
+    return TestSet([pair.source for pair in pairs[::width]], references)
 
 
 def _decode(
-    engine: Engine, sources: Sequence[str], settings: EvaluateSettings, progress: Progress
-) -> tuple[list[str], float]:
+    engine: Engine, sources: Sequence[str], options: DecodingOptions, progress: Progress
+) -> tuple[list[TextHypothesis], float]:
+    """The best hypothesis of each line, and the seconds it took."""
     progress.start("decoding", total=len(sources), unit="sentences")
     started = time.perf_counter()
-    hypotheses: list[str] = []
+    decoded: list[TextHypothesis] = []
     for start in range(0, len(sources), CHUNK_LINES):
         lines = range(start, min(start + CHUNK_LINES, len(sources)))
-        found = engine.decode([sources[line] for line in lines], settings.options(), line_numbers=lines)
-        hypotheses += [best[0].text for best in found]
+        found = engine.decode([sources[line] for line in lines], options, line_numbers=lines)
+        decoded += [hypotheses[0] for hypotheses in found]
         progress.advance(len(found))
     seconds = time.perf_counter() - started
     progress.finish()
-    return hypotheses, seconds
+    return decoded, seconds
 
 
-def _speed(engine: Engine, sources: Sequence[str], settings: EvaluateSettings, progress: Progress) -> dict[str, float]:
-    """Milliseconds a sentence takes by itself on one thread: the median over the first `speed_lines`."""
-    timed = sources[: settings.speed_lines]
+def _number_of_traces(settings: EvaluateSettings, *, parallel: bool) -> int:
+    if settings.traces is not None:
+        return settings.traces
+    return NUM_TRACES if parallel and settings.engine == "native" and settings.first_model is None else 0
+
+
+def _write_traces(
+    out: Path, engine: TracingEngine, sources: Sequence[str], options: DecodingOptions, number: int
+) -> None:
+    """Keeps how some outputs came about, of lines spread evenly over the text."""
+    step = max(1, len(sources) // number)
+    lines = range(step // 2, len(sources), step)[:number]
+    write_json(
+        out / TRACES, [{"line": line + 1, **engine.traces(sources[line], options)[0].as_json()} for line in lines]
+    )
+
+
+def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progress: Progress) -> dict[str, float]:
+    """Milliseconds a sentence takes by itself on one thread: the median."""
     if not timed:
         return {}
     threads = torch.get_num_threads()
@@ -130,7 +174,7 @@ def _speed(engine: Engine, sources: Sequence[str], settings: EvaluateSettings, p
     times = []
     for line in timed:
         started = time.perf_counter()
-        engine.decode([line], settings.options())
+        engine.decode([line], options)
         times.append(time.perf_counter() - started)
         progress.advance()
     progress.finish()
@@ -141,9 +185,10 @@ def _speed(engine: Engine, sources: Sequence[str], settings: EvaluateSettings, p
 def _perplexity(
     settings: EvaluateSettings, test: TestSet, model: torch.nn.Module, tokenizers: Tokenizers, out: Path
 ) -> float:
-    """Per subword token of the references, EOS included (a parallel model: of its own loss)."""
+    """Per subword token of all references, EOS included (a parallel model: of its own loss)."""
     path = out / ".references.arrow"
-    build_store(zip(test.sources, test.references, strict=True), tokenizers, path)
+    lines = zip(test.sources, test.references, strict=True)
+    build_store(((source, each) for source, references in lines for each in references), tokenizers, path)
     try:
         model.to(choose_device(settings.device)).eval()
         scores = validation_scores(model, Store.open(path), tokenizers, metric="loss", max_tokens=4096)

@@ -116,7 +116,8 @@ def assemble(
     """The objective of a training and the stream of batches that it is a function of.
 
     Raises:
-        UserError: a teacher that is not there, writes in parallel, or has another vocabulary.
+        UserError: a teacher that is not there, writes in parallel, or has another vocabulary; a student that writes in
+            parallel, and so has no prefixes to be labelled.
     """
     batches = Batches(
         data.train, max_tokens=settings.batch_tokens, seed=settings.seed, rank=ranks.rank, ranks=ranks.size
@@ -124,6 +125,11 @@ def assemble(
     method, smoothing = OBJECTIVES[settings.objective], settings.label_smoothing
     if not method.needs_teacher:
         return (lambda batch: model.loss(batch, label_smoothing=smoothing)), batches
+    if model.parallel:
+        raise UserError(
+            f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r} writes "
+            "all positions at once: distil whole sequences (`seqdistill distill`), and train on them with nll"
+        )
     figures = Figures()
     device = ranks.device if ranks.size > 1 else choose_device(settings.device)
     models = [_load_teacher(directory, data) for directory in settings.teacher]

@@ -35,6 +35,7 @@ def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[st
         cut_source=settings.cut_source,
         cut_target=settings.cut_target,
         valid_size=settings.valid_size,
+        one_target=settings.one_target,
         train_size=settings.train_size,
         vocab_size=settings.vocab_size,
         kind=settings.tokenizer,
@@ -80,7 +81,9 @@ def _corpus(settings: PrepareSettings, prefix: str) -> ParallelCorpus | None:
         if source or target:
             raise UserError(f"{flag}table and {flag}source/{flag}target name the same text; give one of them")
         return ParallelCorpus.from_table(table, settings.source_column, settings.target_column)
-    if (source is None) != (target is None):
-        there, missing = ("source", "target") if target is None else ("target", "source")
+    if (source is None) != (not target):
+        there, missing = ("target", "source") if target else ("source", "target")
         raise UserError(f"{flag}{there} is given without {flag}{missing}; parallel text has two sides")
-    return ParallelCorpus.from_files(source, target) if source else None
+    if len(set(target)) < len(target):
+        raise UserError(f"{flag}target names {max(target, key=target.count)} twice; give each file of targets once")
+    return ParallelCorpus.from_files(source, *target) if source else None

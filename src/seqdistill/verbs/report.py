@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from seqdistill.decoding.trace import Trace, trace_from
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
+from seqdistill.metrics.metric import SEPARATOR
 from seqdistill.reports.page import Curve, Example, Page, read_log, write_page
 from seqdistill.settings import ReportSettings
 from seqdistill.text.lines import read_lines
+from seqdistill.verbs.evaluate import TRACES
 from seqdistill.verbs.systems import System, gains, row_of, systems_in
 
 NUM_EXAMPLES = 8
@@ -38,9 +41,16 @@ def write_report(directory: Path, page: Path, settings: ReportSettings) -> None:
         curves=curves,
         by_length=by_length,
         examples=_examples(systems),
+        traces=_traces(systems),
         manifests={path.name: read_json(path / FINISHED) for path in stages},
     )
     write_page(content, page)
+
+
+def _traces(systems: Sequence[System]) -> dict[str, list[Trace]]:
+    """How outputs came about, of the systems whose evaluation kept that."""
+    kept = {system.name: system.evaluation / TRACES for system in systems}
+    return {name: [trace_from(row) for row in read_json(path)] for name, path in kept.items() if path.exists()}
 
 
 def _examples(systems: Sequence[System]) -> list[Example]:
@@ -52,7 +62,7 @@ def _examples(systems: Sequence[System]) -> list[Example]:
         return []
     shared = max(texts.values(), key=len)
     sources = list(read_lines(shared[0].evaluation / "sources.txt"))
-    references = list(read_lines(shared[0].evaluation / "references.txt"))
+    references = [" / ".join(line.split(SEPARATOR)) for line in read_lines(shared[0].evaluation / "references.txt")]
     hypotheses = {system.name: list(read_lines(system.evaluation / "hypotheses.txt")) for system in shared}
     step = max(1, len(sources) // NUM_EXAMPLES)
     return [

@@ -76,10 +76,17 @@ def row_of(system: System) -> dict[str, Any]:
         "data": system.data,
         **{name: system.scores[name] for name in metrics},
         **({"perplexity": system.scores["perplexity"]} if "perplexity" in system.scores else {}),
+        **{name: system.scores[name] for name in ("passes", "iterations") if name in system.scores},
         "parameters": system.scores["parameters"],
         **dict(system.speed),
         **{f"{name}_signature": signature for name, signature in metrics.items()},
     }
+
+
+def metric_options(system: System) -> MetricOptions:
+    """How the system's BLEU was computed."""
+    lowercase = "case:lc" in system.scores["signatures"]["bleu"]
+    return MetricOptions(lowercase=lowercase, num_references=system.scores.get("num_references", 1))
 
 
 def gains(systems: Sequence[System]) -> dict[str, Comparison]:
@@ -92,7 +99,7 @@ def gains(systems: Sequence[System]) -> dict[str, Comparison]:
     for distilled in by_data["distilled"]:
         for real in by_data["real"]:
             if _conditions(distilled) == _conditions(real):
-                metric = create_metric("bleu", MetricOptions(lowercase="case:lc" in real.scores["signatures"]["bleu"]))
+                metric = create_metric("bleu", metric_options(real))
                 baseline, system = (list(read_lines(each.evaluation / "hypotheses.txt")) for each in (real, distilled))
                 references = list(read_lines(real.evaluation / "references.txt"))
                 found[f"{distilled.name} over {real.name}"] = compare(metric, baseline, system, references)

@@ -10,7 +10,8 @@ from torch import nn
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
-from seqdistill.models.saved import create_model, load_model, preset_named, save_model
+from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.models.saved import config_named, create_model, load_model, save_model
 from seqdistill.progress import Progress
 from seqdistill.settings import TrainSettings
 from seqdistill.training.distributed import Ranks, joined
@@ -24,8 +25,9 @@ from seqdistill.verbs.objectives import assemble, check_objective
 def check(settings: TrainSettings) -> None:
     """Raises UserError for an unknown objective, model or value of an option, and names the nearest valid one."""
     check_objective(settings)
-    preset_named(settings.model)
-    _options(settings)
+    config, options = config_named(settings.model, settings.set), _options(settings)
+    if settings.init is None and (check_updates := getattr(config, "check_updates", None)):
+        check_updates(options.max_updates, patience=options.patience * options.validate_every)
 
 
 def _options(settings: TrainSettings) -> TrainingOptions:
@@ -55,6 +57,9 @@ def _train(
             f"{settings.data}: holds no validation data, which choosing a checkpoint needs; "
             "run `seqdistill prepare` with --valid-source and --valid-target, or --valid-size"
         )
+    num_targets = data.num_targets["valid"]
+    if settings.metric != "loss":
+        create_metric(settings.metric, MetricOptions(num_references=num_targets))  # now, not at the first validation
     torch.manual_seed(settings.seed)
     model = create_model(settings.model, data.tokenizers, **settings.set)
     if settings.init:
@@ -64,7 +69,13 @@ def _train(
 
     def validate() -> dict[str, float]:
         return validation_scores(
-            model, valid, data.tokenizers, metric=settings.metric, max_tokens=settings.batch_tokens, ranks=ranks
+            model,
+            valid,
+            data.tokenizers,
+            metric=settings.metric,
+            max_tokens=settings.batch_tokens,
+            num_targets=num_targets,
+            ranks=ranks,
         )
 
     result = run_loop(

@@ -6,9 +6,21 @@ from collections.abc import Iterable, Iterator
 
 from seqdistill.runtime.translator import Translator
 from seqdistill.settings import TranslateSettings
-from seqdistill.verbs.engine import open_engine
+from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 
 
 def translate_lines(settings: TranslateSettings, lines: Iterable[str]) -> Iterator[str]:
     """One translation a line; an empty line gives an empty one."""
-    return Translator(open_engine(settings), settings.options()).translate(lines)
+    options = decoding_options(settings, settings.model)
+    return Translator(open_engine(settings), options).translate(lines)
+
+
+def trace_lines(settings: TranslateSettings, lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """The same, a line at a time: its translation, and in lines of text the iterations that led to it.
+
+    Raises:
+        UserError: a model that writes left to right, or an engine that runs no other.
+    """
+    engine, options = tracing(open_engine(settings), settings), decoding_options(settings, settings.model)
+    traces = (engine.traces(line, options)[0] for line in lines)
+    return ((trace.translation, trace.lines()) for trace in traces)

@@ -1,0 +1,84 @@
+"""A data directory in the making: what was asked of it, which parts are finished, and its description at the end.
+
+Until `data.json` is written, `.prepare.json` holds this record, so the same call after a kill continues, and gives the
+same bytes as one that was never cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seqdistill.data.directory import DESCRIPTION, UNFINISHED, directory_fingerprint
+from seqdistill.data.store import Store, StoreCounts, build_store
+from seqdistill.errors import UserError
+from seqdistill.files import differences, read_json, write_json
+from seqdistill.progress import Progress
+from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.tokenizer import Tokenizers
+
+AGAIN = ".again.arrow"
+"""Where targets are stored once more, only to see whether they are the same."""
+
+
+def begin(out: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What an earlier run of this request recorded, or a fresh record; removes what a killed run left half written.
+
+    Raises:
+        UserError: the directory holds another preparation; names what differs.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for part in [*out.glob(".*.part"), *(out / "tokenizer").glob(".*.part"), *out.glob(AGAIN)]:
+        part.unlink()
+    recorded = next((out / name for name in (DESCRIPTION, UNFINISHED) if (out / name).exists()), None)
+    if recorded is None:
+        state = {"request": request, "splits": {}}
+        write_json(out / UNFINISHED, state)
+        return state
+    if recorded.name == DESCRIPTION:
+        (out / UNFINISHED).unlink(missing_ok=True)
+    state = read_json(recorded)
+    if changed := differences(state["request"], request):
+        listed = "\n  ".join(changed)
+        raise UserError(
+            f"{out}: holds data that were prepared otherwise:\n  {listed}\ngive another --out, ask for the same again, "
+            "or delete the directory"
+        )
+    return state
+
+
+def build(text: ParallelCorpus, tokenizers: Tokenizers, path: Path, name: str, progress: Progress) -> StoreCounts:
+    """Stores a split, which must have a pair.
+
+    Raises:
+        UserError: it has none.
+    """
+    counts = build_store(text, tokenizers, path, progress=progress)
+    if not counts.pairs:
+        path.unlink()
+        raise UserError(f"{text.name}: no sentence pair for {name} ({path}); expected at least one: give other text")
+    return counts
+
+
+def record(out: Path, state: dict[str, Any], name: str, *, num_targets: int) -> None:
+    """Notes a finished split; `num_targets`: the most targets of a line."""
+    store = Store.open(out / f"{name}.arrow")
+    state["splits"][name] = {"fingerprint": store.fingerprint} | store.counts._asdict()
+    state["splits"][name] |= {"num_targets": num_targets} if num_targets > 1 else {}
+    write_json(out / UNFINISHED, state)
+
+
+def finish(out: Path, state: dict[str, Any], tokenizers: Tokenizers) -> dict[str, Any]:
+    """Describes the whole, after which it is a data directory; returns what is worth recording of it."""
+    splits = {name: row["fingerprint"] for name, row in state["splits"].items()}
+    state["vocabulary"] = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
+    state["fingerprint"] = directory_fingerprint(tokenizers, splits)
+    write_json(out / DESCRIPTION, state)
+    (out / UNFINISHED).unlink()
+    return results(state)
+
+
+def results(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without the request."""
+    return {key: value for key, value in state.items() if key != "request"}

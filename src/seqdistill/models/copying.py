@@ -1,0 +1,54 @@
+"""Copies of the source, stretched to the target's length: what a decoder reads before anything is written (Gu et al.
+2018, section 3.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seqdistill.nn.layers import Embedding
+
+
+class CopiedSource(NamedTuple):
+    """An encoded source, one row per sentence, and what copies are made of."""
+
+    states: Float[Tensor, "rows source dim"]
+    vectors: Float[Tensor, "rows source dim"]
+    """Scaled word vectors without positions."""
+    real: Bool[Tensor, "rows source"]
+    """False where the source is padding."""
+
+    @property
+    def lengths(self) -> Int[Tensor, " rows"]:
+        """Source tokens, EOS not counted."""
+        return self.real.sum(1) - 1
+
+    def select(self, rows: Int[Tensor, " new_rows"]) -> CopiedSource:
+        """Keeps these rows in this order, repeats allowed."""
+        return CopiedSource(*(field[rows] for field in self))
+
+    def stretched(self, lengths: Int[Tensor, " rows"]) -> Float[Tensor, "rows target dim"]:
+        """Word vectors of the source at `copy_positions`, without positions."""
+        chosen = copy_positions(self.lengths, lengths)[..., None]
+        return self.vectors.gather(1, chosen.expand(-1, -1, self.vectors.shape[2]))
+
+
+def word_vectors(tokens: Int[Tensor, "rows length"], embedding: Embedding) -> Float[Tensor, "rows length dim"]:
+    """Scaled word vectors without positions."""
+    return F.embedding(tokens, embedding.weight) * embedding.scale
+
+
+def copy_positions(source_lengths: Int[Tensor, " rows"], lengths: Int[Tensor, " rows"]) -> Int[Tensor, "rows target"]:
+    """Which source position each target position i copies: round(i * (S - 1) / (T - 1)), halves rounded up.
+
+    S and T are the lengths without EOS. A target of one token copies position 0; an empty source's EOS is copied.
+    Positions past the target's end copy some position of the source.
+    """
+    last_source = (source_lengths - 1).clamp(min=0)[:, None]
+    last_target = (lengths - 1).clamp(min=1)[:, None]
+    positions = torch.arange(int(lengths.max()), device=lengths.device)
+    return torch.minimum((2 * positions * last_source + last_target) // (2 * last_target), last_source)

@@ -1,0 +1,98 @@
+"""`tune`: the penalty on inserting nothing that gives a model its best validation BLEU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seqdistill.data.directory import DataDirectory
+from seqdistill.data.targets import lines_of
+from seqdistill.decoding.corpus import NativeEngine
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write_penalty
+from seqdistill.errors import UserError
+from seqdistill.files import read_json, write_json
+from seqdistill.metrics.metric import joined_references
+from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.models.saved import load_model
+from seqdistill.progress import Progress
+from seqdistill.settings import TuneSettings
+from seqdistill.training.optim import choose_device
+
+TRIALS = "trials.json"
+"""What was tried so far: a run that was cut off goes on after it."""
+
+
+def check(settings: TuneSettings) -> None:
+    """Raises UserError for penalties that cannot be tried, or options of decoding out of range."""
+    penalties = settings.penalties
+    if not penalties or len(set(penalties)) < len(penalties) or not all(map(math.isfinite, penalties)):
+        raise UserError(f"penalties: expected one or more different numbers, found {penalties}")
+    _options(settings)
+
+
+def tune(settings: TuneSettings, out: Path, progress: Progress) -> dict[str, Any]:
+    """Decodes the validation sources greedily with each penalty; writes penalty.json.
+
+    Raises:
+        UserError: no validation data; a model that inserts no words.
+    """
+    check(settings)
+    text = _validation_text(settings)
+    device = choose_device(settings.device)
+    loaded = load_model(settings.model, device)
+    if not (loaded.model.parallel and loaded.model.inserts):
+        raise UserError(
+            f"{settings.model}: inserts no words, so there is no penalty to tune; it is for Insertion and Levenshtein "
+            "Transformers"
+        )
+    engine = NativeEngine(loaded.model, loaded.tokenizers, device=device)
+    lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
+    options = MetricOptions(lowercase=lowercase, tokenize=settings.tokenize, num_references=text.num_references)
+    metric = create_metric("bleu", options)
+
+    def bleu(hypotheses: Sequence[str]) -> float:
+        return round(metric.corpus(hypotheses, text.references).value, 4)
+
+    trials = [Trial(**row) for row in read_json(out / TRIALS)] if (out / TRIALS).exists() else []
+    progress.start("trying penalties", total=len(settings.penalties), unit="penalties", done=len(trials))
+    for penalty in settings.penalties[len(trials) :]:
+        trials.append(try_penalty(engine, text.sources, bleu, penalty=penalty, options=_options(settings)))
+        write_json(out / TRIALS, [trial._asdict() for trial in trials])
+        progress.advance()
+    progress.finish()
+    best = best_of(trials)
+    found = {
+        "bleu": best.score,
+        "bleu_signature": metric.corpus(text.sources, text.references).signature,
+        "trials": [trial._asdict() for trial in trials],
+    }
+    write_penalty(out / FILE, best.penalty, fingerprint=loaded.fingerprint, details=found)
+    return {"penalty": best.penalty, **found}
+
+
+class _Text(NamedTuple):
+    """Sources, each once, and their references as metrics read them."""
+
+    sources: list[str]
+    references: list[str]
+    num_references: int
+
+
+def _validation_text(settings: TuneSettings) -> _Text:
+    data = DataDirectory.open(settings.data)
+    if data.valid is None:
+        raise UserError(
+            f"{settings.data}: holds no validation data, which decides the penalty; run `seqdistill prepare` with "
+            "--valid-source and --valid-target, or --valid-size"
+        )
+    number = data.num_targets["valid"]
+    lines = list(lines_of(data.valid, num_targets=number))
+    references = [joined_references(line.targets) if number > 1 else line.targets[0] for line in lines]
+    return _Text([line.source for line in lines], references, number)
+
+
+def _options(settings: TuneSettings) -> DecodingOptions:
+    return DecodingOptions(iterations=settings.iterations, max_length=settings.max_length, max_ratio=settings.max_ratio)

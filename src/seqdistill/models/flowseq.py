@@ -128,22 +128,16 @@ class FlowSeq(nn.Module):
         return Bound(words.total, divergence, length, words.count)
 
     def log_weights(
-        self, tokens: Int[Tensor, "rows padded"], memory: EncodedSource, noise: Float[Tensor, "samples padded dim"]
-    ) -> Float[Tensor, "samples rows"]:
-        """log p(y, z | x, T) - log q(z | y, x) at z as in `bound`, each noise for every row.
-
-        Means of their exponentials over more and more noise tend to p(y | x, T) (Burda et al. 2016).
-        """
+        self, tokens: Int[Tensor, "rows padded"], memory: EncodedSource, noise: Latents
+    ) -> Float[Tensor, " rows"]:
+        """log p(y, z | x, T) - log q(z | y, x), at z as in `bound`: means of their exponentials tend to p(y | x, T)."""
         real = tokens != PAD
-        condition, weights = _condition(memory, real), []
+        condition = _condition(memory, real)
         posterior = self.posterior(self.target_embedding, tokens, condition)
-        for each in noise:
-            each = each.expand_as(posterior.mean)
-            z = posterior.at(each)
-            found = log_probs_of(self._decoded(z, condition)[real], self.target_embedding.weight, tokens[real])
-            words = torch.zeros(tokens.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found).sum(1)
-            weights.append(words + self.prior.log_prob(z, condition) - posterior.log_prob(each, real))
-        return torch.stack(weights)
+        z = posterior.at(noise)
+        found = log_probs_of(self._decoded(z, condition)[real], self.target_embedding.weight, tokens[real])
+        words = torch.zeros(tokens.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found).sum(1)
+        return words + self.prior.log_prob(z, condition) - posterior.log_prob(noise, real)
 
     def forward(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
@@ -190,7 +184,8 @@ class FlowSeq(nn.Module):
 
     def rescored(self, canvas: Canvas, memory: EncodedSource, *, samples: int) -> Canvas:
         """Each row's log-probabilities are equal parts of an estimate of log p(y, T | x) from samples of the posterior,
-        T its words' number rounded up (section 3.5, importance-weighted decoding). A run of the decoder each.
+        T its words' number rounded up (section 3.5, importance-weighted decoding; Burda et al. 2016). Each sample takes
+        a run of the decoder.
 
         The noise of a position is the same for every row, so a row's estimate does not depend on the others, and the
         candidates of a sentence differ by less than by their own noise.
@@ -198,8 +193,9 @@ class FlowSeq(nn.Module):
         kept = canvas.tokens != PAD
         ended = F.pad(canvas.tokens, (0, 1), value=PAD).scatter(1, kept.sum(1, keepdim=True), EOS)
         tokens = padded_targets(ended, self.prior.unit)
-        weights = self.log_weights(tokens, memory, self._common_noise(samples, tokens.shape[1]).to(memory.states))
-        estimates = weights.logsumexp(0) - math.log(samples)
+        noise = self._common_noise(samples, tokens.shape[1]).to(memory.states)
+        weights = [self.log_weights(tokens, memory, each.expand(len(tokens), -1, -1)) for each in noise]
+        estimates = torch.stack(weights).logsumexp(0) - math.log(samples)
         estimates = estimates - self.length.loss(memory.states, memory.real, (tokens != PAD).sum(1))
         each = (estimates / kept.sum(1).clamp(min=1))[:, None].expand(kept.shape)
         return canvas._replace(

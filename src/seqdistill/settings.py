@@ -153,7 +153,7 @@ class TrainSettings(Settings):
     numbered = ("teacher",)
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
-    model: str = Field(description="Model by name, such as transformer-base, sru, nat, inat or cmlm.")
+    model: str = Field(description="Model by name, such as transformer-base, sru, nat, inat or flowseq.")
     set: dict[str, Any] = Field(
         default_factory=dict, description="Change a value of the model's configuration: KEY=VALUE, may be repeated."
     )
@@ -230,6 +230,9 @@ class DecodingSettings(Settings):
     iterations: int | None = Field(None, ge=1, description="Most iterations of a parallel model; default: its own.")
     penalty: float = Field(0.0, description="Against inserting nothing, for a model that inserts words; see `tune`.")
     penalty_file: Path | None = Field(None, description="Take the penalty that `tune` found for this model.")
+    rescoring_samples: int = Field(
+        0, ge=0, description="Samples that FlowSeq scores its lengths by (importance-weighted decoding); 0: none."
+    )
     rerank: Path | None = Field(None, description="Trained model that orders the hypotheses by its own score of them.")
     engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
     compute_type: str = Field("auto", description="Precision of CTranslate2: float32, int8, ...; auto: int8.")

@@ -8,12 +8,19 @@ import torch
 from seqdistill.data.batches import Batch, collate
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.models.interface import CountsUpdates
 from seqdistill.models.saved import MODELS
 from seqdistill.text.tokenizer import EOS
 
 VOCAB = 12
 SIZES = {"dim": 32, "ffn_dim": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "dropout": 0.0}
-FASTER = {"inat": {"train_iterations": 2}}
+FASTER = {
+    "inat": {"train_iterations": 2},
+    "flowseq": {
+        **{"posterior_layers": 1, "flow_steps": "1,1", "flow_ffn_dim": 32, "word_dropout": 0.0},
+        **{"autoencoder_updates": 40, "kl_updates": 40},
+    },
+}
 """What keeps a test short."""
 
 
@@ -27,6 +34,8 @@ FASTER = {"inat": {"train_iterations": 2}}
         ("inat", "reverse", 4, 250, {}),
         ("cmlm", "copy", 4, 250, {}),
         ("cmlm", "reverse", 4, 250, {}),
+        ("flowseq", "copy", 3, 160, {}),
+        ("flowseq", "reverse", 3, 200, {}),
     ],
 )
 def test_learns(name: str, task: str, longest: int, updates: int, options: dict[str, Any]) -> None:
@@ -38,6 +47,8 @@ def test_learns(name: str, task: str, longest: int, updates: int, options: dict[
     for update in range(updates):
         optimizer.param_groups[0]["lr"] = 1.2e-2 * min(1.0, (update + 1) / 20) * (1 - update / updates)
         optimizer.zero_grad()
+        if isinstance(model, CountsUpdates):
+            model.begin_update()
         loss = model.loss(sentences(32, task, longest))
         (loss.total / loss.count).backward()
         optimizer.step()

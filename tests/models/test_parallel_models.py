@@ -13,10 +13,13 @@ from seqdistill.errors import UserError
 from seqdistill.models.canvas import most_probable
 from seqdistill.models.interface import Memory, RefinementModel
 from seqdistill.models.saved import MODELS
+from seqdistill.nn.flows import AffineCoupling
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
-NAMES = ("nat", "inat", "cmlm")
-ITERATIONS = {"nat": 1, "inat": 10, "cmlm": 10}
+NAMES = ("nat", "inat", "cmlm", "flowseq")
+ITERATIONS = {"nat": 1, "inat": 10, "cmlm": 10, "flowseq": 1}
+WITH_CLASSES = NAMES[:3]
+"""Those with 256 classes of lengths, and Vaswani et al.'s base size."""
 VOCAB = 20
 PAIRS = [([5, 6, 7, 8, 9], [9, 8]), ([10, 11], [11, 10, 12]), ([12], [13]), ([14, 15, 16], [UNK, 17, 18, 19])]
 SMALL = {"dim": 16, "ffn_dim": 32, "encoder_layers": 2, "decoder_layers": 2, "heads": 2, "dropout": 0.0}
@@ -30,7 +33,13 @@ def seeded() -> None:
 
 def small(name: str, **sizes: Any) -> Any:
     model_class, config_class = MODELS[name]
-    return model_class(config_class(VOCAB, VOCAB, **{**SMALL, **sizes})).eval()
+    if name == "flowseq":
+        sizes = {"posterior_layers": 1, "flow_steps": "1,1,1", "flow_ffn_dim": 16, "word_dropout": 0.0} | sizes
+    model = model_class(config_class(VOCAB, VOCAB, **{**SMALL, **sizes})).eval()
+    for layer in model.modules():
+        if isinstance(layer, AffineCoupling):
+            torch.nn.init.normal_(layer.output.weight, std=0.02)
+    return model
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,17 +49,6 @@ class TestEveryModel:
         assert isinstance(model, RefinementModel) and model.parallel and not model.inserts
         assert model.iterations == ITERATIONS[name]
         assert isinstance(model.encode(collate_sources([[5]])), Memory)
-
-    def test_base_size_of_the_paper(self, name: str) -> None:
-        """Vaswani et al.'s base: 4 d^2 + 2 d f weights in an encoder layer, 8 d^2 + 2 d f in a decoder's."""
-        model_class, config_class = MODELS[name]
-        with torch.device("meta"):
-            model = model_class(config_class(37_009, 37_009))
-        d, f = 512, 2048
-        attention, feed_forward, norm = 4 * d * d + 4 * d, 2 * d * f + f + d, 2 * d
-        layers = 6 * (attention + feed_forward + 2 * norm) + 6 * (2 * attention + feed_forward + 3 * norm)
-        expected = 37_009 * d + layers + 2 * norm + (d * 256 + 256)
-        assert sum(weight.numel() for weight in model.parameters()) == expected
 
     def test_amount_of_padding_changes_nothing(self, name: str) -> None:
         """Neither in the loss, where equal seeds draw the same, nor in the output."""
@@ -90,12 +88,6 @@ class TestEveryModel:
         without = [part for part, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
         assert without == []
 
-    def test_target_longer_than_the_length_classes(self, name: str) -> None:
-        batch = collate([([5], [6]), ([5] * 10, [6] * 256)], index=[2, 7])
-        with pytest.raises(UserError, match=r"line 8 .*: 256 target tokens.* allow at most 255"):
-            small(name, length="absolute").loss(batch)
-        assert small(name, length="offset").loss(batch).total.isfinite()
-
     @pytest.mark.parametrize("source", [[], [7]])
     def test_sources_of_no_and_of_one_token(self, name: str, source: list[int]) -> None:
         model = small(name)
@@ -115,6 +107,26 @@ class TestEveryModel:
         losses[1].total.backward()
         assert losses[1].total.item() == pytest.approx(losses[0].total.item(), rel=0.02)
         assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize("name", WITH_CLASSES)
+class TestModelsWithLengthClasses:
+    def test_base_size_of_the_paper(self, name: str) -> None:
+        """Vaswani et al.'s base: 4 d^2 + 2 d f weights in an encoder layer, 8 d^2 + 2 d f in a decoder's."""
+        model_class, config_class = MODELS[name]
+        with torch.device("meta"):
+            model = model_class(config_class(37_009, 37_009))
+        d, f = 512, 2048
+        attention, feed_forward, norm = 4 * d * d + 4 * d, 2 * d * f + f + d, 2 * d
+        layers = 6 * (attention + feed_forward + 2 * norm) + 6 * (2 * attention + feed_forward + 3 * norm)
+        expected = 37_009 * d + layers + 2 * norm + (d * 256 + 256)
+        assert sum(weight.numel() for weight in model.parameters()) == expected
+
+    def test_target_longer_than_the_length_classes(self, name: str) -> None:
+        batch = collate([([5], [6]), ([5] * 10, [6] * 256)], index=[2, 7])
+        with pytest.raises(UserError, match=r"line 8 .*: 256 target tokens.* allow at most 255"):
+            small(name, length="absolute").loss(batch)
+        assert small(name, length="offset").loss(batch).total.isfinite()
 
 
 @pytest.mark.parametrize("places", [3, 300_000])

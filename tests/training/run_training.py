@@ -46,6 +46,9 @@ class Deadly(Silent):
 
 def small(name: str, tokenizers: Tokenizers, *, dropout: float) -> nn.Module:
     sizes = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    if name == "flowseq":
+        sizes |= {"posterior_layers": 1, "flow_ffn_dim": 16, "autoencoder_updates": 2, "kl_updates": 3}
+        return create_model(name, tokenizers, dropout=dropout, flow_steps="1,1", **sizes)
     return create_model(name, tokenizers, dropout=dropout, **sizes)
 
 

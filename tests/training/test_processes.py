@@ -84,7 +84,7 @@ def test_two_ranks_train_as_one(data: Data, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["inat", "cmlm"])
+@pytest.mark.parametrize("model", ["inat", "cmlm", "flowseq"])
 def test_parallel_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: str) -> None:
     """What they mask, corrupt and drop is drawn again; checkpoints are averaged and chosen by BLEU."""
     options = {"model": model, "max_updates": 6, "validate_every": 3, "save_every": 2}
@@ -100,9 +100,10 @@ def test_parallel_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: s
 
 
 @pytest.mark.slow
-def test_parallel_models_train_in_two_processes_as_in_one(data: Data, tmp_path: Path) -> None:
-    """Labels are the words that were masked, another number in each process."""
-    options = {"model": "cmlm", "max_updates": 4, "validate_every": 2, "accumulate": 2, "log_every": 1}
+@pytest.mark.parametrize("model", ["cmlm", "flowseq"])
+def test_parallel_models_train_in_two_processes_as_in_one(data: Data, tmp_path: Path, model: str) -> None:
+    """Labels are the words that were masked, another number in each process; the first process fits FlowSeq's parts."""
+    options = {"model": model, "max_updates": 4, "validate_every": 2, "accumulate": 2, "log_every": 1}
     train_here(data, tmp_path / "one", **options)
     shared = start(data, tmp_path / "two", *TORCHRUN, **options)
     assert shared.returncode == 0, shared.stderr

@@ -40,6 +40,7 @@ from seqdistill.verbs.translate import trace_lines, translate_lines
 
 WORDS = ["lamp", "door", "heat", "light", "open", "closed", "window", "sensor", "room", "off"]
 SIZES = {"dim": 16, "ffn_dim": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
+FLOW = {"posterior_layers": 1, "flow_steps": "1,1", "flow_ffn_dim": 16}
 LINES = ["lamp door heat", "", "room", "open open window off"]
 
 Call = Callable[..., tuple[int, str, str]]
@@ -61,6 +62,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("cmlm", "inat", "nat", "transformer")):
         torch.manual_seed(number)
         save_model(create_model(name, tokenizers, **SIZES), tokenizers, folder / name)
+    torch.manual_seed(4)
+    save_model(create_model("flowseq", tokenizers, **SIZES, **FLOW), tokenizers, folder / "flowseq")
     with pytest.MonkeyPatch.context() as patch:
         register_toy(patch)
         for name, bias in (("toy", 0.0), ("other", 1.0)):
@@ -184,7 +187,7 @@ class TestTraces:
 
 
 class TestOptionsThatMeanNothing:
-    @pytest.mark.parametrize("option", [{"iterations": 3}, {"penalty": 0.5}])
+    @pytest.mark.parametrize("option", [{"iterations": 3}, {"penalty": 0.5}, {"rescoring_samples": 2}])
     def test_for_models_that_write_left_to_right(self, world: Path, tmp_path: Path, option: dict) -> None:
         with pytest.raises(UserError, match="this one writes left to right"):
             translate(world, "transformer", **option)
@@ -202,6 +205,8 @@ class TestOptionsThatMeanNothing:
             ("nat", {"iterations": 2}, "in one pass, but iterations is 2"),
             ("cmlm", {"penalty": 1.0}, "this model inserts no words"),
             ("toy", {"beam": 5}, "decode with beam 1"),
+            ("cmlm", {"rescoring_samples": 4}, "for a model with latent variables .flowseq., but this one has none"),
+            ("flowseq", {"penalty": 1.0}, "this model inserts no words"),
             ("cmlm", {"sampling": True}, "writes all positions at once"),
             ("cmlm", {"engine": "ctranslate2"}, "CMLM: use --engine native"),
         ):
@@ -210,6 +215,17 @@ class TestOptionsThatMeanNothing:
 
     def test_a_model_that_inserts_has_a_beam_of_one_by_default(self, world: Path) -> None:
         assert translate(world, "toy", beam=None) == translate(world, "toy", beam=1)
+
+    def test_rescoring_from_the_command_line_and_from_python(self, world: Path, tmp_path: Path, call: Call) -> None:
+        options = {"beam": 3, "rescoring_samples": 4}
+        words = ("translate", "--model", str(world / "flowseq"), "--beam", "3", "--rescoring-samples", "4")
+        code, out, _ = call(*words, stdin="".join(f"{line}\n" for line in LINES).encode())
+        assert code == 0 and out.splitlines() == translate(world, "flowseq", **options)
+        assert out.splitlines()[1] == "", "an empty line stays one"
+        assert evaluate(world, tmp_path / "scores", "flowseq", **options)["passes"] == 5
+        settings = DistillSettings(teacher=world / "flowseq", data=world / "data", workers=1, **options)
+        run_stage("distill", settings, tmp_path / "distilled", Silent(), title="distill")
+        assert read_json(tmp_path / "distilled" / "shards" / "store.json")["options"]["rescoring_samples"] == 4
 
     def test_iterations_below_one(self, world: Path, call: Call) -> None:
         code, _, errors = call("translate", "--model", str(world / "cmlm"), "--iterations", "0", stdin=b"lamp\n")
@@ -416,6 +432,24 @@ class TestTraining:
         assert again["bleu"] == pytest.approx(results["valid"]["bleu"], abs=1e-3)
         assert again["perplexity"] > 1
 
+    def test_flowseq_goes_through_its_phases(self, world: Path, tmp_path: Path) -> None:
+        """The mean of two checkpoints has the last one's count of updates; a training without a prior is refused."""
+        sizes = SIZES | FLOW
+        results = self.train(
+            world,
+            tmp_path / "model",
+            "flowseq",
+            average_count=2,
+            accumulate=2,
+            set=sizes | {"autoencoder_updates": 1, "kl_updates": 2},
+        )
+        assert results["averaged"] == "2, 4"
+        assert int(load_model(tmp_path / "model").model.phases.updates) == 4
+        assert evaluate(world, tmp_path / "scores", str(tmp_path / "model"), split="valid")["passes"] == 1
+        settings = TrainSettings(model="flowseq", data=world / "data", max_updates=5000)
+        with pytest.raises(UserError, match="cannot translate before the end of its autoencoder_updates"):
+            STAGES["train"].check(settings)
+
     @pytest.mark.parametrize("objective", ["imitkd", "nll+full"])
     def test_prefixes_have_no_labels_in_a_parallel_model(self, world: Path, tmp_path: Path, objective: str) -> None:
         with pytest.raises(UserError, match=r"model 'cmlm' writes all positions at once: distil whole sequences"):
@@ -433,5 +467,8 @@ def test_a_store_decoded_before_the_options_existed_is_continued(world: Path, tm
         ).num_new_lines
 
     assert decoded() == 4
-    assert not {"iterations", "penalty"} & read_json(tmp_path / "shards" / "store.json")["options"].keys()
+    assert (
+        not {"iterations", "penalty", "rescoring_samples"}
+        & read_json(tmp_path / "shards" / "store.json")["options"].keys()
+    )
     assert decoded() == 0

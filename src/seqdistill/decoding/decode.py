@@ -79,7 +79,8 @@ def check_options(model: nn.Module, options: DecodingOptions) -> None:
 
     Raises:
         UserError: sampling from a model that writes all positions at once; iterations of one that writes left to right,
-            or several of one that needs a single pass; a penalty on inserting nothing for one that inserts nothing.
+            or several of one that needs a single pass; a penalty on inserting nothing for one that inserts nothing;
+            rescoring by one without latent variables.
     """
     if not model.parallel:
         refuse_refinement(options)
@@ -98,12 +99,17 @@ def check_options(model: nn.Module, options: DecodingOptions) -> None:
         raise UserError(
             f"penalty {options.penalty} is on inserting nothing, but this model inserts no words: leave penalty out"
         )
+    if options.rescoring_samples and not refiner.rescores:
+        raise UserError(
+            f"rescoring_samples {options.rescoring_samples} is for a model with latent variables (flowseq), but this "
+            "one has none: leave rescoring_samples out"
+        )
 
 
 def refuse_refinement(options: DecodingOptions) -> None:
     """Raises UserError for options that models that write left to right do not have."""
-    for name, value in (("iterations", options.iterations), ("penalty", options.penalty)):
-        if value:
+    for name in ("iterations", "penalty", "rescoring_samples"):
+        if value := getattr(options, name):
             raise UserError(
                 f"{name} {value} is for a model that writes all positions at once, but this one writes left to right: "
                 f"leave {name} out"

@@ -58,6 +58,9 @@ class DecodingOptions:
     """Most iterations of a parallel model; None: its own number."""
     penalty: float = 0.0
     """For parallel models that insert words: taken from the log-probability of inserting nothing at a place."""
+    rescoring_samples: int = 0
+    """For parallel models with latent variables: hypotheses are scored by estimates of their log-probability from this
+    many samples (importance-weighted decoding); 0: by the log-probabilities of the words that were read off."""
 
     def __post_init__(self) -> None:
         positive = {"beam": self.beam, "n_best": self.n_best, "max_length": self.max_length}
@@ -79,3 +82,5 @@ class DecodingOptions:
             raise UserError(f"iterations must be 1 or more, but is {self.iterations}")
         if not math.isfinite(self.penalty):
             raise UserError(f"penalty must be a finite number, but is {self.penalty}")
+        if self.rescoring_samples < 0:
+            raise UserError(f"rescoring_samples must be 0 or more, but is {self.rescoring_samples}")

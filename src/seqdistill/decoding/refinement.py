@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Int
@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import length_limits
-from seqdistill.models.interface import Canvas, RefinementModel
+from seqdistill.models.interface import Canvas, RefinementModel, RescoringModel
 from seqdistill.text.tokenizer import MASK, PAD
 
 
@@ -82,6 +82,8 @@ def _iterations(
         canvas = model.refine(
             canvas, memory, step=step, iterations=iterations, limits=limits[rows], penalty=options.penalty
         )
+        if options.rescoring_samples:
+            canvas = cast(RescoringModel, model).rescored(canvas, memory, samples=options.rescoring_samples)
         _check(canvas, limits[rows])
         yield _Iteration(rows, canvas)
         going = (~_equal_rows(before, canvas.tokens)).nonzero().squeeze(1)

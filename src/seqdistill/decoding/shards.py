@@ -208,7 +208,7 @@ def _plan(
 def _recorded(options: DecodingOptions) -> dict[str, Any]:
     """The options as JSON; those that came after stores were first written only where they are not the default, so
     that a store from before is continued."""
-    later = {"iterations": None, "penalty": 0.0}
+    later = {"iterations": None, "penalty": 0.0, "rescoring_samples": 0}
     return {name: value for name, value in asdict(options).items() if name not in later or value != later[name]}
 
 

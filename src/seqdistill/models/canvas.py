@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,22 +43,41 @@ def masks(lengths: Int[Tensor, " rows"]) -> Int[Tensor, "rows length"]:
     return torch.where(positions < lengths[:, None], MASK, PAD)
 
 
+UNWRITTEN = (PAD, BOS, EOS, MASK)
+"""Symbols that no output holds."""
+
+
 def most_probable(
-    states: Float[Tensor, "places dim"], weight: Float[Tensor, "vocab dim"]
+    states: Float[Tensor, "places dim"], weight: Float[Tensor, "vocab dim"], *, forbidden: Sequence[int] = UNWRITTEN
 ) -> tuple[Int[Tensor, " places"], Float[Tensor, " places"]]:
-    """The best word at each place and its log-probability, given that no special symbol but UNK is written.
+    """The best word at each place and its log-probability, given that it is none of the forbidden ones.
 
     Logits are states times weights, transposed; those of a chunk of places are in memory at a time.
     """
-    rows = max(1, CHUNK_ELEMENTS.get(states.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
     words, log_probs = [], []
-    for chunk in states.split(rows):
+    for chunk in states.split(_chunk(weight)):
         logits = F.linear(chunk, weight)
-        logits[:, [PAD, BOS, EOS, MASK]] = -torch.inf
+        logits[:, list(forbidden)] = -torch.inf
         best = logits.max(1)
         words.append(best.indices)
         log_probs.append(best.values - logits.logsumexp(1))
     return torch.cat(words), torch.cat(log_probs)
+
+
+def log_probs_of(
+    states: Float[Tensor, "places dim"], weight: Float[Tensor, "vocab dim"], words: Int[Tensor, " places"]
+) -> Float[Tensor, " places"]:
+    """The log-probability of one word at each place, all words of the vocabulary allowed."""
+    found = []
+    for chunk, chosen in zip(states.split(_chunk(weight)), words.split(_chunk(weight)), strict=True):
+        logits = F.linear(chunk, weight)
+        found.append(logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(1))
+    return torch.cat(found)
+
+
+def _chunk(weight: Float[Tensor, "vocab dim"]) -> int:
+    """Places whose logits may be in memory at a time."""
+    return max(1, CHUNK_ELEMENTS.get(weight.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
 
 
 def rewritten(

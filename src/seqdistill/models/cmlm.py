@@ -53,6 +53,7 @@ class CMLM(nn.Module):
 
     parallel = True
     inserts = False
+    rescores = False
     iterations = 10
 
     def __init__(self, config: CMLMConfig) -> None:

@@ -74,6 +74,7 @@ class INAT(nn.Module):
 
     parallel = True
     inserts = False
+    rescores = False
     iterations = 10
 
     def __init__(self, config: INATConfig) -> None:

@@ -73,6 +73,7 @@ class InsertionTransformer(nn.Module):
 
     parallel = True
     inserts = True
+    rescores = False
     iterations = 10
 
     def __init__(self, config: InsertionTransformerConfig) -> None:

@@ -34,6 +34,15 @@ class State(Protocol):
 
 
 @runtime_checkable
+class CountsUpdates(Protocol):
+    """A model whose training loss depends on how far its training is."""
+
+    def begin_update(self) -> None:
+        """The training loop calls it before the first micro-batch of each update, on every rank."""
+        ...
+
+
+@runtime_checkable
 class AutoregressiveModel(Protocol):
     """A model that writes left to right."""
 
@@ -98,6 +107,8 @@ class RefinementModel(Protocol):
     """Iterations it is decoded with at most, unless told otherwise: 1 for a single-pass model."""
     inserts: bool
     """Whether it inserts words, so that a penalty on inserting nothing has a meaning."""
+    rescores: bool
+    """Whether it is a RescoringModel."""
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """The model's own training loss; the count is that of the target tokens it is a sum over."""
@@ -128,4 +139,14 @@ class RefinementModel(Protocol):
             limits: most tokens of each row; a model that inserts stops there, others need not look at them.
             penalty: taken from the log-probability of inserting nothing at a place, where a model can insert.
         """
+        ...
+
+
+@runtime_checkable
+class RescoringModel(RefinementModel, Protocol):
+    """A model with latent variables, which can say more of its outputs than how probable their words are."""
+
+    def rescored(self, canvas: Canvas, memory: Memory, *, samples: int) -> Canvas:
+        """The same tokens; the log-probabilities of each row sum to an estimate, from so many samples, of the
+        logarithm of its probability given the source, all else integrated out."""
         ...

@@ -70,6 +70,7 @@ class LevenshteinTransformer(nn.Module):
 
     parallel = True
     inserts = True
+    rescores = False
     iterations = 10
 
     def __init__(self, config: LevenshteinTransformerConfig) -> None:

@@ -54,6 +54,7 @@ class NAT(nn.Module):
 
     parallel = True
     inserts = False
+    rescores = False
     iterations = 1
 
     def __init__(self, config: NATConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -17,10 +17,13 @@ from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
 from seqdistill.models.cmlm import CMLM, CMLMConfig
+from seqdistill.models.flowseq import FlowSeq
+from seqdistill.models.flowseq_config import FlowSeqConfig
 from seqdistill.models.inat import INAT, INATConfig
 from seqdistill.models.insertion import InsertionTransformer, InsertionTransformerConfig
 from seqdistill.models.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
 from seqdistill.models.nat import NAT, NATConfig
+from seqdistill.models.presets import PRESETS, Preset
 from seqdistill.models.rnn import RNN, RNNConfig
 from seqdistill.models.transformer import Transformer, TransformerConfig
 from seqdistill.text.tokenizer import Tokenizers
@@ -33,52 +36,9 @@ MODELS: dict[str, tuple[type[nn.Module], type]] = {
     "cmlm": (CMLM, CMLMConfig),
     "inst": (InsertionTransformer, InsertionTransformerConfig),
     "levt": (LevenshteinTransformer, LevenshteinTransformerConfig),
+    "flowseq": (FlowSeq, FlowSeqConfig),
 }
 """Name of a model in config.json -> its class and the class of its sizes."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A model with sizes that have a name in the literature."""
-
-    model: str
-    """A name of MODELS."""
-    description: str
-    sizes: dict[str, Any] = field(default_factory=dict)
-    """Fields of the model's config that differ from its defaults."""
-
-
-def _transformer(description: str, dim: int, ffn_dim: int, layers: int, heads: int, dropout: float) -> Preset:
-    layers_of = {"encoder_layers": layers, "decoder_layers": layers}
-    sizes = {"dim": dim, "ffn_dim": ffn_dim, **layers_of, "heads": heads, "dropout": dropout}
-    return Preset("transformer", description, sizes)
-
-
-PRESETS: dict[str, Preset] = {
-    "transformer": Preset("transformer", "width 256, 3 layers a side; for small data and few cores"),
-    "transformer-tiny": _transformer("Zhou et al. 2020, table 5", 256, 1024, 3, 4, 0.1),
-    "transformer-small": _transformer("Zhou et al. 2020, table 5", 512, 1024, 3, 8, 0.1),
-    "transformer-base": _transformer("Zhou et al. 2020, table 5; Vaswani et al. 2017", 512, 2048, 6, 8, 0.3),
-    "transformer-big": _transformer("Zhou et al. 2020, table 5; Vaswani et al. 2017", 1024, 4096, 6, 16, 0.3),
-    "transformer-iwslt-teacher": _transformer("teacher of Lin et al. 2020 on IWSLT", 256, 1024, 8, 4, 0.1),
-    "transformer-iwslt-student": _transformer("Transformer student of Lin et al. 2020", 256, 768, 2, 4, 0.1),
-    "sru": Preset("rnn", "2-layer SRU student of Lin et al. 2020", {"cell": "sru"}),
-    "gru": Preset("rnn", "2-layer GRU student of Lin et al. 2020", {"cell": "gru"}),
-    "lstm": Preset("rnn", "2-layer LSTM student of Lin et al. 2020", {"cell": "lstm"}),
-    "sru-3x1024": Preset(
-        "rnn", "3-layer SRU student of Lin et al. 2020", {"cell": "sru", "layers": 3, "dim": 1024, "projection": 256}
-    ),
-    "sru-wmt": Preset(
-        "rnn", "WMT student of Lin et al. 2020", {"cell": "sru", "layers": 4, "dim": 1024, "projection": 256}
-    ),
-    "nat": Preset("nat", "vanilla non-autoregressive student of Zhou et al. 2020"),
-    "inat": Preset("inat", "iterative refinement (Lee et al. 2018), base size of Zhou et al. 2020"),
-    "cmlm": Preset("cmlm", "mask-predict (Ghazvininejad et al. 2019), MaskT of Zhou et al. 2020, base size"),
-    "inst": Preset("inst", "Insertion Transformer of Zhou et al. 2020, base size"),
-    "levt": Preset("levt", "Levenshtein Transformer of Zhou et al. 2020, base size"),
-    "levt-big": Preset("levt", "LevT-big of Zhou et al. 2020", {"dim": 1024, "ffn_dim": 4096, "heads": 16}),
-}
-"""Name a user gives -> what is made."""
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer"
 
@@ -116,16 +76,25 @@ def create_model(name: str, tokenizers: Tokenizers, **overrides: Any) -> nn.Modu
     Raises:
         UserError: unknown name or field (with the nearest valid one), a value of the wrong type or out of range.
     """
-    preset = preset_named(name)
-    model_class, config_class = MODELS[preset.model]
+    model_class, config_class = MODELS[preset_named(name).model]
     vocabularies = {"source_vocab": len(tokenizers.source), "target_vocab": len(tokenizers.target)}
-    for key in vocabularies.keys() & overrides.keys():
-        raise UserError(f"{key} of model {name!r} is the size of the tokenizer's vocabulary: leave it out")
     if overrides.get("tied") and not tokenizers.joint:
         raise UserError("tied=true needs a joint vocabulary: run seqdistill prepare with one, or leave tied out")
     tied = {"tied": tokenizers.joint} if any(each.name == "tied" for each in fields(config_class)) else {}
-    values = {**tied, **preset.sizes, **overrides, **vocabularies}
-    return model_class(config_of(config_class, values, where=f"model {name!r}"))
+    return model_class(config_named(name, tied | overrides, **vocabularies))
+
+
+def config_named(name: str, overrides: Mapping[str, Any], *, source_vocab: int = 8, target_vocab: int = 8) -> Any:
+    """The config of a preset with some fields changed, by default for a vocabulary that is not known yet.
+
+    Raises:
+        UserError: as `create_model`.
+    """
+    preset = preset_named(name)
+    vocabularies = {"source_vocab": source_vocab, "target_vocab": target_vocab}
+    for key in vocabularies.keys() & overrides.keys():
+        raise UserError(f"{key} of model {name!r} is the size of the tokenizer's vocabulary: leave it out")
+    return config_of(MODELS[preset.model][1], {**preset.sizes, **overrides, **vocabularies}, where=f"model {name!r}")
 
 
 def config_of(config_class: type, values: Mapping[str, Any], *, where: str) -> Any:

@@ -17,7 +17,7 @@ from torch import nn
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.files import locked
-from seqdistill.models.interface import Objective
+from seqdistill.models.interface import CountsUpdates, Objective
 from seqdistill.progress import Progress, Silent
 from seqdistill.training import checkpoint
 from seqdistill.training.checkpoint import Run, Validation
@@ -91,12 +91,14 @@ def train(
     device, dtype = _prepare(model, options, ranks)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = adam(parameters, betas=options.betas, epsilon=options.epsilon, weight_decay=options.weight_decay)
+    begin_update = model.begin_update if isinstance(model, CountsUpdates) else lambda: None
     folder = out / "checkpoints"
     with locked(folder) if ranks.first else nullcontext():
         run = _resume(folder, model, optimizer, batches, options, ranks)
         with Log(out, run, options=options, progress=progress or Silent(), silent=not ranks.first) as log:
             while run.update < options.max_updates and not exhausted(run.history, options):
                 run.update += 1
+                begin_update()
                 rate = scheduled_rate(run.update, options)
                 loss_sum, count = torch.zeros((), device=device), 0
                 for micro_batch in ranks.share(options.accumulate):

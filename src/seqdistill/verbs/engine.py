@@ -41,7 +41,7 @@ def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
     if settings.penalty and settings.penalty_file:
         raise UserError("--penalty and --penalty-file both give the penalty; keep one")
     if settings.engine == "ctranslate2":
-        for name in ("iterations", "penalty", "penalty_file"):
+        for name in ("iterations", "penalty", "penalty_file", "rescoring_samples"):
             if value := getattr(settings, name):
                 raise UserError(
                     f"{name} {value} is for parallel models, which CTranslate2 does not run: leave out one of the two"

@@ -11,7 +11,7 @@ from torch import nn
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.metrics.scores import MetricOptions, create_metric
-from seqdistill.models.saved import create_model, load_model, preset_named, save_model
+from seqdistill.models.saved import config_named, create_model, load_model, save_model
 from seqdistill.progress import Progress
 from seqdistill.settings import TrainSettings
 from seqdistill.training.distributed import Ranks, joined
@@ -25,8 +25,9 @@ from seqdistill.verbs.objectives import assemble, check_objective
 def check(settings: TrainSettings) -> None:
     """Raises UserError for an unknown objective, model or value of an option, and names the nearest valid one."""
     check_objective(settings)
-    preset_named(settings.model)
-    _options(settings)
+    config, options = config_named(settings.model, settings.set), _options(settings)
+    if settings.init is None and (check_updates := getattr(config, "check_updates", None)):
+        check_updates(options.max_updates, patience=options.patience * options.validate_every)
 
 
 def _options(settings: TrainSettings) -> TrainingOptions:

@@ -1,0 +1,272 @@
+"""A generative flow over padded sequences that reads a source (Ma et al. 2019, section 3.2; Kingma and Dhariwal 2018).
+
+A layer has `forward(x, condition)`, from latent variables towards noise, and `inverse(y, condition)`, the way back.
+Both return what they made of every row and the logarithm of |det J| of what they did. Positions of padding neither
+change the others nor count. Latent variables keep their type under autocast: only the networks that choose scales and
+shifts are computed in a lower precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from seqdistill.nn.layers import DecoderLayer, sinusoids
+
+Sequences = Float[Tensor, "rows length dim"]
+Part = Float[Tensor, "rows part_length part_dim"]
+LogDets = Float[Tensor, " rows"]
+
+SMALLEST_DEVIATION = 1e-2
+"""Standard deviation below which a dimension counts as constant when an ActNorm is fitted."""
+
+
+class Condition(NamedTuple):
+    """What a flow is conditioned on, besides its parameters."""
+
+    real: Bool[Tensor, "rows length"]
+    """False at padding, which stands at the right. Real lengths are multiples of the flow's `unit`."""
+    memory: Float[Tensor, "rows source memory_dim"]
+    """States of the source."""
+    memory_real: Bool[Tensor, "rows source"]
+
+    def halved(self) -> Condition:
+        """The same for sequences of which every second position is left, or of which two are one."""
+        return self._replace(real=self.real[:, ::2])
+
+
+class ActNorm(nn.Module):
+    """A scale and a shift for each dimension, at first those that standardise the data (section 3.2.1)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(dim))
+        self.shift = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
+        y = x * self.log_scale.exp() + self.shift
+        return y * condition.real[..., None], self.log_scale.sum() * condition.real.sum(1)
+
+    def inverse(self, y: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
+        x = (y - self.shift) * (-self.log_scale).exp()
+        return x * condition.real[..., None], -self.log_scale.sum() * condition.real.sum(1)
+
+    @torch.no_grad()
+    def fit(self, x: Sequences, condition: Condition) -> None:
+        """Makes the real positions of `forward(x)` have mean 0 and variance 1 in each dimension."""
+        deviation, mean = torch.std_mean(x[condition.real], dim=0, correction=0)
+        self.log_scale.copy_(-deviation.clamp(min=SMALLEST_DEVIATION).log())
+        self.shift.copy_(-mean * self.log_scale.exp())
+
+
+class InvertibleHeads(nn.Module):
+    """One square matrix for every head of a vector: d^2/h^2 weights and a cheap determinant (section 3.2.1).
+
+    A head holds neighbouring dimensions or, `interleaved`, every h-th one.
+    """
+
+    def __init__(self, dim: int, heads: int, *, interleaved: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.interleaved = interleaved
+        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(dim // heads, dim // heads)))
+
+    def forward(self, x: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
+        return self._multiplied(x, self.weight), self._log_det() * condition.real.sum(1)
+
+    def inverse(self, y: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
+        return self._multiplied(y, torch.linalg.inv(self.weight)), -self._log_det() * condition.real.sum(1)
+
+    def _log_det(self) -> Float[Tensor, ""]:
+        """Of one position."""
+        return self.heads * torch.linalg.slogdet(self.weight).logabsdet
+
+    def _multiplied(self, x: Sequences, weight: Float[Tensor, "size size"]) -> Sequences:
+        shape = (-1, self.heads) if self.interleaved else (self.heads, -1)
+        parts = x.unflatten(-1, shape)
+        with torch.autocast(x.device.type, enabled=False):
+            equation = "...ih,oi->...oh" if self.interleaved else "...hi,oi->...ho"
+            return torch.einsum(equation, parts, weight).flatten(-2)
+
+
+Pattern = Literal["halves", "alternating", "time"]
+"""How a coupling cuts its input in two: first and second half of the dimensions, even and odd dimensions, even and odd
+positions (figure 2b)."""
+
+
+class CouplingSizes(NamedTuple):
+    """Sizes of the networks inside the couplings of a flow."""
+
+    memory_dim: int
+    ffn_dim: int
+    heads: int
+    norm_first: bool = True
+
+
+class AffineCoupling(nn.Module):
+    """One part of the input is scaled and shifted by what a network makes of the other part and the source.
+
+    The network is a decoder layer without causal mask (figure 2c) as wide as the part it reads. Scales are
+    sigmoid(s + 2) as in Glow; s and the shift are 0 at first.
+    """
+
+    def __init__(self, dim: int, sizes: CouplingSizes, pattern: Pattern, *, second: bool) -> None:
+        """Args:
+        second: change the second part, reading the first; otherwise the first, reading the second.
+        """
+        super().__init__()
+        width = dim if pattern == "time" else dim // 2
+        self.pattern: Pattern = pattern
+        self.second = second
+        same = width == sizes.memory_dim
+        self.memory = nn.Identity() if same else nn.Linear(sizes.memory_dim, width, bias=False)
+        self.layer = DecoderLayer(width, sizes.ffn_dim, sizes.heads, 0.0, norm_first=sizes.norm_first)
+        self.norm = nn.LayerNorm(width) if sizes.norm_first else nn.Identity()
+        self.output = nn.Linear(width, 2 * width)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, x: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
+        read, changed = self._split(x)
+        log_scale, shift = self._chosen(read, condition)
+        return self._join(read, changed * log_scale.exp() + shift), log_scale.sum((1, 2))
+
+    def inverse(self, y: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
+        read, changed = self._split(y)
+        log_scale, shift = self._chosen(read, condition)
+        return self._join(read, (changed - shift) * (-log_scale).exp()), -log_scale.sum((1, 2))
+
+    def _chosen(self, read: Part, condition: Condition) -> tuple[Part, Part]:
+        """Logarithm of the scale, and shift, of each element of the other part; 0 at padding."""
+        real = (condition.halved() if self.pattern == "time" else condition).real
+        x = read + sinusoids(read.shape[1], read.shape[2]).to(read)
+        memory = self.memory(condition.memory)
+        states = self.layer(x, real[:, None, None], memory, condition.memory_real[:, None, None], causal=False)
+        raw, shift = (self.output(self.norm(states)).to(read.dtype) * real[..., None]).chunk(2, dim=-1)
+        return F.logsigmoid(raw + 2) * real[..., None], shift
+
+    def _split(self, x: Sequences) -> tuple[Part, Part]:
+        """The part that is read, and the one that is changed."""
+        if self.pattern == "time":
+            first, second = x[:, ::2], x[:, 1::2]
+        elif self.pattern == "alternating":
+            first, second = x[..., ::2], x[..., 1::2]
+        else:
+            first, second = x.chunk(2, dim=-1)
+        return (first, second) if self.second else (second, first)
+
+    def _join(self, read: Part, changed: Part) -> Sequences:
+        parts = (read, changed) if self.second else (changed, read)
+        if self.pattern == "time":
+            return torch.stack(parts, dim=2).flatten(1, 2)
+        if self.pattern == "alternating":
+            return torch.stack(parts, dim=3).flatten(2)
+        return torch.cat(parts, dim=2)
+
+
+def flow_step(dim: int, sizes: CouplingSizes, heads: int, *, time: bool) -> list[nn.Module]:
+    """The layers of one step of a flow (figure 2a, and the authors' code, which has the details).
+
+    Twice: ActNorm, invertible heads, then couplings in pairs, each part changed given the other; a pair for halves, one
+    for alternating dimensions and, if `time`, one for alternating positions, with an ActNorm between pairs.
+    """
+    patterns: tuple[Pattern, ...] = ("halves", "alternating", "time") if time else ("halves", "alternating")
+    layers: list[nn.Module] = []
+    for interleaved in (False, True):
+        layers += [ActNorm(dim), InvertibleHeads(dim, heads, interleaved=interleaved)]
+        for pattern in patterns:
+            layers += [ActNorm(dim)] if pattern != "halves" else []
+            layers += [AffineCoupling(dim, sizes, pattern, second=second) for second in (True, False)]
+    return layers
+
+
+class MultiScaleFlow(nn.Module):
+    """Steps at several scales (section 3.2.2; Dinh et al. 2017).
+
+    After each level but the last one, a coupling changes the second half of the dimensions given the first; the second
+    half is then done, and of the first, two neighbouring positions become one of full width ("squeeze").
+    """
+
+    def __init__(self, dim: int, steps: Sequence[int], sizes: CouplingSizes, *, heads: int) -> None:
+        """Args:
+        dim: of the latent variables; divisible by 4 and by twice the heads.
+        steps: of each level.
+        heads: of the invertible linear layers.
+        """
+        super().__init__()
+        levels = []
+        for level, count in enumerate(steps, 1):
+            inner = level < len(steps)
+            layers = [layer for _ in range(count) for layer in flow_step(dim, sizes, heads, time=inner)]
+            layers += [AffineCoupling(dim, sizes, "halves", second=True)] if inner else []
+            levels.append(nn.ModuleList(layers))
+        self.levels = nn.ModuleList(levels)
+
+    @property
+    def unit(self) -> int:
+        """Real lengths must be multiples of it."""
+        return 2 ** (len(self.levels) - 1)
+
+    def forward(self, x: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
+        real, total, done = condition.real[..., None], x.new_zeros(len(x)), []
+        x = x * real
+        for number, level in enumerate(self.levels, 1):
+            for layer in level:  # type: ignore[attr-defined]
+                x, log_det = layer(x, condition)
+                total = total + log_det
+            if number < len(self.levels):
+                x, rest = x.chunk(2, dim=-1)
+                done.append(rest)
+                x, condition = squeeze(x), condition.halved()
+        while done:
+            x = torch.cat([unsqueeze(x), done.pop()], dim=-1)
+        return x * real, total
+
+    def inverse(self, y: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
+        real, total, waiting = condition.real[..., None], y.new_zeros(len(y)), []
+        y = y * real
+        for _ in range(len(self.levels) - 1):
+            y, rest = y.chunk(2, dim=-1)
+            waiting.append((rest, condition))
+            y, condition = squeeze(y), condition.halved()
+        for level in reversed(self.levels):
+            for layer in reversed(level):  # type: ignore[arg-type]
+                y, log_det = layer.inverse(y, condition)
+                total = total + log_det
+            if waiting:
+                rest, condition = waiting.pop()
+                y = torch.cat([unsqueeze(y), rest], dim=-1)
+        return y * real, total
+
+    def log_prob(self, x: Sequences, condition: Condition) -> Float[Tensor, " rows"]:
+        """Natural log-density of real positions, if `forward` makes of them independent standard normals."""
+        noise, log_det = self(x, condition)
+        constant = math.log(2 * math.pi) * x.shape[-1] * condition.real.sum(1)
+        return log_det - (noise.square().sum((1, 2)) + constant) / 2
+
+    @torch.no_grad()
+    def fit(self, x: Sequences, condition: Condition) -> None:
+        """Data-dependent initialisation: each ActNorm is fitted to what reaches it."""
+        norms = [module for module in self.modules() if type(module) is ActNorm]
+        hooks = [norm.register_forward_pre_hook(lambda norm, inputs: ActNorm.fit(norm, *inputs)) for norm in norms]  # pyright: ignore[reportArgumentType]
+        try:
+            self(x, condition)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def squeeze(x: Float[Tensor, "rows length dim"]) -> Float[Tensor, "rows half double"]:
+    """Of two neighbouring positions makes one, twice as wide."""
+    return x.reshape(len(x), x.shape[1] // 2, 2 * x.shape[2])
+
+
+def unsqueeze(x: Float[Tensor, "rows half double"]) -> Float[Tensor, "rows length dim"]:
+    """The inverse of `squeeze`."""
+    return x.reshape(len(x), x.shape[1] * 2, x.shape[2] // 2)

@@ -225,7 +225,11 @@ def test_every_task_of_a_stage_carries_its_title() -> None:
             "unknown schedule 'cosin'; did you mean 'cosine'",
         ),
         ("evaluate", {"model": "m", "metrics": "bleu,chrrf"}, "unknown metric 'chrrf', did you mean 'chrf'"),
-        ("evaluate", {"model": "m", "sampling": True}, "sampling draws one sequence at a time, but beam is 5"),
+        (
+            "evaluate",
+            {"model": "m", "sampling": True, "beam": 5},
+            "sampling draws one sequence at a time, but beam is 5",
+        ),
         ("distill", {"teacher": "t", "data": "d", "n_best": 9}, "n_best 9 is more than beam 5"),
         ("prepare", {"corpus": "home-asistant"}, "no corpus 'home-asistant'; did you mean home-assistant"),
         ("decision-theory", {"hmms": 0}, "hmms: expected at least 1, but got 0"),

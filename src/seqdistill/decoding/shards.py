@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -199,17 +199,10 @@ def _plan(
         "lines": len(sources),
         "shard_lines": shard_lines,
         "engine": dict(engine_fingerprint),
-        "options": _recorded(options),
+        "options": options.recorded(),
     }
     decoding = json.loads(json.dumps(decoding))
     return [ShardHeader(decoding, first, last - first, sha) for (first, last), sha in zip(ranges, hashes, strict=True)]
-
-
-def _recorded(options: DecodingOptions) -> dict[str, Any]:
-    """The options as JSON; those that came after stores were first written only where they are not the default, so
-    that a store from before is continued."""
-    later = {"iterations": None, "penalty": 0.0, "rescoring_samples": 0}
-    return {name: value for name, value in asdict(options).items() if name not in later or value != later[name]}
 
 
 def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:

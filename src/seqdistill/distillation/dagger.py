@@ -8,7 +8,6 @@ teacher labels. A round's outputs are a file, so that a continued run goes on fr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +162,7 @@ class Dagger:
             self._batches.restore(state["batches"])
 
     def _identity(self) -> dict[str, Any]:
-        return asdict(self._options) | {
+        return self._options.recorded() | {
             "store": self._store.fingerprint,
             "rounds": self._rounds,
             "max_updates": self._max_updates,

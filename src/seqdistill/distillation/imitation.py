@@ -76,6 +76,10 @@ class RolloutOptions:
                 f"pool must be 1 or more, but is {self.pool}: it counts updates whose targets are written at once"
             )
 
+    def recorded(self) -> dict[str, Any]:
+        """The options as JSON, for checkpoints."""
+        return asdict(self) | {"decoding": self.decoding.recorded()}
+
 
 @runtime_checkable
 class Source(Protocol):
@@ -191,7 +195,7 @@ class Rollouts:
             self._fill(batches, [{row: tuple(tokens) for row, *tokens in rows} for rows in state["pool"]])
 
     def _identity(self) -> dict[str, Any]:
-        values = asdict(self._options) | {"batches_per_update": self._per_update}
+        values = self._options.recorded() | {"batches_per_update": self._per_update}
         if self._options.mixing != "constant":
             values["max_updates"] = self._max_updates
         return values

@@ -227,6 +227,9 @@ class DecodingSettings(Settings):
     top_p: float = Field(1.0, gt=0, le=1, description="Sample among the tokens that hold this probability.")
     temperature: float = Field(1.0, gt=0, description="Sharper below 1, flatter above.")
     seed: int = Field(1, description="Seed of the sampling.")
+    expert: int | None = Field(
+        None, description="Of a mixture, the expert that writes, from 1; default: the best on validation data."
+    )
     iterations: int | None = Field(None, ge=1, description="Most iterations of a parallel model; default: its own.")
     penalty: float = Field(0.0, description="Against inserting nothing, for a model that inserts words; see `tune`.")
     penalty_file: Path | None = Field(None, description="Take the penalty that `tune` found for this model.")

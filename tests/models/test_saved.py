@@ -13,7 +13,7 @@ from seqdistill.text.tokenizer import Tokenizers, train_tokenizers
 
 TINY = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 MODEL_SIZES = {
-    **dict.fromkeys(("transformer", "nat", "inat", "cmlm", "inst", "levt"), TINY),
+    **dict.fromkeys(("transformer", "mixture", "nat", "inat", "cmlm", "inst", "levt"), TINY),
     "flowseq": TINY | {"posterior_layers": 1, "flow_steps": "1,1", "flow_ffn_dim": 16},
     "sru": {"dim": 16, "embedding_dim": 8},
     "lstm": {"dim": 16},

@@ -84,8 +84,8 @@ def test_two_ranks_train_as_one(data: Data, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["inat", "cmlm", "flowseq"])
-def test_parallel_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize("model", ["inat", "cmlm", "flowseq", "mixture"])
+def test_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: str) -> None:
     """What they mask, corrupt and drop is drawn again; checkpoints are averaged and chosen by BLEU."""
     options = {"model": model, "max_updates": 6, "validate_every": 3, "save_every": 2}
     train_here(data, tmp_path / "whole", **options)
@@ -100,16 +100,18 @@ def test_parallel_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["cmlm", "flowseq"])
-def test_parallel_models_train_in_two_processes_as_in_one(data: Data, tmp_path: Path, model: str) -> None:
-    """Labels are the words that were masked, another number in each process; the first process fits FlowSeq's parts."""
+@pytest.mark.parametrize("model", ["cmlm", "flowseq", "mixture"])
+def test_models_train_in_two_processes_as_in_one(data: Data, tmp_path: Path, model: str) -> None:
+    """Labels are the words that were masked, another number in each process; the first process fits FlowSeq's parts, and
+    tells of the experts that won its own sentences."""
     options = {"model": model, "max_updates": 4, "validate_every": 2, "accumulate": 2, "log_every": 1}
     train_here(data, tmp_path / "one", **options)
     shared = start(data, tmp_path / "two", *TORCHRUN, **options)
     assert shared.returncode == 0, shared.stderr
     for row, its in zip(logged(tmp_path / "one"), logged(tmp_path / "two"), strict=True):
         assert its.pop("kind") == row["kind"]
-        assert its == pytest.approx({key: row[key] for key in its}, rel=1e-4)
+        same = [key for key in its if not key.endswith("_share")]
+        assert [its[key] for key in same] == pytest.approx([row[key] for key in same], rel=1e-4)
 
 
 def log_probs(data: Data, out: Path) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
@@ -39,6 +39,15 @@ class CountsUpdates(Protocol):
 
     def begin_update(self) -> None:
         """The training loop calls it before the first micro-batch of each update, on every rank."""
+        ...
+
+
+@runtime_checkable
+class TellsFigures(Protocol):
+    """A model that has to tell how its training goes, beside its loss."""
+
+    def figures(self) -> Mapping[str, float]:
+        """What there is to tell since the last call; goes into the log."""
         ...
 
 

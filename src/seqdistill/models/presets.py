@@ -23,10 +23,12 @@ SMALL_FLOWSEQ = {
 }
 
 
-def _transformer(description: str, dim: int, ffn_dim: int, layers: int, heads: int, dropout: float) -> Preset:
+def _transformer(
+    description: str, dim: int, ffn_dim: int, layers: int, heads: int, dropout: float, *, model: str = "transformer"
+) -> Preset:
     layers_of = {"encoder_layers": layers, "decoder_layers": layers}
     sizes = {"dim": dim, "ffn_dim": ffn_dim, **layers_of, "heads": heads, "dropout": dropout}
-    return Preset("transformer", description, sizes)
+    return Preset(model, description, sizes)
 
 
 PRESETS: dict[str, Preset] = {
@@ -37,6 +39,10 @@ PRESETS: dict[str, Preset] = {
     "transformer-big": _transformer("Zhou et al. 2020, table 5; Vaswani et al. 2017", 1024, 4096, 6, 16, 0.3),
     "transformer-iwslt-teacher": _transformer("teacher of Lin et al. 2020 on IWSLT", 256, 1024, 8, 4, 0.1),
     "transformer-iwslt-student": _transformer("Transformer student of Lin et al. 2020", 256, 768, 2, 4, 0.1),
+    "mixture": Preset(
+        "mixture", "mixture of 3 experts (Shen et al. 2019), a Transformer of width 256, 3 layers a side"
+    ),
+    "mixture-base": _transformer("Zhou et al. 2020, section 5", 512, 2048, 6, 8, 0.3, model="mixture"),
     "sru": Preset("rnn", "2-layer SRU student of Lin et al. 2020", {"cell": "sru"}),
     "gru": Preset("rnn", "2-layer GRU student of Lin et al. 2020", {"cell": "gru"}),
     "lstm": Preset("rnn", "2-layer LSTM student of Lin et al. 2020", {"cell": "lstm"}),

@@ -22,6 +22,7 @@ from seqdistill.models.flowseq_config import FlowSeqConfig
 from seqdistill.models.inat import INAT, INATConfig
 from seqdistill.models.insertion import InsertionTransformer, InsertionTransformerConfig
 from seqdistill.models.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
+from seqdistill.models.mixture import Mixture, MixtureConfig
 from seqdistill.models.nat import NAT, NATConfig
 from seqdistill.models.presets import PRESETS, Preset
 from seqdistill.models.rnn import RNN, RNNConfig
@@ -30,6 +31,7 @@ from seqdistill.text.tokenizer import Tokenizers
 
 MODELS: dict[str, tuple[type[nn.Module], type]] = {
     "transformer": (Transformer, TransformerConfig),
+    "mixture": (Mixture, MixtureConfig),
     "rnn": (RNN, RNNConfig),
     "nat": (NAT, NATConfig),
     "inat": (INAT, INATConfig),
@@ -146,10 +148,14 @@ def save_model(model: nn.Module, tokenizers: Tokenizers, directory: Path) -> Non
         write_json(directory / CONFIG, {**description, "seqdistill": __version__})
 
 
-def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedModel:
+def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: int | None = None) -> LoadedModel:
     """Reads what `save_model` wrote; of a training's output directory, its DIR/model.
 
+    Args:
+        expert: of a mixture, the one that writes, from 1; by default the best on validation data.
+
     Raises:
+        UserError: an expert of a model that is no mixture, or that the mixture does not have.
         UserError: a file is missing, cut or altered, weights are missing, unexpected or of another shape (all are
             named), or the tokenizer is not the one the model was trained with.
     """
@@ -170,8 +176,19 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not cost random numbers
         model = model_class(config)
     _fill(model, weights, directory / WEIGHTS)
+    if expert is not None:
+        digest = _of_expert(model, expert, digest, where=directory)
     fingerprint = sha256_json({"model": name, "config": values, "weights": digest, "tokenizer": expected})
     return LoadedModel(model.to(device).eval(), tokenizers, config, fingerprint)
+
+
+def _of_expert(model: nn.Module, expert: int, digest: str, *, where: Path) -> str:
+    """Lets an expert write; the hash of the weights, of which the choice is one."""
+    if not isinstance(model, Mixture):
+        raise UserError(f"{where}: expert {expert} is asked for, but this model is no mixture: leave expert out")
+    before = int(model.expert)
+    model.choose(expert)
+    return digest if int(model.expert) == before else hash_of(stored_weights(model))
 
 
 def saved_class(directory: Path) -> type[nn.Module]:

@@ -70,9 +70,23 @@ class Transformer(nn.Module):
         self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
         """The decoder's output after every prefix of `context`; times the target embedding it gives the logits."""
-        source_real = source != PAD
-        memory = self.encoder(self.source_embedding(source), source_real)
-        return self.decoder(self.target_embedding(context), context != PAD, memory, source_real, causal=True)
+        real = source != PAD
+        return self.continued(self.encoder(self.source_embedding(source), real), real, context)
+
+    def continued(
+        self,
+        memory: Float[Tensor, "batch source dim"],
+        real: Bool[Tensor, "batch source"],
+        context: Int[Tensor, "batch target"],
+        bos: Float[Tensor, "batch dim"] | None = None,
+    ) -> Float[Tensor, "batch target dim"]:
+        """As `states`, from what the encoder made of the source; `bos`, where given, is the vector of each row's BOS.
+
+        Args:
+            real: False where the source is padding.
+        """
+        target = self.target_embedding(context, first=bos)
+        return self.decoder(target, context != PAD, memory, real, causal=True)
 
     @property
     def output_weight(self) -> Float[Tensor, "vocab dim"]:
@@ -85,12 +99,12 @@ class Transformer(nn.Module):
         states = self.states(batch.source, contexts(batch.target))
         return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
 
-    def encode(self, source: Int[Tensor, "batch source"]) -> TransformerState:
-        """The state before the first token, one row per sentence."""
+    def encode(self, source: Int[Tensor, "batch source"], bos: Float[Tensor, " dim"] | None = None) -> TransformerState:
+        """The state before the first token, one row per sentence; `bos`, where given, is the vector of BOS."""
         real = source != PAD
         memory = self.encoder(self.source_embedding(source), real)
         layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self._decoder_layers]
-        return TransformerState(layers, real[:, None, None])
+        return TransformerState(layers, real[:, None, None], bos)
 
     @property
     def _decoder_layers(self) -> list[DecoderLayer]:
@@ -105,7 +119,8 @@ class Transformer(nn.Module):
         Only for decoding: no gradient flows.
         """
         slots = state.slots
-        x = self.target_embedding(tokens[:, None], start=state.length).view(slots.groups, slots.group, -1)
+        first = None if state.length or state.bos is None else state.bos.expand(len(tokens), -1)
+        x = self.target_embedding(tokens[:, None], state.length, first=first).view(slots.groups, slots.group, -1)
         state.length += 1
         slots.open(like=x)
         for layer, stored in zip(self._decoder_layers, state.layers, strict=True):
@@ -132,9 +147,15 @@ class LayerState(NamedTuple):
 class TransformerState:
     """What the decoder remembers of the source and of the tokens written so far; `select` and `repeat` use it up."""
 
-    def __init__(self, layers: list[LayerState], visible: Bool[Tensor, "groups 1 1 source"]) -> None:
+    def __init__(
+        self,
+        layers: list[LayerState],
+        visible: Bool[Tensor, "groups 1 1 source"],
+        bos: Float[Tensor, " dim"] | None = None,
+    ) -> None:
         self.layers = layers
         self.visible = visible
+        self.bos = bos
         self.slots = Slots(groups=len(visible))
         self.length = 0
         """Tokens written so far, BOS included."""

@@ -38,9 +38,14 @@ class Embedding(nn.Module):
         self.register_buffer("positions", sinusoids(256, dim), persistent=False)
         nn.init.normal_(self.weight, std=dim**-0.5)
 
-    def forward(self, tokens: Int[Tensor, "batch length"], start: int = 0) -> Float[Tensor, "batch length dim"]:
-        """Vectors of tokens whose first column stands at position `start`."""
-        return F.embedding(tokens, self.weight) * self.scale + self.positions_to(start + tokens.shape[1])[start:]
+    def forward(
+        self, tokens: Int[Tensor, "batch length"], start: int = 0, *, first: Float[Tensor, "batch dim"] | None = None
+    ) -> Float[Tensor, "batch length dim"]:
+        """Vectors of tokens whose first column stands at position `start`; `first` in place of that column's words."""
+        vectors = F.embedding(tokens, self.weight)
+        if first is not None:
+            vectors = torch.cat([first[:, None], vectors[:, 1:]], 1)
+        return vectors * self.scale + self.positions_to(start + tokens.shape[1])[start:]
 
     def positions_to(self, length: int) -> Float[Tensor, "length dim"]:
         """Encodings of positions 0 .. length-1; the table doubles when it is too short."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -74,6 +75,27 @@ class _ProjectedNLL(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden_grad, weight_grad = ctx.saved_tensors
         return (hidden_grad * grads[0]).to(ctx.hidden_type), weight_grad * grads[0], None, None, None, None
+
+
+@torch.no_grad()
+def sequence_nll(
+    hidden: Float[Tensor, "batch target dim"],
+    weight: Float[Tensor, "vocab dim"],
+    labels: Int[Tensor, "batch target"],
+    *,
+    padding: int,
+) -> Float[Tensor, " batch"]:
+    """Negative log-likelihood, in nats, of each row's labels under softmax(hidden weight'), padding left out.
+
+    No gradient; in float32 at least; logits of a chunk of labels only are in memory.
+    """
+    real = labels != padding
+    rows = max(1, CHUNK_ELEMENTS.get(hidden.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
+    exact = torch.promote_types(hidden.dtype, torch.float32)
+    chunks = zip(hidden[real].split(rows), labels[real].split(rows), strict=True)
+    losses = [F.cross_entropy((states @ weight.T).to(exact), chunk, reduction="none") for states, chunk in chunks]
+    places = torch.zeros(labels.shape, dtype=exact, device=hidden.device)
+    return places.masked_scatter_(real, torch.cat(losses).to(exact)).sum(1)
 
 
 def label_smoothed_nll(

@@ -1,4 +1,4 @@
-"""Our Transformer as a CTranslate2 model, by construction: every weight goes to its place, nothing is guessed."""
+"""Our Transformer, or an expert of a mixture, as a CTranslate2 model: every weight has its place."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ctranslate2.specs.transformer_spec import FeedForwardSpec
 from torch import Tensor, nn
 
 from seqdistill.errors import UserError
+from seqdistill.models.mixture import Mixture
 from seqdistill.models.saved import LoadedModel
 from seqdistill.models.transformer import Transformer
 from seqdistill.nn.attention import CrossAttention, SelfAttention
@@ -31,7 +32,7 @@ def convert(loaded: LoadedModel, directory: Path) -> None:
     Sources must be given with EOS; decoding starts from BOS. An existing directory is left as it is.
 
     Raises:
-        UserError: the model is no Transformer of ours, or the directory cannot be written.
+        UserError: the model is no Transformer or mixture of ours, or the directory cannot be written.
     """
     if directory.exists():
         return
@@ -53,9 +54,11 @@ def transformer_spec(loaded: LoadedModel) -> TransformerSpec:
     """The specification with all weights, checked by CTranslate2 for completeness.
 
     Raises:
-        UserError: the model is no Transformer of ours.
+        UserError: the model is no Transformer or mixture of ours.
     """
-    model = loaded.model
+    model, bos = loaded.model, None
+    if isinstance(model, Mixture):
+        model, bos = model.transformer, model.start
     if not isinstance(model, Transformer):
         raise UserError(
             f"CTranslate2 runs Transformers only, but this model is a {type(model).__name__}: use --engine native"
@@ -77,6 +80,9 @@ def transformer_spec(loaded: LoadedModel) -> TransformerSpec:
         _set_cross_attention(layer_spec.attention, layer.cross_attention, layer.around_cross.norm)
     spec.encoder.embeddings[0].weight = _array(model.source_embedding.weight)
     spec.decoder.embeddings.weight = _array(model.target_embedding.weight)
+    if bos is not None:  # an expert differs from the others in what it reads first, not in what it can write
+        spec.decoder.embeddings.weight = spec.decoder.embeddings.weight.copy()
+        spec.decoder.embeddings.weight[BOS] = _array(bos)
     spec.decoder.projection.weight = _array(model.target_embedding.weight)
     _set_vocabularies(spec, loaded)
     spec.config.layer_norm_epsilon = decoder.layers[0].around_self.norm.eps

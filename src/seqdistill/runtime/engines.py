@@ -89,9 +89,10 @@ class CTranslate2Engine:
         workers: int = 0,
         threads: int = 1,
         max_tokens: int = 2048,
+        expert: int | None = None,
     ) -> CTranslate2Engine:
         """Loads a model directory; the conversion is kept in it, or in the cache if it can only be read."""
-        loaded = load_model(model_dir)
+        loaded = load_model(model_dir, expert=expert)
         folder = Path(model_dir) if os.access(model_dir, os.W_OK) else default_cache()
         directory = folder / f".ctranslate2-{loaded.fingerprint[:16]}"
         return cls(
@@ -195,10 +196,12 @@ class CTranslate2Engine:
                 )
 
 
-def native_engine(model_dir: Path, *, device: str | torch.device = "cpu", max_tokens: int = 8192) -> NativeEngine:
+def native_engine(
+    model_dir: Path, *, device: str | torch.device = "cpu", max_tokens: int = 8192, expert: int | None = None
+) -> NativeEngine:
     """Loads a model directory into our own decoder; the process keeps freed memory: decoding is 5-10 % faster."""
     keep_freed_memory()
-    loaded = load_model(model_dir, device)
+    loaded = load_model(model_dir, device, expert=expert)
     return NativeEngine(
         loaded.model, loaded.tokenizers, max_tokens=max_tokens, device=device, fingerprint=loaded.fingerprint
     )

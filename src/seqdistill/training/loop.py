@@ -17,7 +17,7 @@ from torch import nn
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.files import locked
-from seqdistill.models.interface import CountsUpdates, Objective
+from seqdistill.models.interface import CountsUpdates, Objective, TellsFigures
 from seqdistill.progress import Progress, Silent
 from seqdistill.training import checkpoint
 from seqdistill.training.checkpoint import Run, Validation
@@ -92,6 +92,8 @@ def train(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = adam(parameters, betas=options.betas, epsilon=options.epsilon, weight_decay=options.weight_decay)
     begin_update = model.begin_update if isinstance(model, CountsUpdates) else lambda: None
+    told = model.figures if isinstance(model, TellsFigures) else dict
+    figures = lambda: {**batches.figures(), **told()}  # noqa: E731 - asked for by the log alone
     folder = out / "checkpoints"
     with locked(folder) if ranks.first else nullcontext():
         run = _resume(folder, model, optimizer, batches, options, ranks)
@@ -113,7 +115,7 @@ def train(
                 norm = divide_and_clip(parameters, count=count, clip_norm=options.clip_norm)
                 _check_finite(norm, run.update)
                 step(optimizer, rate)
-                log.updated(run, loss_sum=loss_sum, count=count, rate=rate, norm=norm, figures=batches.figures)
+                log.updated(run, loss_sum=loss_sum, count=count, rate=rate, norm=norm, figures=figures)
 
                 if validation_due := run.update % options.validate_every == 0 or run.update == options.max_updates:
                     scores = _scores(model, validate, options.metric)

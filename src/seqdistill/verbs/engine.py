@@ -24,15 +24,16 @@ def engine_options(settings: DecodingSettings) -> dict[str, Any]:
     Raises:
         UserError: an option that the engine asked for does not have.
     """
+    expert = {} if settings.expert is None else {"expert": settings.expert}
     if settings.engine == "ctranslate2":
         if settings.device not in ("auto", "cpu"):
             raise UserError(f"CTranslate2 runs on the CPU here; leave out --device {settings.device}, or --engine")
-        return {"compute_type": settings.compute_type}
+        return expert | {"compute_type": settings.compute_type}
     if settings.compute_type != "auto":
         raise UserError(
             f"--compute-type {settings.compute_type} belongs to --engine ctranslate2; ours computes in float32"
         )
-    return {"device": str(choose_device(settings.device))}
+    return expert | {"device": str(choose_device(settings.device))}
 
 
 def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
@@ -109,7 +110,7 @@ def _reranked(engine: Engine, teacher: Path | None, device: str) -> Engine:
 def _mixed(first_model: Path, settings: EvaluateSettings | TranslateSettings) -> Engine:
     if settings.engine != "native":
         raise UserError(f"mixed decoding runs on our own decoder; leave out --engine {settings.engine}")
-    first, second = load_model(first_model), load_model(settings.model)
+    first, second = load_model(first_model), load_model(settings.model, expert=settings.expert)
     if first.tokenizers.fingerprint != second.tokenizers.fingerprint:
         raise UserError(
             f"{first_model} and {settings.model} have different tokenizers; mixed decoding needs two models trained on "

@@ -63,7 +63,7 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
         UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
     """
     test = _test_set(settings)
-    loaded = load_model(settings.model)
+    loaded = load_model(settings.model, expert=settings.expert)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
     references = [joined_references(each) if test.num_references > 1 else each[0] for each in test.references]
     metric_options = settings.metric_options(

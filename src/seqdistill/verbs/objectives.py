@@ -19,6 +19,7 @@ from seqdistill.distillation.teacher import Teacher, check_vocabularies
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.interface import Objective
+from seqdistill.models.mixture import Mixture
 from seqdistill.models.saved import load_model
 from seqdistill.nn.divergences import DIVERGENCES, Divergence
 from seqdistill.progress import Progress
@@ -117,7 +118,7 @@ def assemble(
 
     Raises:
         UserError: a teacher that is not there, writes in parallel, or has another vocabulary; a student that writes in
-            parallel, and so has no prefixes to be labelled.
+            parallel, and so has no prefixes to be labelled, or that is a mixture.
     """
     batches = Batches(
         data.train, max_tokens=settings.batch_tokens, seed=settings.seed, rank=ranks.rank, ranks=ranks.size
@@ -129,6 +130,11 @@ def assemble(
         raise UserError(
             f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r} writes "
             "all positions at once: distil whole sequences (`seqdistill distill`), and train on them with nll"
+        )
+    if isinstance(model, Mixture):
+        raise UserError(
+            f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r} lets its "
+            "experts compete for whole targets: train it with nll"
         )
     figures = Figures()
     device = ranks.device if ranks.size > 1 else choose_device(settings.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from torch import nn
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.models.mixture import Mixture
 from seqdistill.models.saved import config_named, create_model, load_model, save_model
 from seqdistill.progress import Progress
 from seqdistill.settings import TrainSettings
 from seqdistill.training.distributed import Ranks, joined
 from seqdistill.training.loop import train as run_loop
 from seqdistill.training.optim import choose_device
-from seqdistill.training.options import TrainingOptions
+from seqdistill.training.options import METRICS, TrainingOptions
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.objectives import assemble, check_objective
 
@@ -88,6 +90,9 @@ def _train(
         progress=progress,
         ranks=ranks,
     )
+    scores, chosen = dict(result.scores), {}
+    if isinstance(result.model, Mixture):
+        scores, chosen = _best_expert(result.model, validate, settings.metric)
     if ranks.first:
         save_model(result.model, data.tokenizers, out / "model")
     ranks.barrier()
@@ -95,8 +100,25 @@ def _train(
         "updates": result.updates,
         "averaged": ", ".join(str(update) for update in result.averaged),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "valid": dict(result.scores),
+        "valid": scores,
+        **chosen,
     }
+
+
+def _best_expert(
+    model: Mixture, validate: Callable[[], dict[str, float]], metric: str
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Lets the expert write that is best on the validation data; its scores, and what there is to say of the choice."""
+    rows = []
+    for number in range(1, model.config.experts + 1):
+        model.choose(number)
+        with torch.no_grad():
+            rows.append(validate())
+    values = [row[metric] for row in rows]
+    best = values.index(max(values) if METRICS[metric] else min(values))
+    model.choose(best + 1)
+    model.figures()  # what is not told any more is no part of the model
+    return rows[best], {"expert": best + 1, "valid_by_expert": [round(value, 4) for value in values]}
 
 
 def _start_from(model: nn.Module, directory: Path, data: DataDirectory) -> None:

@@ -71,12 +71,15 @@ def small(settings: TrainSettings, data: Path, teacher: Path, **changed: Any) ->
     return settings.model_copy(update=values | changed)
 
 
+def prepared_by(recipe: Recipe) -> PrepareSettings:
+    """How the recipe's text is prepared."""
+    return next(step.settings for step in recipe.steps if isinstance(step.settings, PrepareSettings))
+
+
 def ready(recipe: Recipe, work: Path) -> tuple[Path, Path]:
-    """Made-up data, and a teacher with random weights."""
-    steps = {step.name: step.settings for step in recipe.steps}
-    prepared, teacher = steps["data"], steps["teacher"]
-    assert isinstance(prepared, PrepareSettings) and isinstance(teacher, TrainSettings)
-    data = made_up_data(prepared, work / "data")
+    """Made-up data, and a teacher with random weights: the recipe's first model."""
+    teacher = next(step.settings for step in recipe.steps if isinstance(step.settings, TrainSettings))
+    data = made_up_data(prepared_by(recipe), work / "data")
     torch.manual_seed(1)
     save_model(create_model(teacher.model, data.tokenizers, **teacher.set), data.tokenizers, work / "teacher")
     return work / "data", work / "teacher"
@@ -110,11 +113,14 @@ def main() -> None:
 def measured(step: Step, data: Path, teacher: Path, work: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Seconds of an update at the recipe's batch, hours of the training, and the peak of memory so far.
 
-    Every target of an imitation is a roll-out, and random weights write up to their limit: an upper bound.
+    Every target of an imitation is a roll-out, and random weights write up to their limit; every update of FlowSeq has
+    its prior: upper bounds.
     """
     settings: Any = step.settings
     tokens = max(1024, int(settings.batch_tokens * given.share))
-    fixed = {"pool": 1, "mixing": "constant"} if settings.objective.startswith("imitkd") else {}
+    fixed: dict[str, Any] = {"pool": 1, "mixing": "constant"} if settings.objective.startswith("imitkd") else {}
+    if settings.model.startswith("flowseq"):
+        fixed["set"] = {**settings.set, "autoencoder_updates": 0}
     seconds, parameters = [], 0
     for updates in (1, 1 + given.updates):
         changed = {"batch_tokens": tokens, "accumulate": 1, "max_updates": updates, "validate_every": updates}

@@ -136,7 +136,8 @@ def mixed(
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, each submodule's own mode afterwards."""
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    for module in training:
+        module.training = False
     try:
         yield
     finally:

@@ -184,11 +184,17 @@ def row_of(run: Run) -> dict[str, Any]:
 
 
 def grouped(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
-    """Runs that differ in their seed, by system and variant."""
+    """Runs that differ in their seed, by system, in the order of the recipe, and variant, hard labels first."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.system, run.variant), []).append(run)
-    return groups
+    systems, variants = list(dict.fromkeys(system for system, _ in groups)), list(TITLES)
+
+    def place(key: tuple[str, str]) -> tuple[int, bool, int]:
+        name, full, _ = key[1].partition("_full")
+        return systems.index(key[0]), bool(full), variants.index(name)
+
+    return {key: groups[key] for key in sorted(groups, key=place)}
 
 
 def figures(runs: Sequence[Run]) -> dict[str, float]:

@@ -12,6 +12,7 @@ cmlm_base_bleu; a training's stage is called STUDENT-DATA. Beside it, where the 
     NAME-figure-5     vanilla NAT on what born-again teachers wrote
     NAME-figure-6     vanilla NAT on what one expert of a mixture wrote
     NAME-figure-8     vanilla NAT under five metrics, and how far they put its texts in the same order (Kendall's tau)
+    NAME-best         each student on the distilled text that gave it the best validation BLEU, beside its teacher
     NAME-differences  what holds: paired bootstrap over sentences
 
 Times come from benchmarks/nat_speed.py, once it has run.
@@ -59,8 +60,16 @@ PUBLISHED_DECODING = {"sampling": 6.6, "top10": 14.6, "greedy": 18.9, "base": 19
 PUBLISHED_INTERPOLATION = {"base": 26.94, "interpolated": 27.32}
 WEAK, STRONG = "vanilla", "levt"
 
+TIMES = (
+    *("milliseconds_per_sentence", "relative_time", "times_faster_than_beam5", "times_faster_than_beam1"),
+    *("relative_time_in_batches", "times_faster_in_batches_than_beam5", "times_faster_in_batches_than_beam1"),
+)
+"""What benchmarks/nat_speed.py measured, one sentence at a time and in batches."""
+
 Systems = Mapping[tuple[str, str], System]
 """By student and data."""
+Speeds = Mapping[str, Mapping[str, Any]]
+"""By student."""
 Rows = list[dict[str, Any]]
 
 
@@ -78,8 +87,9 @@ def main() -> None:
     finished = [step for step in recipe.steps if status(step.directory) == "finished"]
     seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in finished)
     started = time.time() - seconds / given.jobs
-    systems = named(systems_in(recipe.out))
-    times = relative_times(given.results / f"{recipe.name}-speed.json")
+    evaluated = systems_in(recipe.out)
+    systems, teachers = named(evaluated), teachers_in(evaluated)
+    times = speeds(given.results / f"{recipe.name}-speed.json")
     wmt = "published: Zhou et al. 2020, WMT 2014"
     tables: dict[str, tuple[str, Rows, dict[str, float]]] = {
         "": (recipe.description, [row_of(key, systems[key], times) for key in systems], bleus(systems)),
@@ -102,6 +112,11 @@ def main() -> None:
         ),
         "-figure-6": ("Vanilla NAT on one expert of a mixture, base of one", by_data(systems, "vanilla", MIXTURES), {}),
         "-figure-8": ("Vanilla NAT by metric, and Kendall's tau of their orders", *figure_8(systems)),
+        "-best": (
+            "Each student on the text that suits it best, beside its teacher",
+            best(systems, teachers, times),
+            {},
+        ),
         "-differences": ("Differences by paired bootstrap over sentences", differences(systems), {}),
     }
     part = "" if len(finished) == len(recipe.steps) else f" ({len(finished)} of {len(recipe.steps)} stages so far)"
@@ -117,19 +132,23 @@ def named(systems: Iterable[System]) -> dict[tuple[str, str], System]:
     found = {}
     for system in systems:
         student, hyphen, data = system.name.partition("-")
-        if hyphen and not system.name.startswith(TEACHER):
+        if hyphen and not system.name.startswith((TEACHER, f"test-{TEACHER}")):
             found[student, data] = system
     return found
 
 
-def relative_times(path: Path) -> dict[str, float]:
-    """Time of each student relative to vanilla NAT, one sentence at a time; empty before it was measured."""
-    if not path.exists():
-        return {}
-    return {str(row["student"]): float(str(row["relative_time"])) for row in read_result(path).rows}
+def teachers_in(systems: Iterable[System]) -> dict[str, System]:
+    """Teachers by the name of their data, also those that were trained by another recipe."""
+    names = ((system.name.removeprefix("test-"), system) for system in systems)
+    return {name.removeprefix(TEACHER): system for name, system in names if name.startswith(TEACHER)}
 
 
-def row_of(key: tuple[str, str], system: System, times: Mapping[str, float]) -> dict[str, Any]:
+def speeds(path: Path) -> Speeds:
+    """What was measured of each student, by its name; empty before it was."""
+    return {str(row["student"]): row for row in read_result(path).rows} if path.exists() else {}
+
+
+def row_of(key: tuple[str, str], system: System, times: Speeds) -> dict[str, Any]:
     """A training as the issue of its figures asks for it."""
     student, data = key
     assert system.training is not None
@@ -137,7 +156,7 @@ def row_of(key: tuple[str, str], system: System, times: Mapping[str, float]) -> 
     row: dict[str, Any] = {"student": student, "data": data}
     row |= {name: system.scores[name] for name in METRICS if name in system.scores}
     row |= {name: system.scores[name] for name in ("passes", "iterations")}
-    row |= {"relative_time": times.get(student), "parameters": system.scores["parameters"]}
+    row |= {"relative_time": times.get(student, {}).get("relative_time"), "params": system.scores["parameters"]}
     row |= {"seed": manifest["settings"]["seed"], "updates": manifest["results"]["updates"]}
     row |= {"training_seconds": round(manifest["wall_seconds"])}
     return row | {f"{name}_signature": text for name, text in system.scores["signatures"].items()}
@@ -147,7 +166,7 @@ def bleus(systems: Systems) -> dict[str, float]:
     return {f"{student}_{data}_bleu": system.scores["bleu"] for (student, data), system in systems.items()}
 
 
-def table_2(systems: Systems, times: Mapping[str, float]) -> Rows:
+def table_2(systems: Systems, times: Speeds) -> Rows:
     """Students on real text, and what each gains on the text of a teacher of its size."""
     rows = []
     for student, published in PUBLISHED_REAL.items():
@@ -164,7 +183,7 @@ def table_2(systems: Systems, times: Mapping[str, float]) -> Rows:
                 "published_bleu": published,
                 "passes": system.scores["passes"],
                 "iterations": system.scores["iterations"],
-                "relative_time": times.get(student),
+                **{name: times.get(student, {}).get(name) for name in TIMES},
                 "bleu_signature": system.scores["signatures"]["bleu"],
             }
         )
@@ -218,6 +237,29 @@ def kendall(rows: Rows, one: str, other: str) -> float:
         for first, second in combinations(rows, 2)
     ]
     return (sum(sign > 0 for sign in signs) - sum(sign < 0 for sign in signs)) / len(signs)
+
+
+def best(systems: Systems, teachers: Mapping[str, System], times: Speeds) -> Rows:
+    """A row for each student, best validation BLEU first: how far its test BLEU is from that of who wrote its text."""
+    rows: list[tuple[float, dict[str, Any]]] = []
+    for student in dict.fromkeys(name for name, _ in systems):
+        texts = [data for name, data in systems if name == student and data in (*teachers, "interpolated")]
+        if not texts:
+            continue
+        valid = {data: _valid_bleu(systems[student, data]) for data in texts}
+        data = max(texts, key=lambda each: valid[each])
+        writer = "base" if data == "interpolated" else data
+        pair = [teachers[writer], systems[student, data]]
+        row = {"student": student, "data": data, "bleu": pair[1].scores["bleu"]}
+        row |= {"teacher_bleu": pair[0].scores["bleu"]} | _difference(pair)
+        row |= {name: times.get(student, {}).get(name) for name in ("relative_time", "times_faster_than_beam5")}
+        rows.append((valid[data], row | {"bleu_signature": pair[1].scores["signatures"]["bleu"]}))
+    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
+
+
+def _valid_bleu(system: System) -> float:
+    assert system.training is not None
+    return read_json(system.training / FINISHED)["results"]["valid"]["bleu"]
 
 
 def differences(systems: Systems) -> Rows:

@@ -12,7 +12,6 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.interface import AutoregressiveModel, TellsFigures
 from seqdistill.models.mixture import Mixture, MixtureConfig
-from seqdistill.models.transformer import contexts
 from seqdistill.text.tokenizer import BOS, EOS, PAD
 
 VOCAB, UPDATES = 12, 150

@@ -102,8 +102,8 @@ def test_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: str) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["cmlm", "flowseq", "mixture"])
 def test_models_train_in_two_processes_as_in_one(data: Data, tmp_path: Path, model: str) -> None:
-    """Labels are the words that were masked, another number in each process; the first process fits FlowSeq's parts, and
-    tells of the experts that won its own sentences."""
+    """Labels are the words that were masked, another number in each process; the first process fits FlowSeq's parts,
+    and tells of the experts that won its own sentences."""
     options = {"model": model, "max_updates": 4, "validate_every": 2, "accumulate": 2, "log_every": 1}
     train_here(data, tmp_path / "one", **options)
     shared = start(data, tmp_path / "two", *TORCHRUN, **options)

@@ -1,5 +1,5 @@
-"""Teachers that change the data (Zhou et al. 2020, section 5) through the verbs: mixtures of experts, born-again teachers,
-interpolation; each by recipe, and checked by what the stages recorded and by decoding again."""
+"""Teachers that change the data (Zhou et al. 2020, section 5) through the verbs: mixtures of experts, born-again
+teachers, interpolation; each by recipe, and checked by what the stages recorded and by decoding again."""
 
 import json
 import random

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import errno
-import inspect
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any
 
 import typer
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
 from seqdistill import __version__, shown
+from seqdistill.arguments import command
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import UserError
 from seqdistill.settings import (
@@ -85,82 +82,6 @@ def main() -> None:
     app()
 
 
-def _parameter(name: str, field: FieldInfo, *, named: bool) -> inspect.Parameter:
-    kind: Any = field.annotation
-    if not named:
-        argument = typer.Argument(help=field.description)
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, argument])
-    flag = f"--{name.replace('_', '-')}"
-    default: Any = field.default
-    if _is_mapping(field):
-        kind = list[str]
-    if field.default_factory is not None:
-        default = []
-    elif kind is bool:
-        flag = f"{flag}/--no-{name.replace('_', '-')}"
-    if default is PydanticUndefined:
-        default = inspect.Parameter.empty
-    option = typer.Option(flag, help=field.description, show_default=default not in (None, "", []))
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-
-
-def command(
-    settings: type[Settings], example: str, *, within: typer.Typer = app
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Registers `function(settings, **others)` as a verb whose options are the fields of `settings`."""
-
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
-        fields = [
-            _parameter(name, field, named=name not in settings.arguments)
-            for name, field in settings.model_fields.items()
-        ]
-        verb = function.__name__.replace("_", "-")
-        where = f"seqdistill {verb}" if within is app else f"seqdistill {within.info.name} {verb}"
-
-        def run_verb(**values: Any) -> None:
-            given = {name: values.pop(name) for name in settings.model_fields}
-            for name, field in settings.model_fields.items():
-                if _is_mapping(field):
-                    given[name] = _mapping(name, given[name])
-            function(settings=settings.read(given, where=where), **values)
-
-        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *fields]]
-        run_verb.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
-        run_verb.__annotations__ = {p.name: p.annotation for p in signature}
-        run_verb.__doc__ = function.__doc__
-        within.command(verb, epilog=f"Example: {example}")(run_verb)
-        return function
-
-    return register
-
-
-def _is_mapping(field: FieldInfo) -> bool:
-    """Whether the option is KEY=VALUE, again and again."""
-    return get_origin(field.annotation) is dict
-
-
-def _mapping(name: str, pairs: list[str]) -> dict[str, Any]:
-    """The values of a repeated KEY=VALUE, of --set numbers, true and false as in a recipe; anything else is text."""
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            example = "KEY=VALUE, such as --set dim=256" if name == "set" else f"NAME=PATH, such as --{name} a=PATH"
-            raise UserError(f"--{name} expects {example}, but got {pair!r}")
-        if key in found and name != "set":
-            raise UserError(f"--{name} names {key!r} twice; give each a name of its own")
-        found[key] = _plain(value) if name == "set" else value
-    return found
-
-
-def _plain(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
-
-
 def _run(
     verb: str, settings: Settings, out: Path, show: Callable[[dict[str, Any]], Iterable[Part]] = shown.everything
 ) -> None:
@@ -194,6 +115,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @command(
+    app,
     PrepareSettings,
     "seqdistill prepare --source train.en --target train.de --valid-source valid.en --valid-target valid.de "
     "--vocab-size 8000 --out data",
@@ -203,13 +125,14 @@ def prepare(settings: PrepareSettings, out: Out) -> None:
     _run("prepare", settings, out)
 
 
-@command(TrainSettings, "seqdistill train --data data --model transformer-small --max-updates 20000 --out teacher")
+@command(app, TrainSettings, "seqdistill train --data data --model transformer-small --max-updates 20000 --out teacher")
 def train(settings: TrainSettings, out: Out) -> None:
     """Train a model; cut off at any moment, the same command continues to the same weights."""
     _run("train", settings, out)
 
 
 @command(
+    app,
     DistillSettings,
     "seqdistill distill --teacher teacher --data data --beam 5 --n-best 5 --engine ctranslate2 --out distilled",
 )
@@ -219,6 +142,7 @@ def distill(settings: DistillSettings, out: Out) -> None:
 
 
 @command(
+    app,
     EvaluateSettings,
     "seqdistill evaluate --model teacher --source test.en --reference test.de --metrics bleu,chrf,ter --out scores",
 )
@@ -228,13 +152,15 @@ def evaluate(settings: EvaluateSettings, out: Out) -> None:
     _run("evaluate", settings, out)
 
 
-@command(TuneSettings, "seqdistill tune --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned")
+@command(
+    app, TuneSettings, "seqdistill tune --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned"
+)
 def tune(settings: TuneSettings, out: Out) -> None:
     """Find the penalty on inserting nothing that is best on validation text, for models that insert words."""
     _run("tune", settings, out, shown.penalties)
 
 
-@command(TranslateSettings, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
+@command(app, TranslateSettings, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
 def translate(settings: TranslateSettings) -> None:
     """Translate standard input to standard output, a line for a line, in order."""
     from seqdistill.verbs.translate import trace_lines, translate_lines
@@ -268,7 +194,7 @@ def _standard_input() -> Iterator[str]:
             ) from None
 
 
-@command(CompareSettings, "seqdistill compare teacher.out student.out --reference test.de")
+@command(app, CompareSettings, "seqdistill compare teacher.out student.out --reference test.de")
 def compare(
     settings: CompareSettings,
     a: Annotated[Path, typer.Argument(help="Outputs of system A, one a line.")],
@@ -286,7 +212,7 @@ def compare(
     _print(table)
 
 
-@command(ReportSettings, "seqdistill report runs/demo --page report.html")
+@command(app, ReportSettings, "seqdistill report runs/demo --page report.html")
 def report(
     settings: ReportSettings,
     directory: Annotated[Path, typer.Argument(help="Directory with the stages of a run.")],
@@ -302,6 +228,7 @@ def report(
 
 
 @command(
+    app,
     MeasureSettings,
     "seqdistill measure tiny base big --real data --source-language en --target-language de --out measures",
 )
@@ -314,17 +241,17 @@ def measure(settings: MeasureSettings, out: Out) -> None:
     typer.echo(f"page: {out / PAGE}")
 
 
-@command(DecisionTheorySettings, "seqdistill study decision-theory --hmms 50 --out decisions", within=study)
+@command(study, DecisionTheorySettings, "seqdistill study decision-theory --hmms 50 --out decisions")
 def decision_theory(settings: DecisionTheorySettings, out: Out) -> None:
     """Which distilled data is best for which accuracy, on random HMMs (Zhou et al. 2020, appendix D)."""
     _run("decision-theory", settings, out, shown.decisions)
 
 
 @command(
+    study,
     ModesSettings,
     "seqdistill study modes --output at=at-test --output nat=nat-test --language de=train.de --language fr=train.fr "
     "--corpus full=data --corpus distilled=distilled --out modes",
-    within=study,
 )
 def modes(settings: ModesSettings, out: Out) -> None:
     """Which of the languages they were trained on do models write, or mix? (Zhou et al. 2020, section 3.1)."""

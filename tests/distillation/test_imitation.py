@@ -228,3 +228,12 @@ def test_states_of_other_streams_are_refused_with_the_way_out() -> None:
 def test_options_out_of_range(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         RolloutOptions(GREEDY, **values)
+
+
+def test_a_pool_from_before_parallel_decoding_is_continued() -> None:
+    """Options that came later are recorded only where they are given."""
+    first = {"beam", "n_best", "length_penalty", "max_length", "max_ratio", "sampling", "top_k", "top_p", "temperature"}
+    mixed = rollouts(sru(4), ALWAYS)
+    next(mixed)
+    assert mixed.state()["rollouts"]["decoding"].keys() == first | {"seed"}
+    assert DecodingOptions(iterations=3).recorded().keys() == first | {"seed", "iterations"}

@@ -99,11 +99,15 @@ def gains(systems: Sequence[System]) -> dict[str, Comparison]:
     for distilled in by_data["distilled"]:
         for real in by_data["real"]:
             if _conditions(distilled) == _conditions(real):
-                metric = create_metric("bleu", metric_options(real))
-                baseline, system = (list(read_lines(each.evaluation / "hypotheses.txt")) for each in (real, distilled))
-                references = list(read_lines(real.evaluation / "references.txt"))
-                found[f"{distilled.name} over {real.name}"] = compare(metric, baseline, system, references)
+                found[f"{distilled.name} over {real.name}"] = gain(real, distilled)
     return found
+
+
+def gain(baseline: System, system: System) -> Comparison:
+    """BLEU of one system against that of another on the same text, by paired bootstrap."""
+    metric = create_metric("bleu", metric_options(baseline))
+    before, after = (list(read_lines(each.evaluation / "hypotheses.txt")) for each in (baseline, system))
+    return compare(metric, before, after, list(read_lines(baseline.evaluation / "references.txt")))
 
 
 def _conditions(system: System) -> tuple[Any, ...]:

@@ -251,7 +251,7 @@ def best(systems: Systems, teachers: Mapping[str, System], times: Speeds) -> Row
         writer = "base" if data == "interpolated" else data
         pair = [teachers[writer], systems[student, data]]
         row = {"student": student, "data": data, "bleu": pair[1].scores["bleu"]}
-        row |= {"teacher_bleu": pair[0].scores["bleu"]} | _difference(pair)
+        row |= {"bleu_of_teacher": pair[0].scores["bleu"]} | _difference(pair)
         row |= {name: times.get(student, {}).get(name) for name in ("relative_time", "times_faster_than_beam5")}
         rows.append((valid[data], row | {"bleu_signature": pair[1].scores["signatures"]["bleu"]}))
     return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]

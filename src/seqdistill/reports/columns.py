@@ -41,7 +41,7 @@ COLUMNS: dict[str, Column] = {
     "bleu1": Column("BLEU, beam 1", 2, "high"),
     "bleu5": Column("BLEU, beam 5", 2, "high"),
     "distilled_bleu": Column("BLEU, distilled", 2, "high"),
-    "teacher_bleu": Column("BLEU of its teacher", 2),
+    "bleu_of_teacher": Column("BLEU of its teacher", 2),
     "published_bleu": Column("published", 2),
     "bleu_real": Column("real", 2),
     "bleu_tiny": Column("tiny", 2),

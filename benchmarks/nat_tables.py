@@ -31,12 +31,9 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
-from seqdistill.metrics.scores import MetricOptions, create_metric
-from seqdistill.metrics.significance import compare_runs
 from seqdistill.recipe import read_recipe
 from seqdistill.reports.results import read_result, write_result
-from seqdistill.text.lines import read_lines
-from seqdistill.verbs.systems import System, systems_in
+from seqdistill.verbs.systems import System, gain, systems_in
 
 TEACHER = "at-"
 """Stages of teachers are called so."""
@@ -249,11 +246,11 @@ def best(systems: Systems, teachers: Mapping[str, System], times: Speeds) -> Row
         valid = {data: _valid_bleu(systems[student, data]) for data in texts}
         data = max(texts, key=lambda each: valid[each])
         writer = "base" if data == "interpolated" else data
-        pair = [teachers[writer], systems[student, data]]
-        row = {"student": student, "data": data, "bleu": pair[1].scores["bleu"]}
-        row |= {"bleu_of_teacher": pair[0].scores["bleu"]} | _difference(pair)
+        teacher, system = teachers[writer], systems[student, data]
+        row = {"student": student, "data": data, "bleu": system.scores["bleu"]}
+        row |= {"bleu_of_teacher": teacher.scores["bleu"]} | _difference(teacher, system)
         row |= {name: times.get(student, {}).get(name) for name in ("relative_time", "times_faster_than_beam5")}
-        rows.append((valid[data], row | {"bleu_signature": pair[1].scores["signatures"]["bleu"]}))
+        rows.append((valid[data], row | {"bleu_signature": system.scores["signatures"]["bleu"]}))
     return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
 
 
@@ -272,16 +269,13 @@ def differences(systems: Systems) -> Rows:
     rows = []
     for student, better, baseline in wanted:
         if (student, better) in systems and (student, baseline) in systems:
-            pair = [systems[student, baseline], systems[student, better]]
-            rows.append({"student": student, "difference": f"{better} over {baseline}"} | _difference(pair))
+            found = _difference(systems[student, baseline], systems[student, better])
+            rows.append({"student": student, "difference": f"{better} over {baseline}"} | found)
     return rows
 
 
-def _difference(pair: Sequence[System]) -> dict[str, Any]:
-    lowercase = "case:lc" in pair[0].scores["signatures"]["bleu"]
-    metric = create_metric("bleu", MetricOptions(lowercase=lowercase))
-    outputs = [[list(read_lines(system.evaluation / "hypotheses.txt"))] for system in pair]
-    found = compare_runs(metric, outputs[0], outputs[1], list(read_lines(pair[0].evaluation / "references.txt")))
+def _difference(baseline: System, system: System) -> dict[str, Any]:
+    found = gain(baseline, system)
     rounded = {name: round(getattr(found, name), 4) for name in ("low", "high", "p_value")}
     return {"gain": round(found.delta, 4), **rounded, "signature": found.signature}
 

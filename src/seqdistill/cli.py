@@ -203,13 +203,7 @@ def compare(
     """Compare two outputs by paired bootstrap resampling: difference, 95 % interval, p-value."""
     from seqdistill.verbs.compare import compare_files
 
-    table = Table("metric", "A", "B", "B - A", "95 % interval", "p", "signature", box=None)
-    for row in compare_files(settings, a, b):
-        digits = 2 if max(abs(row.baseline), abs(row.system)) > 1 else 4  # some metrics end at 1, some at 100
-        numbers = (f"{row.baseline:.{digits}f}", f"{row.system:.{digits}f}", f"{row.delta:+.{digits}f}")
-        interval = f"[{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
-        table.add_row(row.metric, *numbers, interval, f"{row.p_value:.3f}", row.signature)
-    _print(table)
+    _show(shown.comparisons(compare_files(settings, a, b)))
 
 
 @command(app, ReportSettings, "seqdistill report runs/demo --page report.html")
@@ -272,10 +266,8 @@ def run(
 
     plan = read_recipe(recipe, out=out)
     if dry_run:
-        table = Table("stage", "verb", "action", "why", box=None)
-        for row in pipeline.plan(plan):
-            table.add_row(row.step.name, row.step.kind, row.action, row.why)
-        _print(table)
+        rows = ((row.step.name, row.step.kind, row.action, row.why) for row in pipeline.plan(plan))
+        _show(shown.listed(("stage", "verb", "action", "why"), rows))
         return
     outcomes = pipeline.run(plan, Terminal if jobs == 1 else lines, jobs=jobs)
     if not any(outcome.done_now for _, outcome in outcomes):
@@ -290,10 +282,8 @@ def status(directory: Annotated[Path, typer.Argument(help="Output directory of a
     """Show which stages of a directory are finished."""
     from seqdistill.pipeline import stages_in
 
-    table = Table("stage", "verb", "status", "detail", box=None)
-    for row in stages_in(directory):
-        table.add_row(row.name, row.kind, row.status, row.detail)
-    _print(table)
+    rows = ((row.name, row.kind, row.status, row.detail) for row in stages_in(directory))
+    _show(shown.listed(("stage", "verb", "status", "detail"), rows))
 
 
 @app.command(epilog="Example: seqdistill sources")
@@ -301,10 +291,8 @@ def sources() -> None:
     """List the public corpora that `prepare --corpus NAME` can fetch."""
     from seqdistill.text.sources import SOURCES
 
-    table = Table("name", "languages", "licence", "what", box=None)
-    for name, source in SOURCES.items():
-        table.add_row(name, ", ".join(source.languages), source.licence, source.description)
-    _print(table)
+    rows = ((name, ", ".join(source.languages), source.licence, source.description) for name, source in SOURCES.items())
+    _show(shown.listed(("name", "languages", "licence", "what"), rows))
 
 
 if __name__ == "__main__":

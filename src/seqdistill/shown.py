@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+
+if TYPE_CHECKING:  # `--help` must not wait for the metrics
+    from seqdistill.metrics.significance import Comparison
 
 Part = str | Table
 
@@ -16,6 +19,25 @@ def everything(results: dict[str, Any]) -> Iterator[Part]:
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in _flat(results):
         table.add_row(key, f"{value:,.4g}" if isinstance(value, float) else str(value))
+    yield table
+
+
+def listed(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[Part]:
+    """A table of these rows."""
+    table = Table(*titles, box=None)
+    for row in rows:
+        table.add_row(*row)
+    yield table
+
+
+def comparisons(rows: Iterable[Comparison]) -> Iterator[Part]:
+    """Two systems under each metric, and their difference."""
+    table = Table("metric", "A", "B", "B - A", "95 % interval", "p", "signature", box=None)
+    for row in rows:
+        digits = 2 if max(abs(row.baseline), abs(row.system)) > 1 else 4  # some metrics end at 1, some at 100
+        numbers = (f"{row.baseline:.{digits}f}", f"{row.system:.{digits}f}", f"{row.delta:+.{digits}f}")
+        interval = f"[{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
+        table.add_row(row.metric, *numbers, interval, f"{row.p_value:.3f}", row.signature)
     yield table
 
 

@@ -88,5 +88,6 @@ class DecodingOptions:
     def recorded(self) -> dict[str, Any]:
         """The options as JSON; those that came after shards and pools were first written only where they are not the
         default, so that what an earlier version began is continued."""
-        later = {"iterations": None, "penalty": 0.0, "rescoring_samples": 0}
-        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
+        later, default = {"iterations", "penalty", "rescoring_samples"}, DecodingOptions()
+        options = asdict(self).items()
+        return {name: value for name, value in options if name not in later or value != getattr(default, name)}

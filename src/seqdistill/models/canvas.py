@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.models.interface import Canvas
-from seqdistill.nn.losses import CHUNK_ELEMENTS
+from seqdistill.nn.losses import rows_at_a_time
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
 
 
@@ -55,29 +55,13 @@ def most_probable(
     Logits are states times weights, transposed; those of a chunk of places are in memory at a time.
     """
     words, log_probs = [], []
-    for chunk in states.split(_chunk(weight)):
+    for chunk in states.split(rows_at_a_time(weight)):
         logits = F.linear(chunk, weight)
         logits[:, list(forbidden)] = -torch.inf
         best = logits.max(1)
         words.append(best.indices)
         log_probs.append(best.values - logits.logsumexp(1))
     return torch.cat(words), torch.cat(log_probs)
-
-
-def log_probs_of(
-    states: Float[Tensor, "places dim"], weight: Float[Tensor, "vocab dim"], words: Int[Tensor, " places"]
-) -> Float[Tensor, " places"]:
-    """The log-probability of one word at each place, all words of the vocabulary allowed."""
-    found = []
-    for chunk, chosen in zip(states.split(_chunk(weight)), words.split(_chunk(weight)), strict=True):
-        logits = F.linear(chunk, weight)
-        found.append(logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(1))
-    return torch.cat(found)
-
-
-def _chunk(weight: Float[Tensor, "vocab dim"]) -> int:
-    """Places whose logits may be in memory at a time."""
-    return max(1, CHUNK_ELEMENTS.get(weight.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
 
 
 def rewritten(

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
-from seqdistill.models.canvas import EncodedSource, log_probs_of, masks, most_probable
+from seqdistill.models.canvas import EncodedSource, masks, most_probable
 from seqdistill.models.flowseq_config import FlowSeqConfig
 from seqdistill.models.interface import Canvas
 from seqdistill.models.padded_lengths import PaddedLength, padded_targets, whole_units
@@ -20,7 +20,7 @@ from seqdistill.models.posterior import Posterior
 from seqdistill.nn.attention import CrossAttention
 from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
-from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
 
 Latents = Float[Tensor, "rows padded dim"]
@@ -135,9 +135,8 @@ class FlowSeq(nn.Module):
         condition = _condition(memory, real)
         posterior = self.posterior(self.target_embedding, tokens, condition)
         z = posterior.at(noise)
-        found = log_probs_of(self._decoded(z, condition)[real], self.target_embedding.weight, tokens[real])
-        words = torch.zeros(tokens.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found).sum(1)
-        return words + self.prior.log_prob(z, condition) - posterior.log_prob(noise, real)
+        words = sequence_nll(self._decoded(z, condition), self.target_embedding.weight, tokens, padding=PAD)
+        return self.prior.log_prob(z, condition) - posterior.log_prob(noise, real) - words
 
     def forward(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]

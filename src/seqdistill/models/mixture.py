@@ -95,8 +95,7 @@ class Mixture(nn.Module):
         labels, context = batch.target if batch.labels is None else batch.labels, contexts(batch.target)
         training = self.training
         self.eval()
-        real = batch.source != PAD
-        memory = self.transformer.encoder(self.transformer.source_embedding(batch.source), real)
+        memory, real = self.transformer.read(batch.source)
         losses = [
             sequence_nll(
                 self.transformer.continued(memory, real, context, start.expand(len(labels), -1)),
@@ -149,6 +148,4 @@ class Mixture(nn.Module):
         context: Int[Tensor, "batch target"],
         experts: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch target dim"]:
-        real = source != PAD
-        memory = self.transformer.encoder(self.transformer.source_embedding(source), real)
-        return self.transformer.continued(memory, real, context, self.starts[experts])
+        return self.transformer.continued(*self.transformer.read(source), context, self.starts[experts])

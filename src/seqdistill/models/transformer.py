@@ -70,8 +70,14 @@ class Transformer(nn.Module):
         self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
         """The decoder's output after every prefix of `context`; times the target embedding it gives the logits."""
+        return self.continued(*self.read(source), context)
+
+    def read(
+        self, source: Int[Tensor, "batch source"]
+    ) -> tuple[Float[Tensor, "batch source dim"], Bool[Tensor, "batch source"]]:
+        """What the encoder makes of the source, and where the source is no padding."""
         real = source != PAD
-        return self.continued(self.encoder(self.source_embedding(source), real), real, context)
+        return self.encoder(self.source_embedding(source), real), real
 
     def continued(
         self,
@@ -80,11 +86,7 @@ class Transformer(nn.Module):
         context: Int[Tensor, "batch target"],
         bos: Float[Tensor, "batch dim"] | None = None,
     ) -> Float[Tensor, "batch target dim"]:
-        """As `states`, from what the encoder made of the source; `bos`, where given, is the vector of each row's BOS.
-
-        Args:
-            real: False where the source is padding.
-        """
+        """As `states`, from what `read` returned; `bos`, where given, is the vector of each row's BOS."""
         target = self.target_embedding(context, first=bos)
         return self.decoder(target, context != PAD, memory, real, causal=True)
 
@@ -101,8 +103,7 @@ class Transformer(nn.Module):
 
     def encode(self, source: Int[Tensor, "batch source"], bos: Float[Tensor, " dim"] | None = None) -> TransformerState:
         """The state before the first token, one row per sentence; `bos`, where given, is the vector of BOS."""
-        real = source != PAD
-        memory = self.encoder(self.source_embedding(source), real)
+        memory, real = self.read(source)
         layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self._decoder_layers]
         return TransformerState(layers, real[:, None, None], bos)
 

@@ -14,6 +14,11 @@ CHUNK_ELEMENTS = {"cpu": 4 * 2**20, "cuda": 64 * 2**20}
 """Logits alive at once: on CPUs 16 MiB in fp32, which stay in the last cache; on GPUs enough to keep them busy."""
 
 
+def rows_at_a_time(weight: Float[Tensor, "vocab dim"]) -> int:
+    """Rows whose logits may be in memory at once."""
+    return max(1, CHUNK_ELEMENTS.get(weight.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
+
+
 class Loss(NamedTuple):
     """A loss summed over labels, and how many labels were summed."""
 
@@ -42,7 +47,7 @@ class _ProjectedNLL(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden, dtype=exact) if train else None
         weight_grad = torch.zeros_like(weight) if train else None
         total = hidden.new_zeros((), dtype=exact)
-        rows = max(1, CHUNK_ELEMENTS.get(hidden.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
+        rows = rows_at_a_time(weight)
         for start in range(0, len(labels), rows):
             chunk, label = hidden[start : start + rows], labels[start : start + rows]
             logits = (chunk @ matrix.T).to(exact)
@@ -90,7 +95,7 @@ def sequence_nll(
     No gradient; in float32 at least; logits of a chunk of labels only are in memory.
     """
     real = labels != padding
-    rows = max(1, CHUNK_ELEMENTS.get(hidden.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
+    rows = rows_at_a_time(weight)
     exact = torch.promote_types(hidden.dtype, torch.float32)
     chunks = zip(hidden[real].split(rows), labels[real].split(rows), strict=True)
     losses = [F.cross_entropy((states @ weight.T).to(exact), chunk, reduction="none") for states, chunk in chunks]

@@ -93,7 +93,6 @@ def train(
     optimizer = adam(parameters, betas=options.betas, epsilon=options.epsilon, weight_decay=options.weight_decay)
     begin_update = model.begin_update if isinstance(model, CountsUpdates) else lambda: None
     told = model.figures if isinstance(model, TellsFigures) else dict
-    figures = lambda: {**batches.figures(), **told()}  # noqa: E731 - asked for by the log alone
     folder = out / "checkpoints"
     with locked(folder) if ranks.first else nullcontext():
         run = _resume(folder, model, optimizer, batches, options, ranks)
@@ -115,7 +114,14 @@ def train(
                 norm = divide_and_clip(parameters, count=count, clip_norm=options.clip_norm)
                 _check_finite(norm, run.update)
                 step(optimizer, rate)
-                log.updated(run, loss_sum=loss_sum, count=count, rate=rate, norm=norm, figures=figures)
+                log.updated(
+                    run,
+                    loss_sum=loss_sum,
+                    count=count,
+                    rate=rate,
+                    norm=norm,
+                    figures=lambda: {**batches.figures(), **told()},
+                )
 
                 if validation_due := run.update % options.validate_every == 0 or run.update == options.max_updates:
                     scores = _scores(model, validate, options.metric)

@@ -126,16 +126,7 @@ def assemble(
     method, smoothing = OBJECTIVES[settings.objective], settings.label_smoothing
     if not method.needs_teacher:
         return (lambda batch: model.loss(batch, label_smoothing=smoothing)), batches
-    if model.parallel:
-        raise UserError(
-            f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r} writes "
-            "all positions at once: distil whole sequences (`seqdistill distill`), and train on them with nll"
-        )
-    if isinstance(model, Mixture):
-        raise UserError(
-            f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r} lets its "
-            "experts compete for whole targets: train it with nll"
-        )
+    _check_student(settings, model)
     figures = Figures()
     device = ranks.device if ranks.size > 1 else choose_device(settings.device)
     models = [_load_teacher(directory, data) for directory in settings.teacher]
@@ -184,6 +175,18 @@ def assemble(
         rank=ranks.rank,
         ranks=ranks.size,
     )
+
+
+def _check_student(settings: TrainSettings, model: Any) -> None:
+    """Raises UserError unless a teacher can label the student's prefixes one by one."""
+    reads = f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r}"
+    if model.parallel:
+        raise UserError(
+            f"{reads} writes all positions at once: distil whole sequences (`seqdistill distill`), and train on them "
+            "with nll"
+        )
+    if isinstance(model, Mixture):
+        raise UserError(f"{reads} lets its experts compete for whole targets: train it with nll")
 
 
 def _load_teacher(directory: Path, data: DataDirectory) -> nn.Module:

@@ -112,8 +112,7 @@ def _best_expert(
     rows = []
     for number in range(1, model.config.experts + 1):
         model.choose(number)
-        with torch.no_grad():
-            rows.append(validate())
+        rows.append(validate())
     values = [row[metric] for row in rows]
     best = values.index(max(values) if METRICS[metric] else min(values))
     model.choose(best + 1)

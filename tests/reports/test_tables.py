@@ -58,6 +58,13 @@ def test_refreshing_twice_changes_once(root):
     assert "(../../results/speed.json)" in (root / "docs" / "more" / "page.md").read_text()
 
 
+def test_figures_that_the_table_shows_are_not_repeated_and_intervals_stand_with_theirs(tmp_path):
+    figures = {"nat_bleu": 30.1, "gain_bleu": 1.25, "gain_low": 0.5, "gain_high": 2.0, "below_low": 3.0}
+    write_result("gains", claim="Better.", figures=figures, rows=ROWS, started=time.time(), path=tmp_path)
+    text = markdown("gains", read_results(tmp_path)["gains"], results="results").lower()
+    assert "\n\ngain bleu **1.250** [0.500, 2.000] · below low **3**\n\n" in text
+
+
 def test_a_table_edited_by_hand_and_a_figure_without_result_are_stale(root):
     refresh(root)
     readme = root / "README.md"

@@ -35,8 +35,8 @@ def markdown(name: str, result: Result, *, results: str) -> str:
     parts = [f"*{result.claim}*"]
     if result.rows:
         parts.append(_table(result.rows))
-    if result.figures:
-        parts.append(_figures(result.figures))
+    if figures := _figures(result.figures, result.rows):
+        parts.append(figures)
     signatures = signatures_of(result.rows)
     if signatures:
         parts.append("\n".join(f"- `{signature}`" for signature in signatures))
@@ -57,9 +57,18 @@ def _table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _figures(figures: Mapping[str, float]) -> str:
-    pairs = [f"{column(name).title} **{written(name, [value])[0]}**" for name, value in figures.items()]
-    return " · ".join(pairs)
+def _figures(figures: Mapping[str, float], rows: Sequence[Row]) -> str:
+    """Those that the table does not show already; NAME_METRIC with its interval, where there are NAME_low and _high."""
+    shown = {round(value, 4) for row in rows for value in row.values() if isinstance(value, int | float)}
+    told = []
+    for name, value in figures.items():
+        ends = [f"{name.rpartition('_')[0]}_{end}" for end in ("low", "high")]
+        has_interval = all(end in figures for end in ends)
+        if round(value, 4) in shown or (has_interval and name in ends):
+            continue
+        cell, *interval = written(name, [value, *(figures[end] for end in ends if has_interval)])
+        told.append(f"{column(name).title} **{cell}**" + (f" [{', '.join(interval)}]" if interval else ""))
+    return " · ".join(told)
 
 
 def _provenance(name: str, result: Result, results: str) -> str:

@@ -72,8 +72,8 @@ def row_of(system: System) -> dict[str, Any]:
     metrics = system.scores["signatures"]
     return {
         "system": system.name,
-        "model": system.model,
-        "data": system.data,
+        "model": system.model or None,
+        "data": system.data or None,
         **{name: system.scores[name] for name in metrics},
         **({"perplexity": system.scores["perplexity"]} if "perplexity" in system.scores else {}),
         **{name: system.scores[name] for name in ("passes", "iterations") if name in system.scores},

@@ -125,7 +125,7 @@ def measured(step: Step, data: Path, teacher: Path, work: Path, given: argparse.
     for updates in (1, 1 + given.updates):
         changed = {"batch_tokens": tokens, "accumulate": 1, "max_updates": updates, "validate_every": updates}
         run = small(settings, data, teacher, device=given.device, tensorboard=False, **changed, **fixed)
-        out = work / step.name
+        out = work / "timed"
         began = time.perf_counter()
         parameters = train(run, out, Silent())["parameters"]
         seconds.append(time.perf_counter() - began)

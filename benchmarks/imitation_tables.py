@@ -126,7 +126,11 @@ def main() -> None:
         ),
         "-figure-1": ("BLEU at beam 5 by words of the source, means over seeds", by_length(runs), {}),
         "-pools": ("ImitKD + Full by the updates of a pool (M), one seed", pools(systems), {}),
-        "-differences": ("Differences at beam 5 by paired bootstrap over sentences, seeds together", differences(runs), {}),
+        "-differences": (
+            "Differences at beam 5 by paired bootstrap over sentences, seeds together",
+            differences(runs),
+            {},
+        ),
     }
     part = "" if len(stages) == len(recipe.steps) else f" ({len(stages)} of {len(recipe.steps)} stages so far)"
     for suffix, (claim, rows, found) in tables.items():

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqdistill.errors import reported
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import Bitext, read_bitext
 from seqdistill.measures.complexity import complexity, faithfulness
@@ -202,4 +203,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

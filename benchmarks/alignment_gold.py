@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqdistill.errors import reported
 from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import Bitext, read_bitext
@@ -146,4 +147,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

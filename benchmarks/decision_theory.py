@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from seqdistill.console import Terminal
+from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED
 from seqdistill.reports.results import write_result
@@ -57,4 +58,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

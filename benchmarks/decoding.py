@@ -27,6 +27,7 @@ from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.corpus import NativeEngine, longest_first
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
+from seqdistill.errors import reported
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.models.transformer import Transformer
 from seqdistill.nn.layers import sinusoids
@@ -296,4 +297,5 @@ def copy_weights(ours: Any, theirs: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

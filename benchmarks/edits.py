@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from seqdistill.data.batches import Batch, collate
+from seqdistill.errors import reported
 from seqdistill.models.canvas import most_probable, words_of
 from seqdistill.models.edits import edit_path, placeholder_counts, random_part, with_placeholders
 from seqdistill.models.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
@@ -94,4 +95,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

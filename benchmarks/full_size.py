@@ -22,6 +22,7 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
+from seqdistill.errors import reported
 from seqdistill.models.saved import create_model, save_model
 from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, Step, read_recipe
@@ -143,4 +144,5 @@ def measured(step: Step, data: Path, teacher: Path, work: Path, given: argparse.
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -28,6 +28,7 @@ from seqdistill.distillation.figures import Figures
 from seqdistill.distillation.imitation import RolloutOptions, Rollouts
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution
+from seqdistill.errors import reported
 from seqdistill.models.saved import create_model
 from seqdistill.nn.divergences import Divergence
 from seqdistill.reports.results import write_result
@@ -162,4 +163,5 @@ def report(given: argparse.Namespace, rows: list[dict[str, Any]], started: float
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -26,6 +26,7 @@ from typing import Any
 
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
+from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
 from seqdistill.metrics.scores import MetricOptions, create_metric
@@ -351,4 +352,5 @@ def mean(values: Iterable[float]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

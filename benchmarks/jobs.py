@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from seqdistill.errors import reported
 from seqdistill.reports.results import write_result
 
 RECIPE = """
@@ -77,4 +78,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from seqdistill.data.directory import DataDirectory
+from seqdistill.errors import reported
 from seqdistill.models.saved import load_model
 from seqdistill.reports.results import write_result
 from seqdistill.settings import TranslateSettings
@@ -98,4 +99,5 @@ def rows_of(run: Path, times: dict[tuple[str, str, int], list[float]]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

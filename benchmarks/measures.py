@@ -18,6 +18,7 @@ from typing import Any
 
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
+from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED
 from seqdistill.recipe import Recipe, read_recipe
@@ -79,4 +80,5 @@ def row_of(measured: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -17,6 +17,7 @@ from typing import Any
 
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
+from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, fingerprint
 from seqdistill.recipe import Recipe, read_recipe
@@ -88,4 +89,5 @@ def scores_of(system: System | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -23,6 +23,7 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.decoding.corpus import Engine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import mean_effort
+from seqdistill.errors import reported
 from seqdistill.reports.results import write_result
 from seqdistill.settings import TranslateSettings
 from seqdistill.verbs.engine import decoding_options, open_engine
@@ -124,4 +125,5 @@ def row_of(system: Timed, systems: list[Timed], sources: list[str]) -> dict[str,
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -29,6 +29,7 @@ from typing import Any
 
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
+from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
 from seqdistill.recipe import read_recipe
@@ -281,4 +282,5 @@ def _difference(baseline: System, system: System) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

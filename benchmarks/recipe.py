@@ -15,6 +15,7 @@ from pathlib import Path
 
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
+from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED
 from seqdistill.recipe import read_recipe
@@ -70,4 +71,5 @@ def training_of(system: System) -> dict[str, int | float | str]:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
+from seqdistill.errors import reported
 from seqdistill.models.rnn import RNN, RNNConfig
 from seqdistill.nn.recurrent import GRU, SRU
 from seqdistill.reports.results import write_result
@@ -140,4 +141,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

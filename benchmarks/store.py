@@ -25,6 +25,7 @@ import numpy as np
 from seqdistill.data.batches import Batches
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
+from seqdistill.errors import reported
 from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
@@ -163,4 +164,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import torch
 
 from seqdistill.data.store import Store, build_store
+from seqdistill.errors import reported
 from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.tokenizer import train_tokenizers
@@ -192,4 +193,5 @@ def report(given: argparse.Namespace, rows: list[dict], peaks: list[float], mean
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

@@ -7,6 +7,7 @@ and the beam, such as sru2_imitkd_full_bleu5. A training is of SYSTEM by its sta
 VARIANT by its objective and data. Beside it, where the recipe has what they show:
 
     NAME-table-3      perplexity and scores of every variant, ours beside the published (and table 4: GRU, LSTM)
+    NAME-table-6      ROUGE of every variant, for a recipe that scores summaries
     NAME-table-8      validation scores before and after fine-tuning on interpolated data (SeqInter)
     NAME-table-1      mixed decoding: a student writes the first words, the teacher the rest
     NAME-figure-1     BLEU by sentence length
@@ -56,6 +57,8 @@ DIFFERENCES = [
     ("imitkd_full", "seqkd"),
 ]
 
+ROUGE = ("rouge1", "rouge2", "rougeL")
+
 POOL = "pool-"
 """Stages that differ from an ImitKD + Full of seed 1 in the size of the pool alone are called so."""
 
@@ -82,6 +85,13 @@ PUBLISHED_VALID = {
     "imitkd": {"sru2": (32.7, 33.5), "gru2": (32.7, 33.4), "lstm2": (32.4, 33.1), "transformer2": (33.7, 34.4)},
 }
 """Tables 4 and 8: validation BLEU at beam 1, without and with SeqInter."""
+PUBLISHED_SUMMARIES = {
+    ("teacher", "vanilla"): (39.0, 17.6, 35.7),
+    ("sru2", "vanilla"): (36.1, 15.6, 32.8),
+    ("sru2", "seqkd"): (36.4, 16.1, 33.1),
+    ("sru2", "imitkd_full"): (38.4, 17.1, 34.9),
+}
+"""Table 6: ROUGE-1, 2 and L on CNN/DailyMail."""
 PUBLISHED_MIXED = (33.8, 28.6)
 """Table 1: Transformer and RNN alone; 31.4 when the RNN writes the first 12 tokens."""
 
@@ -119,6 +129,7 @@ def main() -> None:
     tables = {
         "": (recipe.description, [row_of(run) for run in runs], figures(runs)),
         "-table-3": ("Test scores, means over seeds, beside those of Lin et al. 2020 on IWSLT", table_3(runs), {}),
+        "-table-6": ("ROUGE, means over seeds, beside that of Lin et al. 2020 on CNN/DailyMail", table_6(runs), {}),
         "-table-8": ("Validation BLEU, greedy, before and after SeqInter, beside Lin et al. 2020", table_8(stages), {}),
         "-table-1": (
             "Mixed decoding, greedy (Lin et al. 2020 with 12 tokens: 31.4)",
@@ -171,7 +182,7 @@ def title(variant: str) -> str:
 
 def row_of(run: Run) -> dict[str, Any]:
     """A row of the result named as the recipe."""
-    first = next(iter(run.tests.values()))
+    first, metric = next(iter(run.tests.values())), run.manifest["settings"]["metric"]
     row: dict[str, Any] = {
         "system": run.system,
         "variant": title(run.variant),
@@ -179,13 +190,18 @@ def row_of(run: Run) -> dict[str, Any]:
         "updates": run.manifest["results"]["updates"],
         "training_seconds": round(run.manifest["wall_seconds"]),
         "parameters": first.scores["parameters"],
-        "valid_bleu": round(run.manifest["results"]["valid"].get("bleu", float("nan")), 4),
+        f"valid_{metric}": round(run.manifest["results"]["valid"][metric], 4),
         "perplexity": first.scores["perplexity"],
     }
     for beam, system in sorted(run.tests.items()):
-        row |= {f"{metric}{beam}": system.scores[metric] for metric in system.scores["signatures"]}
-    row |= {f"{metric}_signature": text for metric, text in first.scores["signatures"].items()}
-    return {name: value for name, value in row.items() if value == value}
+        row |= {at_beam(name, beam): system.scores[name] for name in system.scores["signatures"]}
+    row |= {f"{name}_signature": text for name, text in first.scores["signatures"].items()}
+    return row
+
+
+def at_beam(metric: str, beam: int) -> str:
+    """bleu5, but rouge1_5."""
+    return f"{metric}_{beam}" if metric in ROUGE else f"{metric}{beam}"
 
 
 def grouped(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
@@ -209,14 +225,15 @@ def figures(runs: Sequence[Run]) -> dict[str, float]:
         name = system if system.startswith("teacher") else f"{system}_{variant}"
         for beam, test in same[0].tests.items():
             for metric in test.scores["signatures"]:
-                found[f"{name}_{metric}{beam}"] = round(mean(run.tests[beam].scores[metric] for run in same), 4)
+                value = mean(run.tests[beam].scores[metric] for run in same)
+                found[f"{name}_{at_beam(metric, beam)}"] = round(value, 4)
     return found
 
 
 def table_3(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row for each system and variant, our means and deviations beside the paper's."""
     rows = []
-    for (system, variant), same in grouped(runs).items():
+    for (system, variant), same in grouped(run for run in runs if "bleu" in run.tests[1].scores).items():
         row: dict[str, Any] = {"system": system, "variant": title(variant), "seeds": len(same)}
         row["perplexity"] = round(mean(run.tests[1].scores["perplexity"] for run in same), 4)
         for beam, published in zip((1, 5), PUBLISHED.get((system, variant), (None, None)), strict=True):
@@ -226,6 +243,21 @@ def table_3(runs: Sequence[Run]) -> list[dict[str, Any]]:
             row[f"published_bleu{beam}"] = published
         row["bleu_signature"] = same[0].tests[5].scores["signatures"]["bleu"]
         rows.append(row)
+    return rows
+
+
+def table_6(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """A row for each system, variant and beam; the paper's beside beam 5."""
+    rows = []
+    for (system, variant), same in grouped(run for run in runs if "rouge1" in run.tests[1].scores).items():
+        for beam in sorted(same[0].tests):
+            tests = [run.tests[beam] for run in same]
+            row: dict[str, Any] = {"system": system, "variant": title(variant), "seeds": len(same), "beam": beam}
+            published = PUBLISHED_SUMMARIES.get((system, variant)) if beam == 5 else None
+            for number, name in enumerate(ROUGE):
+                row[name] = round(mean(test.scores[name] for test in tests), 4)
+                row[f"published_{name}"] = published[number] if published else None
+            rows.append(row | {"rouge_signature": tests[0].scores["signatures"]["rouge1"]})
     return rows
 
 
@@ -329,8 +361,9 @@ def differences(runs: Sequence[Run], *, beam: int = 5) -> list[dict[str, Any]]:
 
 
 def _difference(name: str, tests: list[list[System]]) -> dict[str, Any]:
-    lowercase = "case:lc" in tests[0][0].scores["signatures"][name]
-    metric = create_metric(name, MetricOptions(lowercase=lowercase))
+    signature = tests[0][0].scores["signatures"][name]
+    language = "en" if "tok:rouge-score" in signature else ""
+    metric = create_metric(name, MetricOptions(lowercase="case:lc" in signature, language=language))
     outputs = [[list(read_lines(each.evaluation / "hypotheses.txt")) for each in same] for same in tests]
     references = list(read_lines(tests[0][0].evaluation / "references.txt"))
     found = compare_runs(metric, outputs[0], outputs[1], references)

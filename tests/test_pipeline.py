@@ -68,6 +68,27 @@ def test_a_stage_is_scored_as_soon_as_it_is_there_and_needs_run_just_before(tmp_
     assert [step.name for step in recipe.steps] == names
 
 
+def test_a_penalty_is_tuned_as_soon_as_its_model_is_there_and_scored_with_it(tmp_path: Path) -> None:
+    text = """
+[prepare.data]
+corpus = "home-assistant"
+languages = "en-de"
+[train]
+one = { data = "data", model = "levt" }
+two = { data = "data", model = "sru" }
+[tune.penalty]
+data = "data"
+model = "one"
+[evaluate.test]
+data = "data"
+model = "one"
+penalty_file = "penalty"
+"""
+    recipe = read_recipe(write(tmp_path, text), out=tmp_path / "out")
+    assert [step.name for step in recipe.steps] == ["data", "one", "penalty", "test", "two"]
+    assert [step.needs for step in recipe.steps][3] == ("one", "data", "penalty")
+
+
 def test_a_dry_run_of_an_untouched_recipe_runs_everything_and_writes_nothing(tmp_path: Path) -> None:
     recipe = read_recipe(write(tmp_path, RECIPE), out=tmp_path / "out")
     rows = plan(recipe)

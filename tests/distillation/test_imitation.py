@@ -157,6 +157,7 @@ def trained(out: Path, *, updates: int, kind: str = "full", mixing_rate: float =
             save_every=2,
             log_every=3,
             average="last",
+            precision="float32",
         ),
         validate=lambda: {"bleu": 0.0},
         out=out,

@@ -103,8 +103,14 @@ def test_bfloat16_is_never_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"this cpu has no bfloat16 .* give precision 'auto' or 'float32'"):
         choose_precision("bfloat16", cpu)
     monkeypatch.setattr(optim, "computes_bfloat16", lambda device: True)
-    assert choose_precision("auto", cpu) == choose_precision("bfloat16", cpu) == torch.bfloat16
+    assert choose_precision("bfloat16", cpu) == torch.bfloat16
     assert choose_precision("float32", cpu) == torch.float32
+
+
+def test_auto_is_bfloat16_on_gpus_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optim, "computes_bfloat16", lambda device: True)
+    assert choose_precision("auto", torch.device("cuda")) == torch.bfloat16
+    assert choose_precision("auto", torch.device("cpu")) == torch.float32
 
 
 def test_devices_by_name() -> None:

@@ -101,7 +101,7 @@ class TrainSettings(Settings):
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     clip_norm: float = Field(1.0, ge=0, description="Largest norm of a gradient; 0: no clipping.")
-    precision: str = Field("auto", description="float32, bfloat16, or auto: bfloat16 where the device computes it.")
+    precision: str = Field("auto", description="float32, bfloat16, or auto: bfloat16 on a GPU that computes it.")
     validate_every: int = Field(1000, ge=1, description="Updates between validations.")
     metric: str = Field("bleu", description="What decides the best checkpoint: bleu, rouge1 or loss.")
     patience: int = Field(0, ge=0, description="Stop after this many validations without a better one; 0: never.")

@@ -93,12 +93,12 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type that matrix products are computed in.
+    """The type that matrix products are computed in; `auto` is bfloat16 on GPUs that compute it, float32 on all CPUs.
 
     Raises:
         UserError: bfloat16 was asked for and the device would emulate it.
     """
-    if name == "float32" or (name == "auto" and not computes_bfloat16(device)):
+    if name == "float32" or (name == "auto" and (device.type == "cpu" or not computes_bfloat16(device))):
         return torch.float32
     if not computes_bfloat16(device):
         raise UserError(

@@ -77,23 +77,47 @@ def test_complexity_by_token_is_the_sum_over_sentences_by_words(make_bitext):
     assert found.value == pytest.approx(found.sentences.sum() / len(alignment.bitext.source.ids))
 
 
-@pytest.mark.parametrize("weighting", [BY_TYPE, BY_TOKEN], ids=["by type", "by token"])
-def test_faithfulness_is_the_slow_mean_and_moves_as_lines_count_more(make_bitext, weighting):
-    """The background is held: moving it is of second order in the smoothing, and no part of the influences."""
-    real, distilled = by_position(make_bitext, REAL, "real"), by_position(make_bitext, DISTILLED, "distilled")
-    found = faithfulness_of(distilled, real, (distilled.table, real.table), weighting, smoothing=0.1)
-    targets = [Counter(word for _, target in pairs for word in target.split()) for pairs in (REAL, DISTILLED)]
+def faithfulness_and_slow(make_bitext, real_pairs, distilled_pairs, weighting, table=None):
+    """Both ways of taking it; the slow one as a function of the lines' weights, with the background held: moving it is
+    of second order in the smoothing, and no part of the influences."""
+    real, distilled = by_position(make_bitext, real_pairs, "real"), by_position(make_bitext, distilled_pairs, "other")
+    tables = table or distilled.table, real.table
+    found = faithfulness_of(distilled, real, tables, weighting, smoothing=0.1)
+    targets = [
+        Counter(word for _, target in pairs for word in target.split()) for pairs in (real_pairs, distilled_pairs)
+    ]
     background = {word: sum(row[word] / sum(row.values()) for row in targets) / 2 for word in targets[0] | targets[1]}
 
     def slow(weights):
-        return slow_faithfulness(REAL, DISTILLED, weights, background, by_token=weighting.by_token, smoothing=0.1)
+        by_token = weighting.by_token
+        return slow_faithfulness(real_pairs, distilled_pairs, weights, background, by_token=by_token, smoothing=0.1)
 
-    value = slow([1.0] * len(REAL))
+    return found, slow
+
+
+@pytest.mark.parametrize("weighting", [BY_TYPE, BY_TOKEN], ids=["by type", "by token"])
+def test_faithfulness_is_the_slow_mean_and_moves_as_lines_are_left_out(make_bitext, weighting):
+    distilled = [*DISTILLED[:3], ("c c", "z x"), ("a", "w")]
+    found, slow = faithfulness_and_slow(make_bitext, REAL * 100, distilled * 100, weighting)
+    once = [1.0] * len(REAL) * 100
+    value = slow(once)
     assert found.figures.value == pytest.approx(value)
-    assert found.num_unseen == 0 and found.lines.tolist() == [1, 2, 3, 4, 5]
-    for at in range(len(REAL)):
-        moved = (slow([1 + 1e-6 * (number == at) for number in range(len(REAL))]) - value) / 1e-6
-        assert found.figures.influences[at] == pytest.approx(moved, abs=1e-4)
+    assert found.num_unseen == 0 and found.lines.tolist() == list(range(1, 501))
+    moved = [value - slow([*once[:at], 0, *once[at + 1 :]]) for at in range(5)]
+    assert found.figures.influences[:5] == pytest.approx(moved, rel=0.01, abs=2e-6)
+    assert found.figures.influences == pytest.approx(list(found.figures.influences[:5]) * 100)
+
+
+def test_a_line_moves_faithfulness_by_no_more_than_a_table_without_it(make_bitext):
+    """The model's table hardly has the translation that the line's link stands for."""
+    words = [("a", "x")] * 50
+    distilled = [*words[:49], ("a", "y")]
+    chances = np.array([1 - 1e-9, 1e-9])
+    table = LexicalTable(
+        ("a",), ("x", "y"), np.array([50]), np.array([49, 1]), np.array([0, 2]), np.array([0, 1]), chances, ""
+    )
+    found, _ = faithfulness_and_slow(make_bitext, [*words[:25], *[("a", "y")] * 25], distilled, BY_TYPE, table)
+    assert np.abs(found.figures.influences).max() < 0.05
 
 
 def test_a_word_without_a_row_counts_nothing():

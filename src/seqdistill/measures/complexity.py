@@ -22,7 +22,10 @@ class Faithfulness(NamedTuple):
     Args:
         value: mean over the real corpus' source words, in nats; lower is more faithful.
         divergences: of each source word of the real table.
-        real_gradient, distilled_gradient: how a table's entry changes its word's divergence.
+        real_gradient: how a real table's entry changes its word's divergence.
+        distilled_gradient: the same of the distilled table, for a fall as large as one occurrence less of the source
+            word (as far as the entry can fall), not for the smallest one: where the distilled table gives nearly nothing
+            to a likely translation, the tangent is a thousand times the change that a sentence can make.
         num_unseen: source words of the real table that the distilled one has no row for.
     """
 
@@ -81,6 +84,7 @@ class _Merged(NamedTuple):
     real_entries: np.ndarray
     distilled_at: np.ndarray
     distilled_entries: np.ndarray
+    distilled_frequencies: np.ndarray
     seen: np.ndarray
 
 
@@ -121,6 +125,7 @@ def _merged(
         real_entries,
         distilled_at,
         distilled_entries,
+        np.repeat(distilled.source_frequencies[rows[present]], lengths),
         rows >= 0,
     )
 
@@ -138,7 +143,10 @@ def _divergences(
     covered = sum_rows(merged.starts, chances)
     uncovered = np.where(merged.seen, 0.0, smoothing * np.log(smoothing) * (1 - np.minimum(covered, 1.0)))
     gradients[0][merged.real_entries] = ((1 - smoothing) * (ratio + 1))[merged.real_at]
-    gradients[1][merged.distilled_entries] = (-(1 - smoothing) * one / other)[merged.distilled_at]
+    at, occurrences = merged.distilled_at, merged.distilled_frequencies
+    fallen = np.maximum(merged.distilled[at] - 1 / occurrences, 0)
+    fallen = (1 - smoothing) * fallen + smoothing * chances[at]
+    gradients[1][merged.distilled_entries] = one[at] * np.log(fallen / other[at]) * occurrences
     return sum_rows(merged.starts, one * ratio) + uncovered
 
 

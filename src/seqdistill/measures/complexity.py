@@ -24,8 +24,8 @@ class Faithfulness(NamedTuple):
         divergences: of each source word of the real table.
         real_gradient: how a real table's entry changes its word's divergence.
         distilled_gradient: the same of the distilled table, for a fall as large as one occurrence less of the source
-            word (as far as the entry can fall), not for the smallest one: where the distilled table gives nearly nothing
-            to a likely translation, the tangent is a thousand times the change that a sentence can make.
+            word (as far as the entry can fall), not for the smallest one: where the distilled table has nearly nothing
+            for a likely translation, the tangent is a thousand times the change that a sentence can make.
         num_unseen: source words of the real table that the distilled one has no row for.
     """
 

@@ -65,6 +65,14 @@ def test_figures_that_the_table_shows_are_not_repeated_and_intervals_stand_with_
     assert "\n\ngain bleu **1.250** [0.500, 2.000] · below low **3**\n\n" in text
 
 
+def test_the_ends_of_an_interval_stand_in_the_cell_of_its_value(tmp_path):
+    rows = [{"corpus": "one", "complexity": 1.5, "complexity_low": 1.4, "complexity_high": 1.62, "below_low": 3}]
+    rows += [{"corpus": "other", "complexity": 1.75}]
+    write_result("ends", claim="Simple.", figures={"complexity": 1.5}, rows=rows, started=time.time(), path=tmp_path)
+    table = markdown("ends", read_results(tmp_path)["ends"], results="results")
+    assert "| one | **1.500** [1.400, 1.620] | 3 |\n| other | 1.750 | – |" in table
+
+
 def test_a_table_edited_by_hand_and_a_figure_without_result_are_stale(root):
     refresh(root)
     readme = root / "README.md"

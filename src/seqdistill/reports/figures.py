@@ -9,6 +9,8 @@ from seqdistill.reports.columns import Row, column
 from seqdistill.reports.plots import Labels, Line, Point, category_plot, line_plot, standalone, trade_off_plot
 
 QUALITIES = ("bleu", "rouge1", "chrf", "comet")
+TEXTS = {f"bleu_{text}": text for text in ("real", "tiny", "small", "base", "big")}
+"""Columns of students by who wrote the text they learned from (Zhou et al. 2020, figure 4)."""
 
 
 class Figure(NamedTuple):
@@ -29,7 +31,20 @@ class Figure(NamedTuple):
 
 def figures_of(rows: Sequence[Row]) -> dict[str, str]:
     """Every plot that the rows of a result have the columns for, by the end of its file's name."""
-    return {suffix: standalone(svg) for suffix, (_, svg) in _drawn(rows).items()}
+    plots = {suffix: svg for suffix, (_, svg) in _drawn(rows).items()}
+    if students := _by_text(rows):
+        plots["texts"] = category_plot(students, Labels("BLEU by the text a student learned from", "text of", "BLEU"))
+    return {suffix: standalone(svg) for suffix, svg in plots.items()}
+
+
+def _by_text(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """BLEU of each student by text, of those that learned from more than two."""
+    students = {
+        str(row["student"]): {text: _number(row, name) for name, text in TEXTS.items() if row.get(name) is not None}
+        for row in rows
+        if "student" in row
+    }
+    return {name: values for name, values in students.items() if len(values) > 2}
 
 
 def cost_plots(rows: Sequence[Row]) -> dict[str, str]:

@@ -96,8 +96,9 @@ def line_plot(lines: Sequence[Line], labels: Labels) -> str:
 
 
 def category_plot(series: Mapping[str, Mapping[str, float]], labels: Labels) -> str:
-    """Values of each system in common, ordered categories, such as buckets of sentence length."""
-    categories = sorted({name for values in series.values() for name in values}, key=_first_number)
+    """Values of each system in common categories, ordered by their numbers (such as buckets of sentence length), those
+    without one as they come."""
+    categories = sorted(dict.fromkeys(name for values in series.values() for name in values), key=_first_number)
     with matplotlib.rc_context(STYLE):
         figure, axes = new_axes(labels)
         look = looks([*labels.names, *series])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.measures.advice import STUDENTS, advise
+from seqdistill.measures.advice import COMPLEXITY, FAITHFULNESS, STUDENTS, advise
 from seqdistill.measures.bitext import Skipped
 from seqdistill.measures.intervals import Interval
 from seqdistill.measures.measure import Measure, Measures, difference
@@ -16,7 +16,7 @@ def measured(name: str, complexity: float, faithfulness: float | None = None, *,
     """Influences are noise that differs from corpus to corpus, so differences have intervals of about 0.003."""
     generator = np.random.default_rng(sum(map(ord, name)))
     found = {}
-    for key, value in (("complexity", complexity), ("faithfulness", faithfulness)):
+    for key, value in ((COMPLEXITY, complexity), (FAITHFULNESS, faithfulness)):
         if value is not None:
             moved = generator.normal(size=LINES) * noise / 20
             found[key] = Measure(key, value, Interval(value - noise, value + noise), "", "", None, moved)
@@ -53,6 +53,20 @@ def test_a_corpus_both_more_complex_and_less_faithful_is_left_out():
     assert chosen(found) == chosen(advise(TEACHERS, REAL))
 
 
+def test_a_corpus_worse_in_one_and_not_for_certain_better_in_the_other_is_left_out():
+    less_faithful, more_complex = measured("erratic", 2.3999, 2.2), measured("wordy", 2.5, 1.9999)
+    found = {one.corpus: one.reason for one in advise([*TEACHERS, less_faithful, more_complex], REAL).excluded}
+    assert list(found) == ["erratic", "wordy"]
+    assert found["erratic"].startswith("no simpler for certain (-0.000 [")
+    assert "less faithful (+0.200 [" in found["erratic"] and found["erratic"].endswith("than big")
+    assert "more complex (+0.100 [" in found["wordy"] and "no more faithful for certain" in found["wordy"]
+
+
+def test_two_corpora_that_nothing_tells_apart_both_stay():
+    twins = [measured("one", 2.0, 3.0), measured("two", 2.0001, 3.0001)]
+    assert not advise(twins, REAL).excluded
+
+
 def test_without_real_data_corpora_are_ranked_by_complexity_alone():
     corpora = [measured("one", 2.0), measured("two", 1.0)]
     found = advise(corpora, students=["nat", "levenshtein"])
@@ -61,7 +75,7 @@ def test_without_real_data_corpora_are_ranked_by_complexity_alone():
 
 
 def test_what_intervals_do_not_tell_apart_is_said():
-    close = [measured("one", 2.0, 3.0), measured("two", 2.0001, 2.9)]
+    close = [measured("one", 2.0, 3.0), measured("two", 2.0001, 3.0001)]
     reason = advise(close, REAL, students=["nat"]).advice[0].reason
     assert "not certainly apart from two: try both" in reason
     assert "1.000 [" in reason and "below real data" in reason
@@ -71,11 +85,11 @@ def test_what_intervals_do_not_tell_apart_is_said():
 
 def test_difference_is_paired_by_line():
     one, other = measured("one", 2.0), measured("other", 1.5)
-    found = difference(one, other, "complexity")
-    moved = one["complexity"].influences - other["complexity"].influences
+    found = difference(one, other, COMPLEXITY)
+    moved = one[COMPLEXITY].influences - other[COMPLEXITY].influences
     assert found.value == pytest.approx(0.5) and found.certain
     assert found.high - found.low == pytest.approx(2 * 1.96 * moved.std() * np.sqrt(LINES), rel=0.1)
-    itself = difference(one, one, "complexity")
+    itself = difference(one, one, COMPLEXITY)
     assert itself == (0, 0, 0) and not itself.certain
 
 
@@ -85,5 +99,5 @@ def test_bad_input_is_named():
     shorter = measured("short", 1.0)
     shorter = Measures("short", shorter.lines[:-1], LINES - 1, shorter.skipped, None, shorter.measures)
     with pytest.raises(UserError, match="short has 399 lines but real has 400"):
-        difference(shorter, REAL, "complexity")
+        difference(shorter, REAL, COMPLEXITY)
     assert not advise([], REAL).advice

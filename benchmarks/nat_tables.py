@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -261,10 +261,12 @@ def _valid_bleu(system: System) -> float:
 
 
 def differences(systems: Systems) -> Rows:
-    """Distillation against real text for every student; big against tiny teachers for the weak and the strong one;
-    interpolation, the last generation, and mixtures against what they start from."""
+    """Distillation against real text for every student; the big teacher against smaller ones for weak and strong
+    students; a decoding against the next worse one; interpolation, later generations, and mixtures against what they
+    start from."""
     wanted = [(student, "big" if student == "levtbig" else "base", "real") for student in PUBLISHED_REAL]
-    wanted += [(student, "big", "tiny") for student in (WEAK, "cmlm", STRONG)]
+    wanted += [(student, "big", smaller) for student in (WEAK, "cmlm", STRONG) for smaller in ("tiny", "small", "base")]
+    wanted += [("vanilla", better, worse) for worse, better in pairwise(DECODINGS)]
     wanted += [(STRONG, "interpolated", "base")]
     wanted += [("vanilla", data, "base") for data in (*GENERATIONS[1:], *MIXTURES[1:])]
     rows = []

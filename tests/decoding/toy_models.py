@@ -113,7 +113,7 @@ class ToyRefiner(nn.Module):
     -1 / (1 + i + length) in every iteration.
     """
 
-    parallel, inserts, rescores = True, False, False
+    parallel, inserts, rescores, settles = True, False, False, True
 
     def __init__(self, *, iterations: int, words: int = 20, speed: int = 2):
         super().__init__()

@@ -40,7 +40,9 @@ def refine(
     """Decodes every sentence at its `beam` most probable lengths, side by side, in so many iterations at most.
 
     A row leaves the batch when an iteration returns the predictions of the one before (compared as predicted: a model
-    that masks part of its canvas does so at the beginning of an iteration). Candidates are ranked by
+    that masks part of its canvas does so at the beginning of an iteration). Of a model that does not settle it leaves
+    when an iteration has nothing left to do for it: mask-predict may keep every word while most are masked, and mend
+    them when more of them are seen. Candidates are ranked by
     log_prob / tokens ** length_penalty, at the default of 1 their mean log-probability a token (Ghazvininejad et al.
     2019, section 3.3); the length's own probability and EOS, which these models do not write, count for nothing. Empty
     candidates are last.
@@ -78,7 +80,7 @@ def _iterations(
     memory = memory.select(rows // options.beam)
     for step in range(iterations):
         canvas = _narrowed(canvas)
-        before = canvas.tokens
+        before = canvas
         canvas = model.refine(
             canvas, memory, step=step, iterations=iterations, limits=limits[rows], penalty=options.penalty
         )
@@ -86,7 +88,10 @@ def _iterations(
             canvas = cast(RescoringModel, model).rescored(canvas, memory, samples=options.rescoring_samples)
         _check(canvas, limits[rows])
         yield _Iteration(rows, canvas)
-        going = (~_equal_rows(before, canvas.tokens)).nonzero().squeeze(1)
+        done = _equal_rows(before.tokens, canvas.tokens)
+        if not model.settles:
+            done &= canvas.passes == before.passes
+        going = (~done).nonzero().squeeze(1)
         if not len(going):
             break
         if len(going) < len(rows):

@@ -54,6 +54,7 @@ class CMLM(nn.Module):
     parallel = True
     inserts = False
     rescores = False
+    settles = False
     iterations = 10
 
     def __init__(self, config: CMLMConfig) -> None:

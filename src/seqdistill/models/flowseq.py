@@ -54,6 +54,7 @@ class FlowSeq(nn.Module):
     parallel = True
     inserts = False
     rescores = True
+    settles = True
     iterations = 1
 
     def __init__(self, config: FlowSeqConfig) -> None:

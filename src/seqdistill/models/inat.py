@@ -75,6 +75,7 @@ class INAT(nn.Module):
     parallel = True
     inserts = False
     rescores = False
+    settles = True
     iterations = 10
 
     def __init__(self, config: INATConfig) -> None:

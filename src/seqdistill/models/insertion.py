@@ -74,6 +74,7 @@ class InsertionTransformer(nn.Module):
     parallel = True
     inserts = True
     rescores = False
+    settles = True
     iterations = 10
 
     def __init__(self, config: InsertionTransformerConfig) -> None:

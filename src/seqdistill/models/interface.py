@@ -118,6 +118,9 @@ class RefinementModel(Protocol):
     """Whether it inserts words, so that a penalty on inserting nothing has a meaning."""
     rescores: bool
     """Whether it is a RescoringModel."""
+    settles: bool
+    """Whether a row that an iteration has not changed will not be changed by later ones either. Not so for a model that
+    does something else in each iteration, such as to mask fewer words."""
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """The model's own training loss; the count is that of the target tokens it is a sum over."""

@@ -71,6 +71,7 @@ class LevenshteinTransformer(nn.Module):
     parallel = True
     inserts = True
     rescores = False
+    settles = True
     iterations = 10
 
     def __init__(self, config: LevenshteinTransformerConfig) -> None:

@@ -55,6 +55,7 @@ class NAT(nn.Module):
     parallel = True
     inserts = False
     rescores = False
+    settles = True
     iterations = 1
 
     def __init__(self, config: NATConfig) -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/nat_speed.py --run runs/nat-multi30k-en-de --teachers runs/measures-multi30k-en-de
 
-Writes nat-multi30k-en-de-speed. Each student as it was trained on the base teacher's text (LevT-big: on the big one's),
+Writes nat-multi30k-en-de-speed. Each student as it was trained on the base teacher's text,
 decoded as its BLEU was: five lengths, or with its penalty; the teacher with beam 5 and 1, on our own engine and on
 CTranslate2 (int8), what a user would deploy. Systems take turns on one thread: sentences one by one, then the whole
 test set in batches. A time is the median over rounds of the mean of a sentence.
@@ -35,7 +35,7 @@ STUDENTS = {
     "inst": "inst-base",
     "cmlm": "cmlm-base",
     "levt": "levt-base",
-    "levtbig": "levtbig-big",
+    "levtbig": "levtbig-base",
 }
 INSERTING = ("inst", "levt", "levtbig")
 """Students with a penalty of their own, in penalty-STAGE."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,6 +109,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             )
         torch.cuda.set_device(local)
         device = torch.device("cuda", local)
+    # Its functions' default group is the one that exists when they are imported, which the optimizer does by way of
+    # torch._dynamo. Were that after the next line, they would keep the group beyond its end, and gloo's threads, still
+    # running when the interpreter ends, would now and then abort the process.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)

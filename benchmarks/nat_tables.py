@@ -40,8 +40,8 @@ TEACHER = "at-"
 """Stages of teachers are called so."""
 SIZES = ("real", "tiny", "small", "base", "big")
 DECODINGS = ("sampling", "top10", "greedy", "base")
-GENERATIONS = ("base", "generation2", "generation3", "generation4")
-MIXTURES = ("base", "experts3", "experts5")
+GENERATIONS = ("small", "generation2", "generation3", "generation4")
+MIXTURES = ("small", "experts3", "experts5")
 METRICS = {"bleu": 1, "chrf": 1, "ter": -1, "ribes": 1, "meteor": 1}
 """Of figure 8; of TER less is better."""
 PUBLISHED_REAL = {
@@ -104,11 +104,11 @@ def main() -> None:
             {},
         ),
         "-figure-5": (
-            "Vanilla NAT on born-again teachers, base the first",
+            "Vanilla NAT on born-again teachers, small the first",
             by_data(systems, "vanilla", GENERATIONS),
             {},
         ),
-        "-figure-6": ("Vanilla NAT on one expert of a mixture, base of one", by_data(systems, "vanilla", MIXTURES), {}),
+        "-figure-6": ("Vanilla NAT on one expert of a mixture, small of one", by_data(systems, "vanilla", MIXTURES), {}),
         "-figure-8": ("Vanilla NAT by metric, and Kendall's tau of their orders", *figure_8(systems)),
         "-best": (
             "Each student on the text that suits it best, beside its teacher",
@@ -268,7 +268,7 @@ def differences(systems: Systems) -> Rows:
     wanted += [(student, "big", smaller) for student in (WEAK, "cmlm", STRONG) for smaller in ("tiny", "small", "base")]
     wanted += [("vanilla", better, worse) for worse, better in pairwise(DECODINGS)]
     wanted += [(STRONG, "interpolated", "base")]
-    wanted += [("vanilla", data, "base") for data in (*GENERATIONS[1:], *MIXTURES[1:])]
+    wanted += [("vanilla", data, "small") for data in (*GENERATIONS[1:], *MIXTURES[1:])]
     rows = []
     for student, better, baseline in wanted:
         if (student, better) in systems and (student, baseline) in systems:

@@ -12,10 +12,11 @@ cmlm_base_bleu; a training's stage is called STUDENT-DATA. Beside it, where the 
     NAME-figure-5     vanilla NAT on what born-again teachers wrote
     NAME-figure-6     vanilla NAT on what one expert of a mixture wrote
     NAME-figure-8     vanilla NAT under five metrics, and how far they put its texts in the same order (Kendall's tau)
-    NAME-best         each student on the distilled text that gave it the best validation BLEU, beside its teacher
+    NAME-best         each student on the base teacher's text beside that teacher, best validation BLEU first
     NAME-differences  what holds: paired bootstrap over sentences
 
-Times come from benchmarks/nat_speed.py, once it has run.
+Times come from benchmarks/nat_speed.py, once it has run. `--keep` leaves the rows of trainings that are not at hand,
+such as those of another machine, as they stand; every row names its commit.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
 from seqdistill.recipe import read_recipe
-from seqdistill.reports.results import read_result, write_result
+from seqdistill.reports.results import commit, read_result, write_result
 from seqdistill.verbs.systems import System, gain, systems_in
 
 TEACHER = "at-"
@@ -64,11 +65,14 @@ TIMES = (
 )
 """What benchmarks/nat_speed.py measured, one sentence at a time and in batches."""
 
+Row = dict[str, Any]
+Rows = list[Row]
 Systems = Mapping[tuple[str, str], System]
 """By student and data."""
+Trainings = Mapping[tuple[str, str], Row]
+"""Rows of NAME, by student and data."""
 Speeds = Mapping[str, Mapping[str, Any]]
 """By student."""
-Rows = list[dict[str, Any]]
 
 
 def main() -> None:
@@ -77,47 +81,73 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
     parser.add_argument("--jobs", type=int, default=1, help="stages at a time, each on its share of the cores")
     parser.add_argument("--so-far", action="store_true", help="run nothing; the tables of the stages that are finished")
+    parser.add_argument("--keep", action="store_true", help="keep rows of trainings that are not in the directory")
     parser.add_argument("--results", type=Path, default=Path("results"))
     given = parser.parse_args()
     recipe = read_recipe(given.recipe, out=given.out)
     if not given.so_far:
         pipeline.run(recipe, Terminal if given.jobs == 1 else lines, jobs=given.jobs)
-    finished = [step for step in recipe.steps if status(step.directory) == "finished"]
-    seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in finished)
-    started = time.time() - seconds / given.jobs
     evaluated = systems_in(recipe.out)
     systems, teachers = named(evaluated), teachers_in(evaluated)
     times = speeds(given.results / f"{recipe.name}-speed.json")
+
+    def merged(suffix: str, rows: Rows, *key: str) -> Rows:
+        """The rows and, with --keep, those of the earlier table that are about something else, each with its commit."""
+        path = given.results / f"{recipe.name}{suffix}.json"
+        rows = [row | {"commit": commit(Path.cwd())[:10]} for row in rows]
+        if not given.keep or not path.exists():
+            return rows
+        earlier, new = read_result(path), {tuple(row[name] for name in key) for row in rows}
+        kept = [row for row in earlier.rows if tuple(row[name] for name in key) not in new]
+        return [*rows, *(row | {"commit": row.get("commit", earlier.commit[:10])} for row in kept)]
+
+    order = [step.name for step in recipe.steps]
+    rows = merged("", [row_of(key, system) for key, system in systems.items()], "student", "data")
+    rows.sort(key=lambda row: order.index(f"{row['student']}-{row['data']}"))
+    trainings = {(row["student"], row["data"]): row | time_of(row["student"], times) for row in rows}
+    finished = [step for step in recipe.steps if status(step.directory) == "finished"]
+    seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in finished)
+    seconds += sum(row["training_seconds"] for key, row in trainings.items() if key not in systems)
+    started = time.time() - seconds / given.jobs
     wmt = "published: Zhou et al. 2020, WMT 2014"
     tables: dict[str, tuple[str, Rows, dict[str, float]]] = {
-        "": (recipe.description, [row_of(key, systems[key], times) for key in systems], bleus(systems)),
-        "-table-2": (f"Parallel students on real text; {wmt}", table_2(systems, times), {}),
-        "-figure-4": ("BLEU by the teacher that wrote the training text", figure_4(systems), {}),
+        "": (recipe.description, list(trainings.values()), bleus(trainings)),
+        "-table-2": (f"Parallel students on real text; {wmt}", table_2(trainings, times), {}),
+        "-figure-4": ("BLEU by the teacher that wrote the training text", figure_4(trainings), {}),
         "-table-3": (
             f"Vanilla NAT by how the base teacher was decoded; {wmt}",
-            by_data(systems, "vanilla", DECODINGS, PUBLISHED_DECODING),
+            by_data(trainings, "vanilla", DECODINGS, PUBLISHED_DECODING),
             {},
         ),
         "-table-4": (
             f"LevT on the teacher's best output and on an interpolated one; {wmt}",
-            by_data(systems, "levt", ("base", "interpolated"), PUBLISHED_INTERPOLATION),
+            by_data(trainings, "levt", ("base", "interpolated"), PUBLISHED_INTERPOLATION),
             {},
         ),
         "-figure-5": (
             "Vanilla NAT on born-again teachers, small the first",
-            by_data(systems, "vanilla", GENERATIONS),
+            by_data(trainings, "vanilla", GENERATIONS),
             {},
         ),
-        "-figure-6": ("Vanilla NAT on one expert of a mixture, small of one", by_data(systems, "vanilla", MIXTURES), {}),
-        "-figure-8": ("Vanilla NAT by metric, and Kendall's tau of their orders", *figure_8(systems)),
+        "-figure-6": (
+            "Vanilla NAT on one expert of a mixture, small of one",
+            by_data(trainings, "vanilla", MIXTURES),
+            {},
+        ),
+        "-figure-8": ("Vanilla NAT by metric, and Kendall's tau of their orders", *figure_8(trainings)),
         "-best": (
-            "Each student on the text that suits it best, beside its teacher",
-            best(systems, teachers, times),
+            "Each student on the base teacher's text, beside that teacher",
+            sorted(merged("-best", best(systems, teachers, times), "student"), key=lambda row: -row["valid_bleu"]),
             {},
         ),
-        "-differences": ("Differences by paired bootstrap over sentences", differences(systems), {}),
+        "-differences": (
+            "Differences by paired bootstrap over sentences",
+            in_order(merged("-differences", differences(systems), "student", "difference")),
+            {},
+        ),
     }
-    part = "" if len(finished) == len(recipe.steps) else f" ({len(finished)} of {len(recipe.steps)} stages so far)"
+    wanted = [name for step in recipe.steps if step.kind == "train" and not (name := step.name).startswith(TEACHER)]
+    part = "" if len(trainings) == len(wanted) else f" ({len(trainings)} of {len(wanted)} trainings so far)"
     for suffix, (claim, rows, found) in tables.items():
         if rows:
             name = recipe.name + suffix
@@ -146,82 +176,83 @@ def speeds(path: Path) -> Speeds:
     return {str(row["student"]): row for row in read_result(path).rows} if path.exists() else {}
 
 
-def row_of(key: tuple[str, str], system: System, times: Speeds) -> dict[str, Any]:
+def row_of(key: tuple[str, str], system: System) -> Row:
     """A training as the issue of its figures asks for it."""
     student, data = key
     assert system.training is not None
     manifest = read_json(system.training / FINISHED)
-    row: dict[str, Any] = {"student": student, "data": data}
+    row: Row = {"student": student, "data": data}
     row |= {name: system.scores[name] for name in METRICS if name in system.scores}
     row |= {name: system.scores[name] for name in ("passes", "iterations")}
-    row |= {"relative_time": times.get(student, {}).get("relative_time"), "params": system.scores["parameters"]}
+    row |= {"params": system.scores["parameters"]}
     row |= {"seed": manifest["settings"]["seed"], "updates": manifest["results"]["updates"]}
     row |= {"training_seconds": round(manifest["wall_seconds"])}
     return row | {f"{name}_signature": text for name, text in system.scores["signatures"].items()}
 
 
-def bleus(systems: Systems) -> dict[str, float]:
-    return {f"{student}_{data}_bleu": system.scores["bleu"] for (student, data), system in systems.items()}
+def time_of(student: str, times: Speeds) -> Row:
+    return {"relative_time": times.get(student, {}).get("relative_time")}
 
 
-def table_2(systems: Systems, times: Speeds) -> Rows:
+def bleus(trainings: Trainings) -> dict[str, float]:
+    return {f"{student}_{data}_bleu": row["bleu"] for (student, data), row in trainings.items()}
+
+
+def table_2(trainings: Trainings, times: Speeds) -> Rows:
     """Students on real text, and what each gains on the text of the base teacher."""
     rows = []
     for student, published in PUBLISHED_REAL.items():
-        system = systems.get((student, "real"))
-        if system is None:
+        row = trainings.get((student, "real"))
+        if row is None:
             continue
-        distilled = systems.get((student, "base"))
         rows.append(
             {
                 "student": student,
-                "parameters": system.scores["parameters"],
-                "bleu": system.scores["bleu"],
-                "distilled_bleu": distilled.scores["bleu"] if distilled else None,
+                "parameters": row["params"],
+                "bleu": row["bleu"],
+                "distilled_bleu": trainings.get((student, "base"), {}).get("bleu"),
                 "published_bleu": published,
-                "passes": system.scores["passes"],
-                "iterations": system.scores["iterations"],
+                "passes": row["passes"],
+                "iterations": row["iterations"],
                 **{name: times.get(student, {}).get(name) for name in TIMES},
-                "bleu_signature": system.scores["signatures"]["bleu"],
+                "bleu_signature": row["bleu_signature"],
             }
         )
     return rows
 
 
-def figure_4(systems: Systems) -> Rows:
+def figure_4(trainings: Trainings) -> Rows:
     """A row for each student, a column for each teacher."""
     rows = []
-    for student in dict.fromkeys(student for student, _ in systems):
-        found = {f"bleu_{data}": systems[student, data].scores["bleu"] for data in SIZES if (student, data) in systems}
-        signature = next(system for (name, _), system in systems.items() if name == student).scores["signatures"]
-        rows.append({"student": student} | {f"bleu_{data}": found.get(f"bleu_{data}") for data in SIZES})
-        rows[-1]["bleu_signature"] = signature["bleu"]
+    for student in dict.fromkeys(student for student, _ in trainings):
+        found = {data: row for (name, data), row in trainings.items() if name == student}
+        rows.append({"student": student} | {f"bleu_{data}": found.get(data, {}).get("bleu") for data in SIZES})
+        rows[-1]["bleu_signature"] = next(iter(found.values()))["bleu_signature"]
     return rows
 
 
-def by_data(systems: Systems, student: str, names: Sequence[str], published: Mapping[str, float] | None = None) -> Rows:
+def by_data(
+    trainings: Trainings, student: str, names: Sequence[str], published: Mapping[str, float] | None = None
+) -> Rows:
     """BLEU of one student on some texts; none unless it was trained on two of them at least."""
     rows = []
     for data in names:
-        if (student, data) in systems:
-            scores = systems[student, data].scores
-            rows.append({"student": student, "data": data, "bleu": scores["bleu"]})
+        if (student, data) in trainings:
+            row = trainings[student, data]
+            rows.append({"student": student, "data": data, "bleu": row["bleu"]})
             rows[-1] |= {"published_bleu": published.get(data)} if published else {}
-            rows[-1] |= {"bleu_signature": scores["signatures"]["bleu"]}
+            rows[-1] |= {"bleu_signature": row["bleu_signature"]}
     return rows if len(rows) > 1 else []
 
 
-def figure_8(systems: Systems) -> tuple[Rows, dict[str, float]]:
+def figure_8(trainings: Trainings) -> tuple[Rows, dict[str, float]]:
     """Vanilla NAT on distilled texts, every metric; and how far each pair of metrics orders them alike."""
-    scores = {
-        data: system.scores
-        for (student, data), system in systems.items()
-        if student == "vanilla" and data != "real" and all(name in system.scores for name in METRICS)
-    }
-    rows: Rows = []
-    for data, found in scores.items():
-        rows.append({"data": data} | {name: found[name] for name in METRICS})
-        rows[-1] |= {f"{name}_signature": text for name, text in found["signatures"].items()}
+    columns = ("data", *METRICS, *(f"{name}_signature" for name in METRICS))
+    rows = [
+        {name: row[name] for name in columns}
+        for (student, data), row in trainings.items()
+        if student == "vanilla" and data != "real" and all(name in row for name in METRICS)
+    ]
     if len(rows) < 3:
         return [], {}
     pairs = combinations(METRICS, 2)
@@ -238,43 +269,43 @@ def kendall(rows: Rows, one: str, other: str) -> float:
 
 
 def best(systems: Systems, teachers: Mapping[str, System], times: Speeds) -> Rows:
-    """A row for each student, best validation BLEU first: how far its test BLEU is from that of who wrote its text."""
-    rows: list[tuple[float, dict[str, Any]]] = []
-    for student in dict.fromkeys(name for name, _ in systems):
-        texts = [data for name, data in systems if name == student and data in (*teachers, "interpolated")]
-        if not texts:
+    """A row for each student on the base teacher's text: how far its test BLEU is from the teacher's."""
+    rows: Rows = []
+    for (student, data), system in systems.items():
+        if data != "base" or data not in teachers:
             continue
-        valid = {data: _valid_bleu(systems[student, data]) for data in texts}
-        data = max(texts, key=lambda each: valid[each])
-        writer = "base" if data == "interpolated" else data
-        teacher, system = teachers[writer], systems[student, data]
-        row = {"student": student, "data": data, "bleu": system.scores["bleu"]}
-        row |= {"bleu_of_teacher": teacher.scores["bleu"]} | _difference(teacher, system)
+        assert system.training is not None
+        row = {"student": student, "bleu": system.scores["bleu"]}
+        row["valid_bleu"] = read_json(system.training / FINISHED)["results"]["valid"]["bleu"]
+        row |= {"bleu_of_teacher": teachers[data].scores["bleu"]} | _difference(teachers[data], system)
         row |= {name: times.get(student, {}).get(name) for name in ("relative_time", "times_faster_than_beam5")}
-        rows.append((valid[data], row | {"bleu_signature": system.scores["signatures"]["bleu"]}))
-    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
+        rows.append(row | {"bleu_signature": system.scores["signatures"]["bleu"]})
+    return rows
 
 
-def _valid_bleu(system: System) -> float:
-    assert system.training is not None
-    return read_json(system.training / FINISHED)["results"]["valid"]["bleu"]
-
-
-def differences(systems: Systems) -> Rows:
+def pairs_of_interest() -> list[tuple[str, str, str]]:
     """Distillation against real text for every student; the big teacher against smaller ones for weak and strong
     students; a decoding against the next worse one; interpolation, later generations, and mixtures against what they
-    start from."""
+    start from. Student, data, and the data that they are compared with."""
     wanted = [(student, "base", "real") for student in PUBLISHED_REAL]
     wanted += [(student, "big", smaller) for student in (WEAK, "cmlm", STRONG) for smaller in ("tiny", "small", "base")]
     wanted += [("vanilla", better, worse) for worse, better in pairwise(DECODINGS)]
     wanted += [(STRONG, "interpolated", "base")]
-    wanted += [("vanilla", data, "small") for data in (*GENERATIONS[1:], *MIXTURES[1:])]
+    return wanted + [("vanilla", data, "small") for data in (*GENERATIONS[1:], *MIXTURES[1:])]
+
+
+def differences(systems: Systems) -> Rows:
     rows = []
-    for student, better, baseline in wanted:
+    for student, better, baseline in pairs_of_interest():
         if (student, better) in systems and (student, baseline) in systems:
             found = _difference(systems[student, baseline], systems[student, better])
             rows.append({"student": student, "difference": f"{better} over {baseline}"} | found)
     return rows
+
+
+def in_order(rows: Rows) -> Rows:
+    order = [(student, f"{better} over {baseline}") for student, better, baseline in pairs_of_interest()]
+    return sorted(rows, key=lambda row: order.index((row["student"], row["difference"])))
 
 
 def _difference(baseline: System, system: System) -> dict[str, Any]:

@@ -15,8 +15,8 @@ cmlm_base_bleu; a training's stage is called STUDENT-DATA. Beside it, where the 
     NAME-best         each student on the base teacher's text beside that teacher, best validation BLEU first
     NAME-differences  what holds: paired bootstrap over sentences
 
-Times come from benchmarks/nat_speed.py, once it has run. `--keep` leaves the rows of trainings that are not at hand,
-such as those of another machine, as they stand; every row names its commit.
+Times come from benchmarks/nat_speed.py, once it has run. `--keep` leaves the rows that stand in the tables and adds
+those that are missing, where one machine trained some students and another one the others; rows name their commit.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
     parser.add_argument("--jobs", type=int, default=1, help="stages at a time, each on its share of the cores")
     parser.add_argument("--so-far", action="store_true", help="run nothing; the tables of the stages that are finished")
-    parser.add_argument("--keep", action="store_true", help="keep rows of trainings that are not in the directory")
+    parser.add_argument("--keep", action="store_true", help="only add rows to the tables that are there")
     parser.add_argument("--results", type=Path, default=Path("results"))
     given = parser.parse_args()
     recipe = read_recipe(given.recipe, out=given.out)
@@ -92,22 +92,23 @@ def main() -> None:
     times = speeds(given.results / f"{recipe.name}-speed.json")
 
     def merged(suffix: str, rows: Rows, *key: str) -> Rows:
-        """The rows and, with --keep, those of the earlier table that are about something else, each with its commit."""
+        """With --keep, the rows of the earlier table come before those that are about something else than they."""
         path = given.results / f"{recipe.name}{suffix}.json"
-        rows = [row | {"commit": commit(Path.cwd())[:10]} for row in rows]
-        if not given.keep or not path.exists():
-            return rows
-        earlier, new = read_result(path), {tuple(row[name] for name in key) for row in rows}
-        kept = [row for row in earlier.rows if tuple(row[name] for name in key) not in new]
-        return [*rows, *(row | {"commit": row.get("commit", earlier.commit[:10])} for row in kept)]
+        kept: Rows = []
+        if given.keep and path.exists():
+            earlier = read_result(path)
+            kept = [row | {"commit": row.get("commit", earlier.commit[:10])} for row in earlier.rows]
+        known = {tuple(row[name] for name in key) for row in kept}
+        new = [row for row in rows if tuple(row[name] for name in key) not in known]
+        return [*kept, *(row | {"commit": commit(Path.cwd())[:10]} for row in new)]
 
     order = [step.name for step in recipe.steps]
     rows = merged("", [row_of(key, system) for key, system in systems.items()], "student", "data")
     rows.sort(key=lambda row: order.index(f"{row['student']}-{row['data']}"))
     trainings = {(row["student"], row["data"]): row | time_of(row["student"], times) for row in rows}
-    finished = [step for step in recipe.steps if status(step.directory) == "finished"]
-    seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in finished)
-    seconds += sum(row["training_seconds"] for key, row in trainings.items() if key not in systems)
+    others = [step for step in recipe.steps if step.kind != "train" and status(step.directory) == "finished"]
+    seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in others)
+    seconds += sum(row["training_seconds"] for row in rows)
     started = time.time() - seconds / given.jobs
     wmt = "published: Zhou et al. 2020, WMT 2014"
     tables: dict[str, tuple[str, Rows, dict[str, float]]] = {

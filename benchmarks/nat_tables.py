@@ -35,14 +35,15 @@ from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
 from seqdistill.recipe import read_recipe
 from seqdistill.reports.results import commit, read_result, write_result
+from seqdistill.settings import TrainSettings
 from seqdistill.verbs.systems import System, gain, systems_in
 
 TEACHER = "at-"
 """Stages of teachers are called so."""
 SIZES = ("real", "tiny", "small", "base", "big")
 DECODINGS = ("sampling", "top10", "greedy", "base")
-GENERATIONS = ("small", "generation2", "generation3", "generation4")
-MIXTURES = ("small", "experts3", "experts5")
+GENERATIONS = ("generation2", "generation3", "generation4")
+MIXTURES = ("experts3", "experts5")
 METRICS = {"bleu": 1, "chrf": 1, "ter": -1, "ribes": 1, "meteor": 1}
 """Of figure 8; of TER less is better."""
 PUBLISHED_REAL = {
@@ -73,6 +74,7 @@ Trainings = Mapping[tuple[str, str], Row]
 """Rows of NAME, by student and data."""
 Speeds = Mapping[str, Mapping[str, Any]]
 """By student."""
+Pair = tuple[str, str, str]
 
 
 def main() -> None:
@@ -110,6 +112,11 @@ def main() -> None:
     seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in others)
     seconds += sum(row["training_seconds"] for row in rows)
     started = time.time() - seconds / given.jobs
+    learned_from = {
+        step.name: step.settings.data.name for step in recipe.steps if isinstance(step.settings, TrainSettings)
+    }
+    single = learned_from.get("at-generation2", "base")
+    wanted_pairs = pairs_of_interest(single)
     wmt = "published: Zhou et al. 2020, WMT 2014"
     tables: dict[str, tuple[str, Rows, dict[str, float]]] = {
         "": (recipe.description, list(trainings.values()), bleus(trainings)),
@@ -126,13 +133,13 @@ def main() -> None:
             {},
         ),
         "-figure-5": (
-            "Vanilla NAT on born-again teachers, small the first",
-            by_data(trainings, "vanilla", GENERATIONS),
+            f"Vanilla NAT on born-again teachers, {single} the first",
+            by_data(trainings, "vanilla", (single, *GENERATIONS)),
             {},
         ),
         "-figure-6": (
-            "Vanilla NAT on one expert of a mixture, small of one",
-            by_data(trainings, "vanilla", MIXTURES),
+            f"Vanilla NAT on one expert of a mixture, {single} of one",
+            by_data(trainings, "vanilla", (single, *MIXTURES)),
             {},
         ),
         "-figure-8": ("Vanilla NAT by metric, and Kendall's tau of their orders", *figure_8(trainings)),
@@ -143,7 +150,7 @@ def main() -> None:
         ),
         "-differences": (
             "Differences by paired bootstrap over sentences",
-            in_order(merged("-differences", differences(systems), "student", "difference")),
+            in_order(merged("-differences", differences(systems, wanted_pairs), "student", "difference"), wanted_pairs),
             {},
         ),
     }
@@ -284,28 +291,28 @@ def best(systems: Systems, teachers: Mapping[str, System], times: Speeds) -> Row
     return rows
 
 
-def pairs_of_interest() -> list[tuple[str, str, str]]:
+def pairs_of_interest(single: str) -> list[Pair]:
     """Distillation against real text for every student; the big teacher against smaller ones for weak and strong
     students; a decoding against the next worse one; interpolation, later generations, and mixtures against what they
-    start from. Student, data, and the data that they are compared with."""
+    start from, the text of a `single` teacher. Student, data, and the data that they are compared with."""
     wanted = [(student, "base", "real") for student in PUBLISHED_REAL]
     wanted += [(student, "big", smaller) for student in (WEAK, "cmlm", STRONG) for smaller in ("tiny", "small", "base")]
     wanted += [("vanilla", better, worse) for worse, better in pairwise(DECODINGS)]
     wanted += [(STRONG, "interpolated", "base")]
-    return wanted + [("vanilla", data, "small") for data in (*GENERATIONS[1:], *MIXTURES[1:])]
+    return wanted + [("vanilla", data, single) for data in (*GENERATIONS, *MIXTURES)]
 
 
-def differences(systems: Systems) -> Rows:
+def differences(systems: Systems, wanted: Sequence[Pair]) -> Rows:
     rows = []
-    for student, better, baseline in pairs_of_interest():
+    for student, better, baseline in wanted:
         if (student, better) in systems and (student, baseline) in systems:
             found = _difference(systems[student, baseline], systems[student, better])
             rows.append({"student": student, "difference": f"{better} over {baseline}"} | found)
     return rows
 
 
-def in_order(rows: Rows) -> Rows:
-    order = [(student, f"{better} over {baseline}") for student, better, baseline in pairs_of_interest()]
+def in_order(rows: Rows, wanted: Sequence[Pair]) -> Rows:
+    order = [(student, f"{better} over {baseline}") for student, better, baseline in wanted]
     return sorted(rows, key=lambda row: order.index((row["student"], row["difference"])))
 
 

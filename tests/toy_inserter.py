@@ -39,7 +39,7 @@ class ToyInserter(nn.Module):
     that twice the last word. Log-probabilities are -0.1.
     """
 
-    parallel, inserts, rescores, settles, iterations = True, True, False, True, 10
+    parallel, inserts, rescores, settles, iterations, longest_target = True, True, False, True, 10, None
 
     def __init__(self, config: ToyConfig) -> None:
         super().__init__()

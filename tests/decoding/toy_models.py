@@ -113,7 +113,7 @@ class ToyRefiner(nn.Module):
     -1 / (1 + i + length) in every iteration.
     """
 
-    parallel, inserts, rescores, settles = True, False, False, True
+    parallel, inserts, rescores, settles, longest_target = True, False, False, True, None
 
     def __init__(self, *, iterations: int, words: int = 20, speed: int = 2):
         super().__init__()

@@ -114,14 +114,14 @@ class TestBoth:
             assert alone.passes[0] == together.passes[row]
             torch.testing.assert_close(alone.log_probs[0], together.log_probs[row, :length], rtol=1e-3, atol=1e-3)
 
-    def test_never_writes_a_special_symbol_but_unknown(self, name: str) -> None:
+    def test_never_writes_a_special_symbol(self, name: str) -> None:
         model = lively(name)
         with torch.no_grad():
-            model.target_embedding.weight[[PAD, BOS, MASK]] *= 30
+            model.target_embedding.weight[[PAD, UNK, BOS, MASK]] *= 30
         canvas = written(model, collate_sources(SOURCES))
         assert canvas.tokens.any()
         real = torch.arange(canvas.tokens.shape[1]) < (canvas.tokens != PAD).sum(1, keepdim=True)
-        assert not torch.isin(canvas.tokens[real], torch.tensor([PAD, BOS, EOS, MASK])).any()
+        assert not torch.isin(canvas.tokens[real], torch.tensor([PAD, UNK, BOS, EOS, MASK])).any()
         assert (canvas.log_probs[real] <= 0).all() and not canvas.log_probs[~real].any()
 
     def test_gradient_reaches_every_parameter(self, name: str) -> None:

@@ -74,13 +74,13 @@ class TestEveryModel:
             assert alone[0].score == pytest.approx(hypotheses[0].score, abs=1e-4)
             assert (alone[0].passes, alone[0].iterations) == (hypotheses[0].passes, hypotheses[0].iterations)
 
-    def test_never_writes_a_special_symbol_but_unknown(self, name: str) -> None:
+    def test_never_writes_a_special_symbol(self, name: str) -> None:
         model = small(name)
         with torch.no_grad():
-            model.source_embedding.weight[[PAD, BOS, EOS, MASK]] *= 30
+            model.source_embedding.weight[[PAD, UNK, BOS, EOS, MASK]] *= 30
         hypotheses = decode(model, collate_sources(SOURCES), DecodingOptions(beam=3, n_best=3))
         written = [token for group in hypotheses for found in group for token in found.tokens]
-        assert written and not {PAD, BOS, EOS, MASK} & set(written)
+        assert written and not {PAD, UNK, BOS, EOS, MASK} & set(written)
 
     def test_gradient_reaches_every_parameter(self, name: str) -> None:
         model = small(name, tied=False)
@@ -135,7 +135,7 @@ def test_most_probable_words_are_those_of_the_softmax(places: int) -> None:
     torch.manual_seed(0)
     states, weight = torch.randn(places, 4), torch.randn(VOCAB, 4)
     words, log_probs = most_probable(states, weight)
-    logits = (states @ weight.T).index_fill(1, torch.tensor([PAD, BOS, EOS, MASK]), -torch.inf)
+    logits = (states @ weight.T).index_fill(1, torch.tensor([PAD, UNK, BOS, EOS, MASK]), -torch.inf)
     best = logits.log_softmax(-1).max(1)
     assert torch.equal(words, best.indices)
     torch.testing.assert_close(log_probs, best.values)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from seqdistill.data.batches import ordered_batches
 from seqdistill.text.tokenizer import PAD
+from seqdistill.training import optim
 from seqdistill.training.checkpoint import saved
 
 SCRIPT = Path(__file__).parent / "run_training.py"
@@ -84,7 +85,7 @@ def test_two_ranks_train_as_one(data: Data, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["inat", "cmlm", "flowseq", "mixture"])
+@pytest.mark.parametrize("model", ["inat", "cmlm", "inst", "levt", "flowseq", "mixture"])
 def test_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: str) -> None:
     """What they mask, corrupt and drop is drawn again; checkpoints are averaged and chosen by BLEU."""
     options = {"model": model, "max_updates": 6, "validate_every": 3, "save_every": 2}
@@ -100,7 +101,7 @@ def test_models_go_on_after_a_kill(data: Data, tmp_path: Path, model: str) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["cmlm", "flowseq", "mixture"])
+@pytest.mark.parametrize("model", ["cmlm", "inst", "levt", "flowseq", "mixture"])
 def test_models_train_in_two_processes_as_in_one(data: Data, tmp_path: Path, model: str) -> None:
     """Labels are the words that were masked, another number in each process; the first process fits FlowSeq's parts,
     and tells of the experts that won its own sentences."""
@@ -112,6 +113,20 @@ def test_models_train_in_two_processes_as_in_one(data: Data, tmp_path: Path, mod
         assert its.pop("kind") == row["kind"]
         same = [key for key in its if not key.endswith("_share")]
         assert [its[key] for key in same] == pytest.approx([row[key] for key in same], rel=1e-4)
+
+
+@pytest.mark.parametrize("model", ["nat", "inat", "cmlm", "inst", "levt", "flowseq", "mixture"])
+def test_models_train_in_bfloat16(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """Emulated here. Losses are those of float32 but for its rounding, in the first update, which FlowSeq's parts are
+    fitted in, and in later ones, one of which brings FlowSeq's prior."""
+    monkeypatch.setattr(optim, "computes_bfloat16", lambda device: True)
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        options = {"model": model, "dropout": 0.0, "max_updates": 4, "validate_every": 4, "log_every": 1}
+        train_here(data, tmp_path / precision, **options, precision=precision)
+        losses[precision] = [row["loss"] for row in logged(tmp_path / precision)]
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
 
 
 def log_probs(data: Data, out: Path) -> torch.Tensor:

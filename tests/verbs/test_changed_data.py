@@ -26,6 +26,7 @@ from seqdistill.settings import DistillSettings, EvaluateSettings, TrainSettings
 from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import Filters
+from seqdistill.verbs import train as train_verb
 from seqdistill.verbs.translate import translate_lines
 
 WORDS = ["lamp", "door", "heat", "light", "open", "closed", "window", "sensor", "room", "off"]
@@ -176,6 +177,23 @@ class TestMixture:
         assert bleu[best - 1] == max(bleu)
         assert results["valid"]["perplexity"] == pytest.approx(by_expert[best - 1]["perplexity"], rel=1e-4)
         assert int(load_model(world / "mixture").model.expert) == best - 1
+
+    def test_validation_is_of_the_best_expert(
+        self, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The third is best at first and the second afterwards; the first one's scores decide nothing."""
+        bleu = iter([1.0, 2.0, 9.0, 3.0, 8.0, 7.0, 3.0, 8.0, 7.0])
+        monkeypatch.setattr(train_verb, "validation_scores", lambda *_, **__: {"bleu": next(bleu)})
+        settings = TrainSettings(
+            model="mixture",
+            data=world.parent / "data",
+            set={"dim": 16, "ffn_dim": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2},
+            **{"max_updates": 4, "validate_every": 2, "average_count": 1, "average": "last", "tensorboard": False},
+        )
+        results = run_stage("train", settings, tmp_path / "mixture", Silent(), title="train").results
+        rows = [json.loads(line) for line in (tmp_path / "mixture" / "log.jsonl").open()]
+        assert [row["bleu"] for row in rows if row["kind"] == "valid"] == [9.0, 8.0]
+        assert results["expert"] == 2 and results["valid"] == {"bleu": 8.0}
 
     def test_the_log_tells_who_won_how_much(self, world: Path) -> None:
         rows = [json.loads(line) for line in (world / "mixture" / "log.jsonl").open()]

@@ -414,6 +414,10 @@ class TestReranking:
             STAGES["evaluate"].check(EvaluateSettings(model=world / "cmlm", beam=1, rerank=world / "transformer"))
         with pytest.raises(UserError, match="no such directory"):
             translate(world, "cmlm", beam=4, rerank=tmp_path / "none")
+        with pytest.raises(UserError, match="has one candidate a sentence, so there is nothing to rerank"):
+            translate(world, "toy", beam=1, rerank=world / "transformer")
+        with pytest.raises(UserError, match="rerank and rescoring_samples both order the candidates: keep one"):
+            translate(world, "flowseq", beam=4, rerank=world / "transformer", rescoring_samples=2)
 
 
 class TestTraining:
@@ -449,6 +453,37 @@ class TestTraining:
         settings = TrainSettings(model="flowseq", data=world / "data", max_updates=5000)
         with pytest.raises(UserError, match="cannot translate before the end of its autoencoder_updates"):
             STAGES["train"].check(settings)
+
+    @pytest.mark.parametrize(("model", "sizes"), [("levt", SIZES), ("nat", SIZES | {"length": "absolute"})])
+    def test_targets_longer_than_the_classes(
+        self, world: Path, tmp_path: Path, call: Call, model: str, sizes: dict[str, Any]
+    ) -> None:
+        """Refused before anything is written, or left out when asked; in what is tested they are decoded at least."""
+
+        def text(source: str, seed: int) -> ParallelCorpus:
+            long = [SentencePair(source, " ".join(["lamp"] * count)) for count in (255, 256, 300)]
+            return ParallelCorpus.from_pairs("long", [*long, *copies(60 if seed == 1 else 6, seed)])
+
+        parts = {
+            "train": text("off off off off", 1),
+            "valid": text("door door door door", 2),
+            "test": text("room room room room", 3),
+        }
+        filters = Filters(keep_copies=True, max_length=300, max_ratio=1e4)
+        prepare(**parts, out=tmp_path / "data", vocab_size=60, filters=filters)
+        given = {"max_updates": 2, "batch_tokens": 512, "threads": 1, "set": sizes, "data": tmp_path / "data"}
+        words = ["train", "--model", model, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "refused")]
+        words += [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
+        code, _, errors = call(*words, "--max-updates", "2", "--batch-tokens", "512")
+        assert code == 2
+        assert "2 targets are too long" in errors and "that of pair 2:" in errors and "--max-length 256" in errors
+        assert [path.name for path in (tmp_path / "refused").iterdir()] == [".lock"]
+        settings = TrainSettings(model=model, **given, max_length=256, tensorboard=False)
+        results = run_stage("train", settings, tmp_path / "model", Silent(), title="train").results
+        assert results["pairs_left_out"] == 2 and results["valid"]["left_out"] == 2
+        scores = evaluate(world, tmp_path / "scores", str(tmp_path / "model"), data=tmp_path / "data")
+        assert scores["perplexity_left_out"] == 2
+        assert len((tmp_path / "scores" / "hypotheses.txt").read_text().split("\n")[:-1]) == 9
 
     @pytest.mark.parametrize("objective", ["imitkd", "nll+full"])
     def test_prefixes_have_no_labels_in_a_parallel_model(self, world: Path, tmp_path: Path, objective: str) -> None:

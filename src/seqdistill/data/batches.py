@@ -193,6 +193,10 @@ class Batches:
                 f"batch of {self._max_tokens} holds; raise the tokens of a batch or lower the maximum length"
             )
 
+    def longer_targets(self, tokens: int) -> list[int]:
+        """Pairs, by their number from 0, whose target has more tokens than that, EOS not counted."""
+        return self._rows[self._target > tokens + 1].tolist()
+
     def __iter__(self) -> Iterator[Batch]:
         return self
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqdistill.models.interface import Canvas
 from seqdistill.nn.losses import rows_at_a_time
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 
 class EncodedSource(NamedTuple):
@@ -43,8 +43,8 @@ def masks(lengths: Int[Tensor, " rows"]) -> Int[Tensor, "rows length"]:
     return torch.where(positions < lengths[:, None], MASK, PAD)
 
 
-UNWRITTEN = (PAD, BOS, EOS, MASK)
-"""Symbols that no output holds."""
+UNWRITTEN = (PAD, UNK, BOS, EOS, MASK)
+"""Symbols that no output holds; see `decoding.limits.NEVER_WRITTEN`."""
 
 
 def most_probable(

@@ -66,6 +66,7 @@ class CMLM(nn.Module):
         self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
         self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
         self.length = LengthPredictor(config.dim, config.length)
+        self.longest_target = self.length.longest
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""

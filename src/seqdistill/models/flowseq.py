@@ -21,7 +21,7 @@ from seqdistill.nn.attention import CrossAttention
 from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 Latents = Float[Tensor, "rows padded dim"]
 
@@ -55,6 +55,7 @@ class FlowSeq(nn.Module):
     inserts = False
     rescores = True
     settles = True
+    longest_target = None
     iterations = 1
 
     def __init__(self, config: FlowSeqConfig) -> None:
@@ -172,7 +173,7 @@ class FlowSeq(nn.Module):
         places = torch.arange(int(lengths.max()), device=lengths.device)
         real = places < lengths[:, None]
         states, weight = self._most_likely(memory, real), self.target_embedding.weight
-        found, their_log_probs = most_probable(states[real], weight, forbidden=(PAD, BOS, MASK))
+        found, their_log_probs = most_probable(states[real], weight, forbidden=(PAD, UNK, BOS, MASK))
         words = torch.full(real.shape, EOS, device=found.device).masked_scatter(real, found)
         log_probs = torch.zeros(real.shape, device=found.device).masked_scatter(real, their_log_probs.float())
         kept = ((words == EOS).cumsum(1) == 0) & (places < limits[:, None])
@@ -210,8 +211,10 @@ class FlowSeq(nn.Module):
         phases = self.phases
         if phases.take_begun() and (phases.first or phases.first_with_prior):
             if alone_or_first():
-                self._fit(source, tokens, means=phases.first, prior=phases.first_with_prior)
+                with torch.autocast(source.device.type, enabled=False):
+                    self._fit(source, tokens, means=phases.first, prior=phases.first_with_prior)
             take_over_from_first(self.parameters())
+            torch.clear_autocast_cache()  # copies of the weights as they were
 
     @torch.no_grad()
     def _fit(self, source: Tensor, tokens: Tensor, *, means: bool, prior: bool) -> None:

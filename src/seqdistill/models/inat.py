@@ -87,6 +87,7 @@ class INAT(nn.Module):
         self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
         self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
         self.length = LengthPredictor(config.dim, config.length)
+        self.longest_target = self.length.longest
 
     def encode(self, source: Int[Tensor, "batch source"]) -> CopiedSource:
         """Sources end with EOS, right-padded with PAD."""

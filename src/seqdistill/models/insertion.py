@@ -18,7 +18,7 @@ from seqdistill.models.sizes import check_sizes
 from seqdistill.models.slots import bracketed, capped, compacted, empty_canvas, filled, neighbours, slots, with_room
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 END_OF_SLOT = EOS
 """What is predicted for a slot where nothing is missing."""
@@ -75,6 +75,7 @@ class InsertionTransformer(nn.Module):
     inserts = True
     rescores = False
     settles = True
+    longest_target = None
     iterations = 10
 
     def __init__(self, config: InsertionTransformerConfig) -> None:
@@ -135,7 +136,7 @@ class InsertionTransformer(nn.Module):
         """
         there = slots(canvas.tokens)
         logits = F.linear(self._slots(canvas.tokens, memory), self.target_embedding.weight)
-        logits[..., [PAD, BOS, MASK]] = -torch.inf
+        logits[..., [PAD, UNK, BOS, MASK]] = -torch.inf
         log_probs = logits.log_softmax(-1)
         log_probs[..., END_OF_SLOT] -= penalty
         best, words = log_probs.max(-1)

@@ -121,6 +121,8 @@ class RefinementModel(Protocol):
     settles: bool
     """Whether a row that an iteration has not changed will not be changed by later ones either. Not so for a model that
     does something else in each iteration, such as to mask fewer words."""
+    longest_target: int | None
+    """Most words of a target that it has a loss for; None: any number."""
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """The model's own training loss; the count is that of the target tokens it is a sum over."""

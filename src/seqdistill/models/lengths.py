@@ -33,6 +33,7 @@ class LengthPredictor(nn.Module):
         super().__init__()
         linear = nn.Linear(dim, LENGTH_CLASSES)
         self.weight, self.bias, self.kind = linear.weight, linear.bias, kind
+        self.longest = LENGTH_CLASSES - 1 if kind == "absolute" else None
 
     def forward(
         self, states: Float[Tensor, "rows source dim"], real: Bool[Tensor, "rows source"]
@@ -66,7 +67,7 @@ class LengthPredictor(nn.Module):
             row = int(outside[0])
             raise UserError(
                 f"line {int(index[row]) + 1} of the training data: {int(lengths[row])} target tokens, but the model's "
-                f"length classes (absolute) allow at most {LENGTH_CLASSES - 1}; prepare the data with shorter targets, "
+                f"length classes (absolute) allow at most {LENGTH_CLASSES - 1}; leave such pairs out with max_length, "
                 "or set length=offset"
             )
         return LENGTH_WEIGHT * F.cross_entropy(self(states, real), classes, reduction="none")

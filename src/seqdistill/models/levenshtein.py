@@ -72,6 +72,7 @@ class LevenshteinTransformer(nn.Module):
     inserts = True
     rescores = False
     settles = True
+    longest_target = PLACEHOLDER_CLASSES - 1
     iterations = 10
 
     def __init__(self, config: LevenshteinTransformerConfig) -> None:
@@ -204,5 +205,5 @@ def _check_lengths(lengths: Int[Tensor, " batch"], index: Int[Tensor, " batch"])
         row = int(outside[0])
         raise UserError(
             f"line {int(index[row]) + 1} of the training data: {int(lengths[row])} target tokens, but this model "
-            f"inserts at most {PLACEHOLDER_CLASSES - 1} at a place; prepare the data with shorter targets"
+            f"inserts at most {PLACEHOLDER_CLASSES - 1} at a place; leave such pairs out with max_length"
         )

@@ -43,7 +43,7 @@ class Mixture(nn.Module):
 
     parallel = False
     expert: Tensor
-    """The expert that writes, counted from 0: the first, until training ends with the choice of the best."""
+    """The expert that writes, counted from 0; training lets the one write that is best on validation data."""
     won: Tensor
     """Sentences that each expert has won in this process since the figures were last told."""
 

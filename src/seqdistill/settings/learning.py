@@ -79,7 +79,10 @@ class TrainSettings(Settings):
     numbered = ("teacher",)
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
-    model: str = Field(description="Model by name, such as transformer-base, sru, nat, inat or flowseq.")
+    model: str = Field(
+        description="Model by name, such as transformer-base, sru or mixture; of parallel ones nat, inat, cmlm, inst, "
+        "levt or flowseq.",
+    )
     set: dict[str, Any] = Field(
         default_factory=dict, description="Change a value of the model's configuration: KEY=VALUE, may be repeated."
     )
@@ -94,6 +97,9 @@ class TrainSettings(Settings):
     init: Path | None = Field(None, description="Start from the weights of this trained model.")
     max_updates: int = Field(100_000, ge=1, description="Updates at most.")
     batch_tokens: int = Field(4096, ge=1, description="Tokens of a batch, padding included, on its longer side.")
+    max_length: int | None = Field(
+        None, ge=2, description="Leave out pairs with more tokens than this on a side, EOS included."
+    )
     accumulate: int = Field(1, ge=1, description="Batches whose gradients are added for one update.")
     learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate.")
     warmup: int = Field(4000, ge=0, description="Updates of linear warm-up.")

@@ -7,14 +7,15 @@ import math
 import torch
 from torch import nn
 
-from seqdistill.data.batches import ordered_batches
+from seqdistill.data.batches import Batch, ordered_batches
 from seqdistill.data.store import Store
 from seqdistill.data.targets import lines_of
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import MetricOptions, create_metric
-from seqdistill.text.tokenizer import Tokenizers
+from seqdistill.text.tokenizer import PAD, Tokenizers
 from seqdistill.training.distributed import ALONE, Ranks
 
 
@@ -33,8 +34,9 @@ def validation_scores(
     """Scores the model on a store; of several ranks each takes a part, and all return the same.
 
     `loss` is the mean negative log-likelihood of a target token in nats, EOS included, without label smoothing (for a
-    parallel model: its own loss per target token); `perplexity` is its exponential. Unless the metric is loss, the
-    score of the greedy output is added under the metric's name, case ignored if the tokenizer ignores it.
+    parallel model: its own loss per target token); `perplexity` is its exponential. Targets too long for the model's
+    loss are left out of both, and counted as `left_out` if there are any. Unless the metric is loss, the score of the
+    greedy output is added under the metric's name, case ignored if the tokenizer ignores it.
 
     Args:
         metric: loss, bleu or rouge1.
@@ -45,7 +47,7 @@ def validation_scores(
         seed: of what a parallel model's loss draws.
 
     Raises:
-        UserError: an unknown metric.
+        UserError: an unknown metric; no target short enough for the model's loss.
     """
     lowercase = tokenizers.target.lowercase
     options = MetricOptions(lowercase=lowercase, language=language, num_references=num_targets)
@@ -53,7 +55,8 @@ def validation_scores(
     lines = [] if measure is None else list(lines_of(store, num_targets=num_targets))
     first = {line.pairs.start for line in lines}
     device = next(model.parameters()).device
-    total, count = 0.0, 0
+    longest = getattr(model, "longest_target", None)
+    total, count, left_out = 0.0, 0, 0
     outputs: dict[int, str] = {}
     with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for number, batch in enumerate(ordered_batches(store, max_tokens=max_tokens)):
@@ -61,18 +64,39 @@ def validation_scores(
                 continue
             torch.manual_seed(seed + number)
             batch = batch._replace(source=batch.source.to(device), target=batch.target.to(device))
-            loss = model.loss(batch)  # type: ignore[operator]
-            total, count = total + float(loss.total), count + loss.count
+            learned = batch if longest is None else _up_to(batch, longest)
+            left_out += len(batch.index) - len(learned.index)
+            if len(learned.index):
+                loss = model.loss(learned)  # type: ignore[operator]
+                total, count = total + float(loss.total), count + loss.count
             chosen = [row for row, pair in enumerate(batch.index.tolist()) if pair in first]
             if chosen:
                 hypotheses = [found[0].tokens for found in decode(model, batch.source[chosen], DecodingOptions())]
                 texts = tokenizers.target.decode_batch(hypotheses)
                 outputs |= zip(batch.index[chosen].tolist(), texts, strict=True)
-    total, count = ranks.all_sum(total, count)
+    total, count, left_out = ranks.all_sum(total, count, left_out)
+    if not count:
+        raise UserError(
+            f"{store.path}: all {len(store)} targets are longer than the {longest} tokens that this model has a loss "
+            "for; give shorter ones"
+        )
     scores = {"loss": total / count, "perplexity": math.exp(min(total / count, 700.0))}
+    scores |= {"left_out": left_out} if left_out else {}
     if measure:
         gathered = {pair: text for part in ranks.gather(outputs) for pair, text in part.items()}
         written = [gathered[line.pairs.start] for line in lines]
         references = [joined_references(line.targets) if num_targets > 1 else line.targets[0] for line in lines]
         scores[metric] = measure.corpus(written, references).value
     return scores
+
+
+def _up_to(batch: Batch, longest: int) -> Batch:
+    """Only the pairs whose targets have at most that many words."""
+    lengths = (batch.target != PAD).sum(1)
+    rows = lengths <= longest + 1
+    return batch._replace(
+        source=batch.source[rows],
+        target=batch.target[rows],
+        index=batch.index[rows.to(batch.index.device)],
+        num_labels=int(lengths[rows].sum()),
+    )

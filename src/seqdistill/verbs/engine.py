@@ -49,16 +49,24 @@ def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
                 )
     if settings.rerank:
         check_candidates(options)
+        if settings.rescoring_samples:
+            raise UserError("rerank and rescoring_samples both order the candidates: keep one")
 
 
 def decoding_options(settings: DecodingSettings, model: Path, *, n_best: int = 1) -> DecodingOptions:
     """What decoders read: with the beam that the model has by default, and the penalty of the penalty file.
 
     Raises:
-        UserError: as `check_decoding`; a penalty file of another model.
+        UserError: as `check_decoding`; a penalty file of another model; reranking of one that has one candidate.
     """
+    inserts = getattr(saved_class(model), "inserts", False)
+    if settings.rerank and inserts:
+        raise UserError(
+            f"{model}: a model that inserts words finds the length by itself and has one candidate a sentence, so "
+            "there is nothing to rerank: leave rerank out"
+        )
     check_decoding(settings, n_best=n_best)
-    options = settings.options(n_best=n_best, inserts=getattr(saved_class(model), "inserts", False))
+    options = settings.options(n_best=n_best, inserts=inserts)
     if settings.penalty_file is None:
         return options
     return replace(options, penalty=read_penalty(settings.penalty_file, fingerprint=load_model(model).fingerprint))

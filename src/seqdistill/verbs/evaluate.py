@@ -87,7 +87,7 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
     if settings.perplexity:
-        results["perplexity"] = round(_perplexity(settings, test, loaded.model, loaded.tokenizers, out), 4)
+        results |= _perplexity(settings, test, loaded.model, loaded.tokenizers, out)
     if loaded.model.parallel:
         passes, iterations = mean_effort([(best.passes, best.iterations) for best in decoded])
         results |= {"passes": round(passes, 4), "iterations": round(iterations, 4)}
@@ -184,8 +184,9 @@ def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progr
 
 def _perplexity(
     settings: EvaluateSettings, test: TestSet, model: torch.nn.Module, tokenizers: Tokenizers, out: Path
-) -> float:
-    """Per subword token of all references, EOS included (a parallel model: of its own loss)."""
+) -> dict[str, float]:
+    """Per subword token of all references, EOS included (a parallel model: of its own loss); and how many of them are
+    too long for it, if any are."""
     path = out / ".references.arrow"
     lines = zip(test.sources, test.references, strict=True)
     build_store(((source, each) for source, references in lines for each in references), tokenizers, path)
@@ -194,7 +195,8 @@ def _perplexity(
         scores = validation_scores(model, Store.open(path), tokenizers, metric="loss", max_tokens=4096)
     finally:
         path.unlink()
-    return scores["perplexity"]
+    left_out = {"perplexity_left_out": round(scores["left_out"])} if "left_out" in scores else {}
+    return {"perplexity": round(scores["perplexity"], 4)} | left_out
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -76,6 +76,7 @@ def check_objective(settings: TrainSettings) -> None:
         "pool": method.contexts == "imitkd",
         "data_labels": method.contexts == "imitkd" and not method.full,
         "dagger_rounds": method.contexts == "dagger",
+        "max_length": method.contexts != "dagger",
         "label_smoothing": not method.full,
     }
     for option, is_read in read.items():
@@ -117,12 +118,19 @@ def assemble(
     """The objective of a training and the stream of batches that it is a function of.
 
     Raises:
-        UserError: a teacher that is not there, writes in parallel, or has another vocabulary; a student that writes in
-            parallel, and so has no prefixes to be labelled, or that is a mixture.
+        UserError: a target that is too long for the model; a teacher that is not there, writes in parallel, or has
+            another vocabulary; a student that writes in parallel, and so has no prefixes to be labelled, or that is a
+            mixture.
     """
     batches = Batches(
-        data.train, max_tokens=settings.batch_tokens, seed=settings.seed, rank=ranks.rank, ranks=ranks.size
+        data.train,
+        max_tokens=settings.batch_tokens,
+        max_length=settings.max_length,
+        seed=settings.seed,
+        rank=ranks.rank,
+        ranks=ranks.size,
     )
+    _check_targets(settings, model, batches)
     method, smoothing = OBJECTIVES[settings.objective], settings.label_smoothing
     if not method.needs_teacher:
         return (lambda batch: model.loss(batch, label_smoothing=smoothing)), batches
@@ -175,6 +183,16 @@ def assemble(
         rank=ranks.rank,
         ranks=ranks.size,
     )
+
+
+def _check_targets(settings: TrainSettings, model: Any, batches: Batches) -> None:
+    """Raises UserError for a target that the model has no loss for."""
+    longest = model.longest_target if model.parallel else None
+    if longest is not None and (found := batches.longer_targets(longest)):
+        raise UserError(
+            f"{settings.data}: {len(found)} targets are too long for model {settings.model!r}, the first that of pair "
+            f"{found[0] + 1}: it learns at most {longest} tokens; leave such pairs out with --max-length {longest + 1}"
+        )
 
 
 def _check_student(settings: TrainSettings, model: Any) -> None:

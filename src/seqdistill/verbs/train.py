@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -69,7 +70,7 @@ def _train(
     objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
     valid = data.valid
 
-    def validate() -> dict[str, float]:
+    def scored() -> dict[str, float]:
         return validation_scores(
             model,
             valid,
@@ -79,6 +80,10 @@ def _train(
             num_targets=num_targets,
             ranks=ranks,
         )
+
+    def validate() -> dict[str, float]:
+        """A mixture's are those of its best expert, so that no dead one decides which checkpoint is kept."""
+        return _best_expert(model, scored, settings.metric)[0] if isinstance(model, Mixture) else scored()
 
     result = run_loop(
         model,
@@ -92,7 +97,11 @@ def _train(
     )
     scores, chosen = dict(result.scores), {}
     if isinstance(result.model, Mixture):
-        scores, chosen = _best_expert(result.model, validate, settings.metric)
+        scores, chosen = _best_expert(result.model, scored, settings.metric)
+        result.model.figures()  # what is not told any more is no part of the model
+    if settings.max_length:
+        longer = np.maximum(data.train.source_lengths, data.train.target_lengths) + 1
+        chosen["pairs_left_out"] = int((longer > settings.max_length).sum())
     if ranks.first:
         save_model(result.model, data.tokenizers, out / "model")
     ranks.barrier()
@@ -116,7 +125,6 @@ def _best_expert(
     values = [row[metric] for row in rows]
     best = values.index(max(values) if METRICS[metric] else min(values))
     model.choose(best + 1)
-    model.figures()  # what is not told any more is no part of the model
     return rows[best], {"expert": best + 1, "valid_by_expert": [round(value, 4) for value in values]}
 
 

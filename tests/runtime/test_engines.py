@@ -16,6 +16,7 @@ from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.runtime.conversion import MAX_POSITIONS
 from seqdistill.runtime.engines import CTranslate2Engine, load_engine
 from seqdistill.text.tokenizer import BOS, EOS, Tokenizer, Tokenizers
+from seqdistill.training import optim
 
 TEXT = """the quick brown fox jumps over a lazy dog while seven wizards quietly mix vexing jars of bright pink goo
 and nobody asks why it glows"""
@@ -177,6 +178,33 @@ def test_other_models_are_sent_to_the_native_engine(tokenizers, tmp_path, name: 
     with pytest.raises(UserError, match=r"runs Transformers only.*use --engine native"):
         load_engine("ctranslate2", model)
     assert len(load_engine("native", model).decode(sentences(3, seed=1), DecodingOptions(max_length=5))) == 3
+
+
+SMALL = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+FLOW = {"posterior_layers": 1, "flow_steps": "1,1", "flow_ffn_dim": 16}
+MODELS = {
+    **dict.fromkeys(("transformer", "mixture", "nat", "inat", "cmlm", "inst", "levt"), SMALL),
+    **{name: {"dim": 16} for name in ("sru", "gru", "lstm")},
+    "flowseq": SMALL | FLOW,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_our_decoder_in_bfloat16_is_close(tokenizers, tmp_path, monkeypatch, name: str) -> None:
+    """The score of a first token, or of a few iterations, is float32's but for rounding; emulated here."""
+    model = saved_model(tokenizers, tmp_path, name, **MODELS[name])
+    with pytest.raises(UserError, match="compute type 'int8' belongs to the engine ctranslate2"):
+        load_engine("native", model, compute_type="int8")
+    monkeypatch.setattr(optim, "computes_bfloat16", lambda device: True)
+    exact, rounded = (load_engine("native", model, compute_type=given) for given in ("auto", "bfloat16"))
+    parallel = getattr(exact.model, "parallel", False)
+    options = DecodingOptions(beam=1, max_length=6 if parallel else 1)
+    scores = [
+        [found[0].log_prob for found in engine.decode(sentences(8, seed=5), options)] for engine in (exact, rounded)
+    ]
+    assert scores[1] != scores[0] and scores[1] != torch.tensor(scores[1]).bfloat16().tolist()
+    assert scores[1] == pytest.approx(scores[0], rel=0.1, abs=0.1)
+    assert rounded.fingerprint == exact.fingerprint | {"precision": "bfloat16"}
 
 
 def test_mistakes_are_named(tokenizers, tmp_path) -> None:

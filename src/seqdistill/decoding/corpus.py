@@ -82,17 +82,20 @@ class NativeEngine:
         *,
         max_tokens: int = 8192,
         device: str | torch.device = "cpu",
+        precision: torch.dtype = torch.float32,
         fingerprint: str = "",
     ):
+        """`precision` is that of matrix products; weights stay in float32."""
         self.model = model.to(device)
         self.tokenizers = tokenizers
         self.max_tokens = max_tokens
         self.device = torch.device(device)
+        self.precision = precision
         self._fingerprint = fingerprint
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        return {"engine": "native", "model": self._fingerprint, "precision": "float32"}
+        return {"engine": "native", "model": self._fingerprint, "precision": str(self.precision).removeprefix("torch.")}
 
     def decode(
         self, sources: Sequence[str], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
@@ -112,18 +115,24 @@ class NativeEngine:
         for rows in length_batches(sources, self.max_tokens // width):
             source = collate_sources([sources[row] for row in rows]).to(self.device)
             seeds = torch.tensor([numbers[row] for row in rows])
-            for row, hypotheses in zip(rows, decode(self.model, source, options, seeds=seeds), strict=True):
+            with self._computing():
+                found = decode(self.model, source, options, seeds=seeds)
+            for row, hypotheses in zip(rows, found, strict=True):
                 results[row] = hypotheses
         return results
 
     def traces(self, source: str, options: DecodingOptions) -> list[Trace]:
         """As `TracingEngine.traces`."""
         ids = self.tokenizers.source.encode(source)
-        found = trace(self.model, collate_sources([ids]).to(self.device), options)
+        with self._computing():
+            found = trace(self.model, collate_sources([ids]).to(self.device), options)
         if not ids:
             return [Trace(source, "", ())]
         target, inserts = self.tokenizers.target, cast(RefinementModel, self.model).inserts
         return [text_trace(source, each, target, inserts=inserts) for each in found]
+
+    def _computing(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)
 
 
 def as_text(results: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer) -> list[list[TextHypothesis]]:

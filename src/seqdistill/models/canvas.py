@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.models.interface import Canvas
-from seqdistill.nn.losses import rows_at_a_time
+from seqdistill.nn.losses import exact, rows_at_a_time
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 
@@ -56,7 +56,7 @@ def most_probable(
     """
     words, log_probs = [], []
     for chunk in states.split(rows_at_a_time(weight)):
-        logits = F.linear(chunk, weight)
+        logits = exact(F.linear(chunk, weight))
         logits[:, list(forbidden)] = -torch.inf
         best = logits.max(1)
         words.append(best.indices)

@@ -17,7 +17,7 @@ from seqdistill.models.interface import Canvas
 from seqdistill.models.sizes import check_sizes
 from seqdistill.models.slots import bracketed, capped, compacted, empty_canvas, filled, neighbours, slots, with_room
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
-from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 END_OF_SLOT = EOS
@@ -135,7 +135,7 @@ class InsertionTransformer(nn.Module):
         `penalty` is taken from the log-probability of the end of a slot.
         """
         there = slots(canvas.tokens)
-        logits = F.linear(self._slots(canvas.tokens, memory), self.target_embedding.weight)
+        logits = exact(F.linear(self._slots(canvas.tokens, memory), self.target_embedding.weight))
         logits[..., [PAD, UNK, BOS, MASK]] = -torch.inf
         log_probs = logits.log_softmax(-1)
         log_probs[..., END_OF_SLOT] -= penalty

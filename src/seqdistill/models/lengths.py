@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from seqdistill.errors import UserError
 from seqdistill.models.canvas import masks
 from seqdistill.models.interface import Canvas
+from seqdistill.nn.losses import exact
 
 LENGTH_CLASSES = 256
 LENGTH_WEIGHT = 0.1
@@ -89,7 +90,7 @@ class LengthPredictor(nn.Module):
                 f"a parallel decoder tries 1 to {LENGTH_CLASSES // 2 - 1} lengths, but beam is {candidates}"
             )
         lengths = torch.arange(LENGTH_CLASSES, device=real.device) + self._shift(real)[:, None]
-        log_probs = self(states, real).log_softmax(-1).masked_fill(lengths < 1, -torch.inf)
+        log_probs = exact(self(states, real)).log_softmax(-1).masked_fill(lengths < 1, -torch.inf)
         length_log_probs, best = log_probs.topk(candidates)
         tokens = masks(lengths.gather(1, best).flatten())
         nothing = torch.zeros(tokens.shape, device=tokens.device)

@@ -27,7 +27,7 @@ from seqdistill.models.slots import (
     with_room,
 )
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
-from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.text.tokenizer import MASK, PAD
 
 PLACEHOLDER_CLASSES = 256
@@ -178,7 +178,8 @@ class LevenshteinTransformer(nn.Module):
         if not len(rows):
             return canvas
         tokens = canvas.tokens[rows]
-        log_probs = self.placeholders(neighbours(self._states(tokens, memory.select(rows)))).log_softmax(-1)
+        logits = self.placeholders(neighbours(self._states(tokens, memory.select(rows))))
+        log_probs = exact(logits).log_softmax(-1)
         log_probs[..., 0] -= penalty
         best = log_probs.max(-1)
         counts = torch.zeros_like(slots(canvas.tokens), dtype=torch.int64)

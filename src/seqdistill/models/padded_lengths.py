@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.errors import UserError
+from seqdistill.nn.losses import exact
 from seqdistill.text.tokenizer import EOS, PAD
 
 REACH = 20
@@ -61,9 +62,7 @@ class PaddedLength(nn.Module):
         mean = states.masked_fill(~real[..., None], 0).sum(1) / real.sum(1, keepdim=True)
         lengths = self._lengths(real)
         possible = (lengths % self.unit == 0) & (lengths > 0)
-        logits = self.output(mean)
-        exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return exact.masked_fill(~possible, -torch.inf).log_softmax(-1)
+        return exact(self.output(mean)).masked_fill(~possible, -torch.inf).log_softmax(-1)
 
     def loss(
         self,

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.transformer import contexts
-from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
 from seqdistill.text.tokenizer import PAD
 
@@ -215,7 +215,7 @@ class RNN(nn.Module):
         decoded, cells = self.decoder.step(self.target_embedding(tokens), state.cells)
         grouped = decoded.unflatten(0, (len(state.keys), -1))
         states = self._attend(grouped, state).flatten(0, 1)
-        logits = F.linear(states, self.target_embedding.weight)
+        logits = exact(F.linear(states, self.target_embedding.weight))
         return logits.log_softmax(-1), state._replace(cells=cells)
 
     def _attend(

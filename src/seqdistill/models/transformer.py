@@ -14,7 +14,7 @@ from seqdistill.data.batches import Batch
 from seqdistill.models.sizes import check_sizes
 from seqdistill.nn.cache import KeyValueCache, Slots, keep_groups
 from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
-from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.text.tokenizer import BOS, PAD
 
 
@@ -126,7 +126,7 @@ class Transformer(nn.Module):
         slots.open(like=x)
         for layer, stored in zip(self._decoder_layers, state.layers, strict=True):
             x = layer.step(x, stored.written, slots, stored.key, stored.value, state.visible)
-        logits = F.linear(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight)
+        logits = exact(F.linear(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight))
         return torch.log_softmax(logits, -1, out=logits), state
 
 

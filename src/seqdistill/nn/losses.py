@@ -14,6 +14,11 @@ CHUNK_ELEMENTS = {"cpu": 4 * 2**20, "cuda": 64 * 2**20}
 """Logits alive at once: on CPUs 16 MiB in fp32, which stay in the last cache; on GPUs enough to keep them busy."""
 
 
+def exact(logits: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """The same in float32, if they are less exact (under autocast): probabilities are compared by small differences."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def rows_at_a_time(weight: Float[Tensor, "vocab dim"]) -> int:
     """Rows whose logits may be in memory at once."""
     return max(1, CHUNK_ELEMENTS.get(weight.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))

@@ -208,11 +208,11 @@ class SRU(nn.Module):
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 1 dim"]]:
         """See `RecurrentLayer.step`."""
         cell = state[:, 0]
-        candidate, forget, reset, *fourth = (inputs @ self.weight[0]).split(self.hidden_dim, 1)
+        candidate, forget, reset, *fourth = (inputs @ self.weight[0]).to(cell.dtype).split(self.hidden_dim, 1)
         (forget_weight, reset_weight), (forget_bias, reset_bias) = self.recurrent[0], self.bias[0]
         forget = torch.addcmul(forget_bias, cell, forget_weight).add_(forget).sigmoid_()
         reset = torch.addcmul(reset_bias, cell, reset_weight).add_(reset).sigmoid_()
-        skipped = fourth[0] if fourth else inputs
+        skipped = fourth[0] if fourth else inputs.to(cell.dtype)
         new = torch.lerp(candidate, cell, forget)
         return torch.lerp(skipped if self.scale == 1 else skipped * self.scale, new, reset), new[:, None]
 

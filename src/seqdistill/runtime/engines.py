@@ -21,6 +21,7 @@ from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
 from seqdistill.text.sources import default_cache
 from seqdistill.text.tokenizer import EOS
 from seqdistill.training.memory import keep_freed_memory
+from seqdistill.training.optim import choose_precision
 
 CALL_LINES = 4096
 """Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
@@ -197,14 +198,38 @@ class CTranslate2Engine:
 
 
 def native_engine(
-    model_dir: Path, *, device: str | torch.device = "cpu", max_tokens: int = 8192, expert: int | None = None
+    model_dir: Path,
+    *,
+    device: str | torch.device = "cpu",
+    max_tokens: int = 8192,
+    compute_type: str = "auto",
+    expert: int | None = None,
 ) -> NativeEngine:
-    """Loads a model directory into our own decoder; the process keeps freed memory: decoding is 5-10 % faster."""
+    """Loads a model directory into our own decoder; the process keeps freed memory: decoding is 5-10 % faster.
+
+    Raises:
+        UserError: a compute type other than float32, auto (which is float32) and bfloat16, or one the device emulates.
+    """
+    precision = native_precision(compute_type, torch.device(device))
     keep_freed_memory()
     loaded = load_model(model_dir, device, expert=expert)
     return NativeEngine(
-        loaded.model, loaded.tokenizers, max_tokens=max_tokens, device=device, fingerprint=loaded.fingerprint
+        loaded.model,
+        loaded.tokenizers,
+        max_tokens=max_tokens,
+        device=device,
+        precision=precision,
+        fingerprint=loaded.fingerprint,
     )
+
+
+def native_precision(compute_type: str, device: torch.device) -> torch.dtype:
+    """What our own decoder computes in; raises as `native_engine`."""
+    if compute_type not in ("auto", "float32", "bfloat16"):
+        raise UserError(
+            f"compute type {compute_type!r} belongs to the engine ctranslate2; ours computes in float32 or bfloat16"
+        )
+    return choose_precision("float32" if compute_type == "auto" else compute_type, device)
 
 
 ENGINES: Mapping[str, Callable[..., Engine]] = {"native": native_engine, "ctranslate2": CTranslate2Engine.load}

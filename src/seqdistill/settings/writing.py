@@ -42,7 +42,10 @@ class DecodingSettings(Settings):
     )
     rerank: Path | None = Field(None, description="Trained model that orders the hypotheses by its own score of them.")
     engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
-    compute_type: str = Field("auto", description="Precision of CTranslate2: float32, int8, ...; auto: int8.")
+    compute_type: str = Field(
+        "auto",
+        description="Precision: float32 (auto), bfloat16; CTranslate2 has others too, and for auto int8.",
+    )
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
 
     def options(self, *, n_best: int = 1, inserts: bool = False) -> DecodingOptions:

@@ -13,7 +13,7 @@ from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine, check_candidates
 from seqdistill.errors import UserError
 from seqdistill.models.saved import load_model, saved_class
-from seqdistill.runtime.engines import load_engine
+from seqdistill.runtime.engines import load_engine, native_precision
 from seqdistill.settings import DecodingSettings, EvaluateSettings, TranslateSettings
 from seqdistill.training.optim import choose_device
 
@@ -29,11 +29,9 @@ def engine_options(settings: DecodingSettings) -> dict[str, Any]:
         if settings.device not in ("auto", "cpu"):
             raise UserError(f"CTranslate2 runs on the CPU here; leave out --device {settings.device}, or --engine")
         return expert | {"compute_type": settings.compute_type}
-    if settings.compute_type != "auto":
-        raise UserError(
-            f"--compute-type {settings.compute_type} belongs to --engine ctranslate2; ours computes in float32"
-        )
-    return expert | {"device": str(choose_device(settings.device))}
+    device = choose_device(settings.device)
+    native_precision(settings.compute_type, device)  # now, not when the engine is loaded
+    return expert | {"device": str(device), "compute_type": settings.compute_type}
 
 
 def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
@@ -126,4 +124,10 @@ def _mixed(first_model: Path, settings: EvaluateSettings | TranslateSettings) ->
         )
     pair = Mixed(first.model, second.model, first_tokens=settings.first_tokens)
     device = choose_device(settings.device)
-    return NativeEngine(pair, second.tokenizers, device=device, fingerprint=f"{first.fingerprint}+{second.fingerprint}")
+    return NativeEngine(
+        pair,
+        second.tokenizers,
+        device=device,
+        precision=native_precision(settings.compute_type, device),
+        fingerprint=f"{first.fingerprint}+{second.fingerprint}",
+    )

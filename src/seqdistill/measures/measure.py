@@ -41,7 +41,8 @@ DEFINITIONS = {
 }
 
 
-_KINDS, _WEIGHTINGS = ("", "_by_token", "_counted"), (BY_TYPE, BY_TOKEN, BY_TYPE)
+_KINDS = (("", BY_TYPE, False), ("_by_token", BY_TOKEN, False), ("_counted", BY_TYPE, True))
+"""End of the name, weighting, and whether the table is counted on links."""
 
 
 class Measure(NamedTuple):
@@ -143,15 +144,19 @@ def measure(
         found[name] = Measure(name, figures.value, interval, DEFINITIONS[name], signature, figures.sentences, by_line)
 
     counted = alignment.counted_table()
-    for suffix, table, weighting in zip(_KINDS, (alignment.table, alignment.table, counted), _WEIGHTINGS, strict=True):
-        keep(f"complexity{suffix}", complexity_of(alignment, table, weighting), table.signature)
+    for suffix, weighting, on_links in _KINDS:
+        table = counted if on_links else alignment.table
+        keep(f"complexity{suffix}", complexity_of(alignment, table, weighting, counted=on_links), table.signature)
     num_unseen = None
     if real is not None:
         check_comparable(alignment, real)
         tables, tables_counted = (alignment.table, real.table), (counted, real.counted_table())
         unseen = []
-        for suffix, pair, weighting in zip(_KINDS, (tables, tables, tables_counted), _WEIGHTINGS, strict=True):
-            figures, lines, missing = faithfulness_of(alignment, real, pair, weighting, smoothing=smoothing)
+        for suffix, weighting, on_links in _KINDS:
+            pair = tables_counted if on_links else tables
+            figures, lines, missing = faithfulness_of(
+                alignment, real, pair, weighting, smoothing=smoothing, counted=on_links
+            )
             unseen.append(missing)
             signature = f"{pair[0].signature}|smoothing:{smoothing}-background"
             keep(f"faithfulness{suffix}", figures, signature, lines=lines)

@@ -191,6 +191,7 @@ def test_killed_at_any_moment_it_continues_to_the_same_bytes(text: Path, call) -
         ("measure tiny.txt --samples 5", "5 resamples: a 95 % interval needs at least 40"),
         ("measure tiny.txt --iterations 0", "iterations = 0: expected at least 1"),
         ("measure tiny.txt --smoothing 0", "smoothing"),
+        ("measure tiny.txt --alpha inf", "'alpha': Input should be a finite number, but it is inf"),
         ("measure tiny.txt --sentence 99", "sentence = 99: tiny.txt has 60 lines; name one of them"),
         ("measure blank.txt", "blank.txt: none of its 60 lines has words on both sides"),
         ("measure tiny.txt tiny.txt", "a corpus is named twice"),
@@ -207,6 +208,18 @@ def test_mistakes_are_named_and_nothing_is_left(text: Path, call, words: str, me
     assert code == 2 and errors.splitlines()[-1].startswith("error: ") and "Traceback" not in errors
     assert not Path("out").exists() or {path.name for path in Path("out").iterdir()} <= {".lock"}
     assert re.search(message, errors), errors
+
+
+def test_what_does_not_exist_is_null_and_a_dash(text: Path, call) -> None:
+    """A lexicon: no line has an order of words."""
+    Path("words.txt").write_text("".join(f"{word}\n" for word in WORDS * 3))
+    Path("entries.txt").write_text("".join(f"{word}-1\n" for word in WORDS * 3))
+    plain = [*PLAIN, "--source", "words.txt"]
+    code, output, errors = call("measure", "entries.txt", *plain, "--out", "out")
+    assert code == 0 and "nan" not in output + errors + Path("out/measures.html").read_text().lower().split("<svg")[0]
+    results = read_json(Path("out/manifest.json"))["results"]
+    assert [results["corpora"][0][f"reordering{end}"] for end in ("", "_low", "_high")] == [None] * 3
+    assert results["table"]["Reordering score"] == ["–"]
 
 
 def test_files_of_targets_need_their_sources(text: Path, call) -> None:

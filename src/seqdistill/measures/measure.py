@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -49,7 +50,7 @@ class Measure(NamedTuple):
     """One number.
 
     Args:
-        value: for the corpus.
+        value: for the corpus; NaN where no sentence has one (the order of single words).
         interval: 95 %, by resampling sentences.
         sentences: for each pair of the bitext; complexity and faithfulness as sums over its source words; NaN where a
             sentence has none. None: kept by corpus only.
@@ -101,12 +102,17 @@ class Measures:
         """Raises KeyError for a measure that was not taken (BLEU and faithfulness need real data)."""
         return self.measures[name]
 
-    def row(self) -> dict[str, str | int | float]:
-        """A flat row for a table or `results/*.json`: values, interval ends, signatures."""
-        row: dict[str, str | int | float] = {"corpus": self.corpus, "pairs": len(self.lines), "lines": self.num_lines}
+    def row(self) -> dict[str, str | int | float | None]:
+        """A flat row for a table or `results/*.json`: values, interval ends, signatures; None for what is undefined."""
+        row: dict[str, str | int | float | None] = {
+            "corpus": self.corpus,
+            "pairs": len(self.lines),
+            "lines": self.num_lines,
+        }
         row |= {f"skipped_{reason}": count for reason, count in self.skipped._asdict().items()}
         for name, measure in self.measures.items():
-            row |= {name: measure.value, f"{name}_low": measure.interval.low, f"{name}_high": measure.interval.high}
+            figures = {name: measure.value, f"{name}_low": measure.interval.low, f"{name}_high": measure.interval.high}
+            row |= {key: None if math.isnan(value) else value for key, value in figures.items()}
             row[f"{name}_signature"] = measure.signature
         return row
 

@@ -114,10 +114,14 @@ def definitions(corpora: Sequence[Measures]) -> list[Definition]:
 
 
 def _cell(one: Measures, name: str) -> str:
-    if name not in one.measures:
+    if not _exists(one, name):
         return "–"
     digits, found = _DIGITS.get(name, 3), one[name]
     return f"{found.value:.{digits}f} [{found.interval.low:.{digits}f}, {found.interval.high:.{digits}f}]"
+
+
+def _exists(one: Measures, name: str) -> bool:
+    return name in one.measures and not np.isnan(one[name].value)
 
 
 def _advice_table(advised: Advised | None) -> list[TableColumn]:
@@ -132,9 +136,7 @@ def _panels(page: CorpusPage) -> Group:
     names = [one.corpus for one in page.corpora]
     plots = []
     for name in PANELS:
-        values = {
-            one.corpus: Value(one[name].value, *one[name].interval) for one in page.corpora if name in one.measures
-        }
+        values = {one.corpus: Value(one[name].value, *one[name].interval) for one in page.corpora if _exists(one, name)}
         if values:
             svg = interval_plot(values, Labels(TITLES[name], TITLES[name], "", names))
             plots.append(Plot(TITLES[name], Markup(inline(svg, f"panel-{name}"))))

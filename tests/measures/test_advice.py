@@ -19,7 +19,7 @@ def measured(name: str, complexity: float, faithfulness: float | None = None, *,
     for key, value in ((COMPLEXITY, complexity), (FAITHFULNESS, faithfulness)):
         if value is not None:
             moved = generator.normal(size=LINES) * noise / 20
-            found[key] = Measure(key, value, Interval(value - noise, value + noise), "", "", None, moved)
+            found[key] = Measure(key, value, Interval(value - noise, value + noise), "", "", np.zeros(LINES), moved)
     return Measures(name, np.arange(1, LINES + 1), LINES, Skipped(0, 0, 0), None, found)
 
 

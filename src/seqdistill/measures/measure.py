@@ -19,6 +19,7 @@ from seqdistill.measures.intervals import MAX_UNITS, NUM_SAMPLES, SEED, Interval
 from seqdistill.measures.reordering import reordering_scores
 from seqdistill.measures.wording import Ratio, mean, ratio, repetitions, type_token_ratio
 from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.surface import sentence_bleu_rows
 from seqdistill.progress import Progress
 
 REORDERING_LINKS = "intersection"
@@ -33,7 +34,7 @@ DEFINITIONS = {
     "faithfulness_by_token": "the same as a mean over the real source tokens",
     "faithfulness_counted": "faithfulness with p(target | source) counted on the forward links, nats",
     "reordering": "fuzzy reordering score, mean over sentences; 1 is monotone",
-    "bleu": "BLEU of the distilled targets against the real ones, 0 to 100",
+    "bleu": "BLEU of the distilled targets against the real ones, 0 to 100; of a sentence with effective order",
     "type_token_ratio": "different target words over target words",
     "source_length": "mean number of source words",
     "target_length": "mean number of target words",
@@ -53,7 +54,7 @@ class Measure(NamedTuple):
         value: for the corpus; NaN where no sentence has one (the order of single words).
         interval: 95 %, by resampling sentences.
         sentences: for each pair of the bitext; complexity and faithfulness as sums over its source words; NaN where a
-            sentence has none. None: kept by corpus only.
+            sentence has none.
         influences: how much each line of the corpus moves the value, to first order; 0 where a line is skipped. None:
             not known (BLEU).
     """
@@ -63,7 +64,7 @@ class Measure(NamedTuple):
     interval: Interval
     definition: str
     signature: str
-    sentences: Float[np.ndarray, " pairs"] | None
+    sentences: Float[np.ndarray, " pairs"]
     influences: Float[np.ndarray, " lines"] | None
 
 
@@ -202,19 +203,24 @@ def difference(one: Measures, other: Measures, name: str) -> Difference:
 
 
 def training_bleu(distilled: Bitext, real: Bitext, *, num_samples: int = NUM_SAMPLES, seed: int = SEED) -> Measure:
-    """BLEU over the words of the bitexts, of the lines that both hold."""
+    """BLEU over the words of the bitexts, of the lines that both hold; NaN for a sentence of another line.
+
+    Of a sentence, sacreBLEU's sentence BLEU: exponential smoothing, without the orders that it is too short for.
+    """
     _, ours, theirs = np.intersect1d(distilled.lines, real.lines, assume_unique=True, return_indices=True)
     check_resampling(len(ours), num_samples)
     metric = create_metric("bleu", MetricOptions(tokenize="none"))
     statistics = metric.statistics(_texts(distilled.target, ours), _texts(real.target, theirs))
     value = float(metric.aggregate(statistics.sum(axis=0, keepdims=True))[0])
+    sentences = np.full(len(distilled), np.nan)
+    sentences[ours] = sentence_bleu_rows(statistics)
     units = _grouped(statistics)
     generator = np.random.default_rng(seed)
     sums = [units[generator.integers(len(units), size=len(units))].sum(axis=0) for _ in range(num_samples)]
     low, high = np.quantile(metric.aggregate(np.stack(sums)), [0.025, 0.975])
     target = distilled.signature.partition("|target:")[2]
     signature = f"{metric.signature}|words:{target}|ci:95|bs:{num_samples}|seed:{seed}"
-    return Measure("bleu", value, Interval(float(low), float(high)), DEFINITIONS["bleu"], signature, None, None)
+    return Measure("bleu", value, Interval(float(low), float(high)), DEFINITIONS["bleu"], signature, sentences, None)
 
 
 def check_comparable(distilled: Alignment, real: Alignment) -> None:

@@ -158,7 +158,7 @@ def _densities(page: CorpusPage) -> Group:
 
 def _defined(one: Measures, name: str) -> np.ndarray:
     sentences = one[name].sentences
-    return np.zeros(0) if sentences is None else sentences[~np.isnan(sentences)]
+    return sentences[~np.isnan(sentences)]
 
 
 def _aligned(page: CorpusPage) -> Group:

@@ -208,7 +208,7 @@ def _aligned(
 
 def _write_sentences(path: Path, found: Measures) -> None:
     """A line for each pair that was measured, under a line of names; empty where a sentence has no such value."""
-    columns = {name: one.sentences for name, one in found.measures.items() if one.sentences is not None}
+    columns = {name: one.sentences for name, one in found.measures.items()}
     with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(["line", *columns]) + "\n")
         for number, *values in zip(
@@ -266,7 +266,6 @@ def _most_changed(corpora: Sequence[tuple[Alignment, Measures]]) -> int:
 def _readable_scores(alignment: Alignment, found: Measures) -> np.ndarray:
     """Reordering scores by line, from 1; NaN where a sentence is short, long, or without an order."""
     bitext, scores = alignment.bitext, found["reordering"].sentences
-    assert scores is not None
     by_line = np.full(bitext.num_lines + 1, np.nan)
     by_line[bitext.lines] = np.where(_readable(alignment), scores, np.nan)
     return by_line

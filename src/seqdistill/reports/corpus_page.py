@@ -76,7 +76,8 @@ class CorpusPage:
         left_out = [
             f"{one.corpus} is left out: {one.reason}." for one in (self.advised.excluded if self.advised else [])
         ]
-        return " ".join([note, *left_out])
+        notes = [f"{one}." for one in (self.advised.notes if self.advised and self.advised.advice else [])]
+        return " ".join([note, *left_out, *notes])
 
 
 def write_corpus_page(page: CorpusPage, path: Path) -> None:
@@ -125,8 +126,10 @@ def _exists(one: Measures, name: str) -> bool:
 
 
 def _advice_table(advised: Advised | None) -> list[TableColumn]:
-    if advised is None or not advised.advice:
+    if advised is None or not (advised.advice or advised.notes):
         return []
+    if not advised.advice:
+        return [TableColumn("No advice", False, advised.notes, set())]
     columns = zip(*advised.advice, strict=True)
     titles = ("Student", "Train it on", "Because", "Evidence")
     return [TableColumn(title, False, list(cells), set()) for title, cells in zip(titles, columns, strict=True)]

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from seqdistill.errors import UserError
 from seqdistill.measures.alignment import Alignment
 from seqdistill.measures.bitext import Bitext, Side, Skipped
+from seqdistill.measures.comparable import check_comparable
 from seqdistill.measures.complexity import SMOOTHING
 from seqdistill.measures.estimates import BY_TOKEN, BY_TYPE, complexity_of, faithfulness_of
 from seqdistill.measures.intervals import MAX_UNITS, NUM_SAMPLES, SEED, Interval, check_resampling, resampled_interval
@@ -223,41 +224,6 @@ def training_bleu(distilled: Bitext, real: Bitext, *, num_samples: int = NUM_SAM
     return Measure("bleu", value, Interval(float(low), float(high)), DEFINITIONS["bleu"], signature, sentences, None)
 
 
-def check_comparable(distilled: Alignment, real: Alignment) -> None:
-    """Raises UserError unless both corpora have the same lines, sources, tokenisers and aligner settings."""
-    ours, theirs = distilled.bitext, real.bitext
-    if ours.num_lines != theirs.num_lines:
-        raise UserError(
-            f"{ours.name} has {ours.num_lines:,} lines but the real corpus {theirs.name} has {theirs.num_lines:,}; "
-            "expected a distilled target for each real line: give the corpus it was distilled from"
-        )
-    for what, one, other in (
-        ("tokenised", ours.signature, theirs.signature),
-        ("aligned", distilled.options.signature, real.options.signature),
-    ):
-        if one != other:
-            raise UserError(
-                f"{ours.name} was {what} with {one}, but the real corpus {theirs.name} with {other}; measures compare "
-                f"only corpora {what} alike"
-            )
-    _check_sources(ours, theirs)
-
-
-def _check_sources(ours: Bitext, theirs: Bitext) -> None:
-    _, at, there = np.intersect1d(ours.lines, theirs.lines, assume_unique=True, return_indices=True)
-    if not len(at):
-        raise UserError(f"{ours.name} and the real corpus {theirs.name} share no line with words on both sides")
-    one, other = ours.source.chosen(at), theirs.source.chosen(there)
-    if one.words == other.words and np.array_equal(one.starts, other.starts) and np.array_equal(one.ids, other.ids):
-        return
-    pair = next(pair for pair in range(len(at)) if one.sentence(pair) != other.sentence(pair))
-    raise UserError(
-        f"line {ours.lines[at[pair]]:,}: the source of {ours.name} is {_short(one.sentence(pair))}, that of the real "
-        f"corpus {theirs.name} is {_short(other.sentence(pair))}; expected the same sources line by line: give the "
-        "corpus it was distilled from"
-    )
-
-
 def _grouped(statistics: Float[np.ndarray, "pairs statistics"]) -> Float[np.ndarray, "units statistics"]:
     """Sentences to draw from; very many are drawn in parts, as in `intervals`."""
     if len(statistics) <= MAX_UNITS:
@@ -268,8 +234,3 @@ def _grouped(statistics: Float[np.ndarray, "pairs statistics"]) -> Float[np.ndar
 
 def _texts(side: Side, pairs: Int[np.ndarray, " chosen"]) -> Sequence[str]:
     return [" ".join(side.sentence(pair)) for pair in pairs.tolist()]
-
-
-def _short(words: Sequence[str]) -> str:
-    text = " ".join(words)
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -67,8 +67,8 @@ def ours(folder: Path, *, workers: int, measures: bool) -> dict[str, float]:
     bitext = read_bitext(text, plain, plain, name="text")
     read = time.time()
     found = align(bitext, workers=workers, scratch=folder)
-    write_pharaoh(folder / "ours.forward", found.forward)
-    write_pharaoh(folder / "ours.reverse", found.reverse)
+    write_pharaoh(folder / "ours.forward", found.forward, found.bitext)
+    write_pharaoh(folder / "ours.reverse", found.reverse, found.bitext)
     figures = {"read_seconds": read - began, "align_seconds": time.time() - read}
     if measures:
         aligned = time.time()

@@ -58,6 +58,16 @@ def test_json_round_trip_and_damage(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-4])
     with pytest.raises(UserError, match="not valid JSON"):
         read_json(path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_does_not_know_is_refused_by_its_place(tmp_path: Path, number: float) -> None:
+    """Written as NaN or Infinity, no other program reads the file."""
+    path = tmp_path / "a.json"
+    write_json(path, {"rows": [1.0]})
+    with pytest.raises(UserError, match=rf"a\.json: rows\.1\.bleu is {number}, but JSON holds only finite numbers"):
+        write_json(path, {"rows": [2.0, {"bleu": number}]})
+    assert read_json(path) == {"rows": [1.0]}
     with pytest.raises(UserError, match="no such file"):
         read_json(tmp_path / "b.json")
 

@@ -53,6 +53,11 @@ def another(verb: str, name: str) -> Any:
     return kinds[0](0.25) if limits.keys() & {"le", "lt"} else kinds[0]((field.default or limits.get("gt", 1)) + 41)
 
 
+def test_numbers_are_finite():
+    with pytest.raises(UserError, match=r"'penalties\.0': Input should be a finite number, but it is inf"):
+        settings.TuneSettings.read({"model": "m", "data": "d", "penalties": [float("inf")]}, where="here")
+
+
 def words_of(name: str, value: Any, *, unnamed: tuple[str, ...] = ()) -> list[str]:
     if name in unnamed:
         return [str(each) for each in value]

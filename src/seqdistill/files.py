@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -66,8 +67,32 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes indented JSON atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Writes indented JSON atomically.
+
+    Raises:
+        UserError: NaN or an infinite number, which JSON does not know; says where.
+    """
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        found = next(_not_finite(value), None)
+        if found is None:
+            raise
+        place, number = found
+        raise UserError(
+            f"{path}: {place or 'the value'} is {number}, but JSON holds only finite numbers; nothing was written: "
+            "check what it was computed from"
+        ) from None
+    write_text(path, text + "\n")
+
+
+def _not_finite(value: object, place: str = "") -> Iterator[tuple[str, float]]:
+    """Where a number is not finite, as `scores.0.bleu`, and the number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, Mapping | list | tuple):
+        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _not_finite(part, f"{place}.{key}" if place else str(key))
 
 
 def read_json(path: Path) -> Any:

@@ -70,6 +70,7 @@ def measures(results: dict[str, Any]) -> Iterator[Part]:
     yield ""
     for one in results["excluded"]:
         yield f"{one['corpus']}: for no student, {one['reason']}"
+    yield from results.get("notes", [])  # older stages have none
     for one in results["advice"]:
         yield f"{one['student']}: train it on {one['corpus']}: {one['reason']}\n    {one['evidence']}"
 

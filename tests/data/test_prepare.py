@@ -1,6 +1,7 @@
 """Data directories: what is in them, how they are refused, and that a kill at any moment changes nothing."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -133,6 +134,14 @@ def test_separate_vocabularies(texts, tmp_path):
 def test_the_tokenizer_of_another_directory(texts, data: DataDirectory, tmp_path):
     other = prepared(texts, tmp_path / "d", train=texts["test"], test=None, tokenizer_from=data.path)
     assert other.tokenizers.fingerprint == data.tokenizers.fingerprint
+
+
+def test_no_limit_of_ratio_is_null_in_the_description(tmp_path):
+    train = ParallelCorpus.from_pairs("train", make_pairs(50, seed=5))
+    options = {"valid": None, "test": None, "out": tmp_path / "d", "vocab_size": 40}
+    first = prepare(train=train, filters=Filters(max_ratio=math.inf), **options)
+    assert json.loads((tmp_path / "d" / "data.json").read_text())["request"]["filters"]["max_ratio"] is None
+    assert prepare(train=train, filters=Filters(max_ratio=math.inf), **options) == first
 
 
 def test_asked_again_it_is_there(texts, data: DataDirectory, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ def measured(name: str, complexity: float, faithfulness: float | None = None, *,
     for key, value in ((COMPLEXITY, complexity), (FAITHFULNESS, faithfulness)):
         if value is not None:
             moved = generator.normal(size=LINES) * noise / 20
-            found[key] = Measure(key, value, Interval(value - noise, value + noise), "", "", None, moved)
+            found[key] = Measure(key, value, Interval(value - noise, value + noise), "", "", np.zeros(LINES), moved)
     return Measures(name, np.arange(1, LINES + 1), LINES, Skipped(0, 0, 0), None, found)
 
 
@@ -81,6 +81,27 @@ def test_what_intervals_do_not_tell_apart_is_said():
     assert "1.000 [" in reason and "below real data" in reason
     no_gain = advise([measured("same", 3.0001, 1.0)], REAL).advice[0]
     assert no_gain.student == "any student" and "no simpler for certain" in no_gain.reason
+
+
+def test_with_nothing_to_compare_nothing_is_advised():
+    found = advise([measured("alone", 2.0)])
+    assert not found.advice and found.notes == [
+        "there is nothing to compare alone with: give --real, the corpus it was distilled from"
+    ]
+
+
+def test_what_is_more_complex_than_real_data_is_for_no_weak_student():
+    """It read "no simpler for certain", and was advised to any student."""
+    wild = measured("wild", 3.5, 1.0)
+    alone = advise([wild], REAL)
+    assert not alone.advice
+    assert alone.notes[0].startswith("wild is more complex than the real data real (by 0.500 [0.4")
+    found = advise([*TEACHERS, wild], REAL)
+    weak = ["vanilla NAT", "FlowSeq", "iNAT", "Insertion Transformer", "mask-predict"]
+    assert "wild" not in {chosen(found)[kind] for kind in weak} and chosen(found)["vanilla NAT"] == "small"
+    strong = next(one for one in found.advice if one.student == "Levenshtein")
+    assert strong.corpus == "wild" and "above real data: more complex than it" in strong.reason
+    assert found.notes == alone.notes and not found.excluded
 
 
 def test_difference_is_paired_by_line():

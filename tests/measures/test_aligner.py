@@ -187,7 +187,17 @@ def test_distinct_cuts_across_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "given", [{"iterations": 0}, {"p0": 0.0}, {"p0": 1.0}, {"tension": 0.0}, {"tension": 20.0}, {"alpha": -1.0}]
+    "given",
+    [
+        {"iterations": 0},
+        {"p0": 0.0},
+        {"p0": 1.0},
+        {"tension": 0.0},
+        {"tension": 20.0},
+        {"alpha": -1.0},
+        {"alpha": math.inf},
+        {"table_alpha": math.nan},
+    ],
 )
 def test_bad_options(given):
     with pytest.raises(UserError, match=f"aligner: {next(iter(given))} = .* expected"):

@@ -64,10 +64,9 @@ def test_everything_is_measured_with_definition_signature_and_interval(make_bite
         assert one.name == name
         assert one.interval.low <= one.value + 1e-9 and one.value - 1e-9 <= one.interval.high, name
         assert one.signature.endswith("|ci:95|bs:100|seed:12345"), name
-        assert one.sentences is None or len(one.sentences) == len(found.lines)
+        assert len(one.sentences) == len(found.lines)
     assert found["faithfulness_counted"].value > 0
     assert found["target_length"].value == pytest.approx(13 / 6)
-    assert found["complexity"].sentences is not None
     assert found["complexity"].sentences.mean() > 0
     row = found.row()
     assert (row["corpus"], row["pairs"], row["skipped_blank"]) == ("distilled", 24, 0)
@@ -95,8 +94,23 @@ def test_bleu_is_sacrebleus_on_the_lines_of_both(make_bitext):
         [outputs[at] for at in kept], [[targets[at] for at in kept]], tokenize="none", force=True
     )
     assert found["bleu"].value == pytest.approx(expected.score)
+    by_sentence = [
+        sacrebleu.sentence_bleu(outputs[at], [targets[at]], tokenize="none", use_effective_order=True).score
+        for at in kept
+    ]
+    assert found["bleu"].sentences == pytest.approx(by_sentence)
     assert found.skipped.one_sided == 1
     assert found.lines.tolist() == [1, 3, 4]
+
+
+def test_a_sentence_without_a_real_one_has_no_bleu(make_bitext):
+    real, distilled = (
+        align(make_bitext([("a b", one), ("c d", two), ("a d", "x w")], name))
+        for name, one, two in (("real", "x y", ""), ("distilled", "x y", "z w"))
+    )
+    assert measure(distilled, real, num_samples=50)["bleu"].sentences == pytest.approx(
+        [100, math.nan, 100], nan_ok=True
+    )
 
 
 def test_the_order_of_sentences_does_not_matter(make_bitext, captions):

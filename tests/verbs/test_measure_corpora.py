@@ -191,7 +191,11 @@ def test_killed_at_any_moment_it_continues_to_the_same_bytes(text: Path, call) -
         ("measure tiny.txt --samples 5", "5 resamples: a 95 % interval needs at least 40"),
         ("measure tiny.txt --iterations 0", "iterations = 0: expected at least 1"),
         ("measure tiny.txt --smoothing 0", "smoothing"),
+        ("measure tiny.txt --alpha inf", "'alpha': Input should be a finite number, but it is inf"),
         ("measure tiny.txt --sentence 99", "sentence = 99: tiny.txt has 60 lines; name one of them"),
+        ("measure tiny.txt --scratch gone", "scratch = gone: no such folder"),
+        ("measure hole.txt --sentence 2", "sentence = 2: no corpus has words on both sides at this line"),
+        ("measure lone.txt --real real.txt", "lone.txt and the real corpus real.txt have 1 line in common"),
         ("measure blank.txt", "blank.txt: none of its 60 lines has words on both sides"),
         ("measure tiny.txt tiny.txt", "a corpus is named twice"),
         ("measure one.txt --source one-source.txt", "1 sentence pair: intervals resample sentences"),
@@ -201,12 +205,63 @@ def test_mistakes_are_named_and_nothing_is_left(text: Path, call, words: str, me
     (text / "short.txt").write_text("x\n" * 59)
     (text / "blank.txt").write_text("\n" * 60)
     (text / "one.txt").write_text("x y\n")
+    (text / "hole.txt").write_text("x\n\n" + "y\n" * 58)
+    (text / "lone.txt").write_text("x\n" + "\n" * 59)
     (text / "one-source.txt").write_text("a b\n")
     verb, *others = words.split()
     code, _, errors = call(verb, *([] if "--source" in others else PLAIN), *others, "--out", "out")
     assert code == 2 and errors.splitlines()[-1].startswith("error: ") and "Traceback" not in errors
     assert not Path("out").exists() or {path.name for path in Path("out").iterdir()} <= {".lock"}
     assert re.search(message, errors), errors
+
+
+def test_other_sources_are_found_before_anything_is_aligned(text: Path, call) -> None:
+    for name, source in (("real.tsv", "c c"), ("tiny.tsv", "c d")):
+        Path(name).write_text("source\ttarget\na b\tx y\n\t\n" + f"{source}\tz z\n" * 2)
+    words = ["measure", "tiny.tsv", "--real", "real.tsv", *PLAIN[2:], "--out", "out"]
+    code, _, errors = call(*words)
+    assert code == 2 and "line 3: the source of tiny.tsv is 'c d', that of the real corpus real.tsv is 'c c'" in errors
+    assert not list(Path("out").glob("*.tsv"))
+    Path("tiny.tsv").write_text(Path("real.tsv").read_text().replace("z z", "z"))
+    code, _, errors = call(*words)
+    assert code == 0, errors
+
+
+def test_names_are_of_one_folder_each(text: Path, call) -> None:
+    """Both were written into a-b.txt."""
+    for name in ("a b.txt", "a-b.txt"):
+        Path(name).write_text(Path("tiny.txt").read_text())
+    code, _, errors = call("measure", "a b.txt", "a-b.txt", *PLAIN, "--out", "out")
+    assert code == 0, errors
+    assert [row["corpus"] for row in read_json(Path("out/manifest.json"))["results"]["corpora"]] == [
+        "a-b.txt",
+        "a-b.txt-2",
+    ]
+    assert Path("out/a-b.txt/sentences.tsv").read_bytes() == Path("out/a-b.txt-2/sentences.tsv").read_bytes()
+
+
+def test_the_number_of_workers_changes_no_byte(text: Path, call) -> None:
+    for workers in ("1", "2"):
+        words = ["measure", "tiny.txt", "--real", "real.txt", *PLAIN, "--workers", workers, "--out", f"out{workers}"]
+        assert call(*words)[0] == 0
+    written = [
+        path for path in Path("out1").rglob("*") if path.is_file() and path.name not in ("manifest.json", ".lock")
+    ]
+    assert len(written) == 2 * 6 + 1
+    for path in written:
+        assert path.read_bytes() == Path("out2", path.relative_to("out1")).read_bytes(), path
+
+
+def test_what_does_not_exist_is_null_and_a_dash(text: Path, call) -> None:
+    """A lexicon: no line has an order of words."""
+    Path("words.txt").write_text("".join(f"{word}\n" for word in WORDS * 3))
+    Path("entries.txt").write_text("".join(f"{word}-1\n" for word in WORDS * 3))
+    plain = [*PLAIN, "--source", "words.txt"]
+    code, output, errors = call("measure", "entries.txt", *plain, "--out", "out")
+    assert code == 0 and "nan" not in output + errors + Path("out/measures.html").read_text().lower().split("<svg")[0]
+    results = read_json(Path("out/manifest.json"))["results"]
+    assert [results["corpora"][0][f"reordering{end}"] for end in ("", "_low", "_high")] == [None] * 3
+    assert results["table"]["Reordering score"] == ["–"]
 
 
 def test_files_of_targets_need_their_sources(text: Path, call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -77,7 +78,7 @@ def prepare(
     trained = {"vocab_size": vocab_size, "kind": kind, "joint": joint, "lowercase": lowercase}
     request = {
         "text": {name: _digest(text) for name, text in _present(train, valid, test)},
-        "filters": asdict(filters),
+        "filters": asdict(filters) | {"max_ratio": filters.max_ratio if math.isfinite(filters.max_ratio) else None},
         "held_out": {"pairs": valid_size, "seed": seed} if valid_size else None,
         **({"num_targets": num_targets} if max(num_targets.values()) > 1 else {}),
         **({"one_target": {"seed": seed}} if one_target else {}),

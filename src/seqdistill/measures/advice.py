@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from seqdistill.errors import UserError, nearest
-from seqdistill.measures.measure import Measures, difference
+from seqdistill.measures.measure import Difference, Measures, difference
 
 COMPLEXITY, FAITHFULNESS = "complexity_by_token", "faithfulness_by_token"
 """The measures it goes by. By type, as published, they say of a small corpus what its aligner makes of words that occur
@@ -75,10 +75,15 @@ class Excluded(NamedTuple):
 
 
 class Advised(NamedTuple):
-    """What follows from measures of distilled corpora."""
+    """What follows from measures of distilled corpora.
+
+    Args:
+        notes: what does not follow, and why.
+    """
 
     advice: list[Advice]
     excluded: list[Excluded]
+    notes: list[str]
 
 
 def check_students(students: Sequence[str]) -> None:
@@ -93,8 +98,8 @@ def advise(distilled: Sequence[Measures], real: Measures | None = None, *, stude
 
     A weak student does best on simple data, a strong one on faithful data (section 4.3). A corpus that is more complex
     than another, or less faithful, and not for certain better in the other measure, is left out (as sampled ones are);
-    without `real` there is no faithfulness, and nothing is left out. Where the interval of a difference holds 0, the
-    reason says so.
+    without `real` there is no faithfulness, and nothing is left out. A corpus that is more complex than the real data
+    for certain is for no weak student. Where the interval of a difference holds 0, the reason says so.
 
     Args:
         distilled: measures of corpora distilled from the same lines, each taken against `real` where that is given.
@@ -112,14 +117,29 @@ def advise(distilled: Sequence[Measures], real: Measures | None = None, *, stude
                 if considered and (reason := _dominated(one, other)):
                     excluded[one.corpus] = Excluded(one.corpus, reason)
     ranked = sorted((one for one in distilled if one.corpus not in excluded), key=lambda one: one[COMPLEXITY].value)
+    if real is None and len(ranked) == 1:
+        note = f"there is nothing to compare {ranked[0].corpus} with: give --real, the corpus it was distilled from"
+        return Advised([], [], [note])
+    simple = [one for one in ranked if real is None or difference(one, real, COMPLEXITY).low <= 0]
+    kept = {one.corpus for one in simple}
+    notes = [_too_complex(one, real) for one in ranked if real is not None and one.corpus not in kept]
     advice = []
-    if len(ranked) == 1:
+    if len(ranked) == 1 and simple:
         advice.append(Advice("any student", ranked[0].corpus, _reason(ranked, 0, real), _ANY))
-    elif ranked:
+    elif simple:
         for kind in map(STUDENTS.__getitem__, students or STUDENTS):
-            place = round(kind.place * (len(ranked) - 1))
-            advice.append(Advice(kind.title, ranked[place].corpus, _reason(ranked, place, real), kind.evidence))
-    return Advised(advice, list(excluded.values()))
+            suited = simple if kind.place < 1 else ranked
+            place = round(kind.place * (len(suited) - 1))
+            advice.append(Advice(kind.title, suited[place].corpus, _reason(suited, place, real), kind.evidence))
+    return Advised(advice, list(excluded.values()), notes)
+
+
+def _too_complex(one: Measures, real: Measures) -> str:
+    apart = difference(one, real, COMPLEXITY)
+    return (
+        f"{one.corpus} is more complex than the real data {real.corpus} (by {apart.value:.3f} [{apart.low:.3f}, "
+        f"{apart.high:.3f}]): no weak student gains by it"
+    )
 
 
 def _dominated(one: Measures, other: Measures) -> str | None:
@@ -142,9 +162,7 @@ def _reason(ranked: Sequence[Measures], place: int, real: Measures | None) -> st
     value, (low, high) = chosen[COMPLEXITY].value, chosen[COMPLEXITY].interval
     parts = [f"C by token {value:.3f} [{low:.3f}, {high:.3f}], {_rank(place, len(ranked))}"]
     if real is not None:
-        gain = difference(real, chosen, COMPLEXITY)
-        text = f"{gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}] below real data"
-        parts.append(text if gain.low > 0 else f"{text}: no simpler for certain, expect little")
+        parts.append(_beside_real(difference(real, chosen, COMPLEXITY)))
     near = [
         other.corpus
         for other in ranked[max(0, place - 1) : place + 2]
@@ -153,6 +171,13 @@ def _reason(ranked: Sequence[Measures], place: int, real: Measures | None) -> st
     if near:
         parts.append(f"not certainly apart from {' and '.join(near)}: try both")
     return "; ".join(parts)
+
+
+def _beside_real(gain: Difference) -> str:
+    if gain.high < 0:
+        return f"{-gain.value:.3f} [{-gain.high:.3f}, {-gain.low:.3f}] above real data: more complex than it"
+    text = f"{gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}] below real data"
+    return text if gain.low > 0 else f"{text}: no simpler for certain, expect little"
 
 
 def _rank(place: int, count: int) -> str:

@@ -8,6 +8,7 @@ as numbers, and both directions share one index of cells. docs/decisions.md says
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,8 +51,8 @@ class AlignerOptions:
             ("iterations", self.iterations >= 1, "at least 1"),
             ("p0", 0 < self.p0 < 1, "between 0 and 1"),
             ("tension", MIN_TENSION <= self.tension <= MAX_TENSION, f"from {MIN_TENSION} to {MAX_TENSION}"),
-            ("alpha", self.alpha >= 0, "0 or more"),
-            ("table_alpha", self.table_alpha >= 0, "0 or more"),
+            ("alpha", 0 <= self.alpha < math.inf, "0 or more, and finite"),
+            ("table_alpha", 0 <= self.table_alpha < math.inf, "0 or more, and finite"),
         ):
             if not valid:
                 raise UserError(f"aligner: {name} = {getattr(self, name)}: expected {expected}")

@@ -59,8 +59,8 @@ class Alignment:
 
     def save(self, folder: Path) -> None:
         """Writes `forward.pharaoh`, `reverse.pharaoh`, `table.npz`, and last `alignment.json`, which says of what."""
-        write_pharaoh(folder / "forward.pharaoh", self.forward)
-        write_pharaoh(folder / "reverse.pharaoh", self.reverse)
+        write_pharaoh(folder / "forward.pharaoh", self.forward, self.bitext)
+        write_pharaoh(folder / "reverse.pharaoh", self.reverse, self.bitext)
         self.table.save(folder / "table.npz")
         write_json(folder / _DESCRIPTION, self._description())
 

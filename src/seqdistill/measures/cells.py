@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Int
 
+from seqdistill.errors import UserError
 from seqdistill.measures.bitext import Bitext, Side
 from seqdistill.progress import Progress, Silent
 
@@ -78,6 +79,9 @@ class Cells:
         Args:
             workers: threads; the result is the same for any number.
             scratch: folder of the temporary file, about 6 bytes a cell; None: the system's.
+
+        Raises:
+            UserError: no file can be made there.
         """
         progress = progress or Silent()
         self.bitext = bitext
@@ -87,7 +91,7 @@ class Cells:
         keys = self._distinct_keys(groupings, workers, progress)
         words = np.arange(len(bitext.source.words) + 1)
         self.row_starts = np.searchsorted(keys, words * self._width)
-        self._file = tempfile.TemporaryFile(dir=scratch, prefix="seqdistill-cells-")  # noqa: SIM115
+        self._file = _temporary_file(scratch)
         self.chunks = self._written(groupings, keys, workers, progress)
         self.targets = np.empty(len(keys), dtype=np.int32)
         for start in range(0, len(keys), _BLOCK):
@@ -151,6 +155,16 @@ class Cells:
             progress.advance(sum(len(group.pairs) for group in groups))
         self._file.flush()
         return chunks
+
+
+def _temporary_file(scratch: Path | None) -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(dir=scratch, prefix="seqdistill-cells-")
+    except OSError as error:
+        raise UserError(
+            f"{scratch or tempfile.gettempdir()}: no temporary file can be made there ({error.strerror}); name a "
+            "folder that can be written to as --scratch"
+        ) from None
 
 
 def in_order(function: Callable[[Item], Done], items: Iterable[Item], *, workers: int) -> Iterator[Done]:

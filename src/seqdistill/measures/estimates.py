@@ -2,6 +2,10 @@
 
 By type every word of the vocabulary counts once. In a small corpus most of them occur once, and the entropy of a word
 that was seen once says more about the aligner than about the text; by token a word counts as often as it occurs.
+
+How much a sentence moves them is of first order with a model's table, whose parameters hardly move with one sentence.
+A table counted on links has words with one link, which are gone without their sentence; see `left_out`. Either way the
+links are taken as given: that another draw of sentences trains another aligner is left out.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from jaxtyping import Float, Int
 from seqdistill.measures.alignment import Alignment
 from seqdistill.measures.bitext import Side
 from seqdistill.measures.complexity import entropy_gradient, faithfulness, influences, sentence_values
+from seqdistill.measures.left_out import complexity_moved, lost_with
 from seqdistill.measures.lexicon import LexicalTable
 from seqdistill.measures.wording import Ratio
 
@@ -59,13 +64,22 @@ class FaithfulnessOf(NamedTuple):
     num_unseen: int
 
 
-def complexity_of(alignment: Alignment, table: LexicalTable, weighting: Weighting) -> Ratio:
-    """Complexity; of a sentence, the sum over its words."""
-    side, entropies = alignment.bitext.source, table.entropies()
+def complexity_of(alignment: Alignment, table: LexicalTable, weighting: Weighting, *, counted: bool = False) -> Ratio:
+    """Complexity; of a sentence, the sum over its words.
+
+    Args:
+        counted: whether the table is of counts of the forward links, not of a model.
+    """
+    bitext, links, entropies = alignment.bitext, alignment.forward, table.entropies()
     weights = weighting.weights(table)
     value = float(weights @ entropies)
-    moved = influences(table, entropy_gradient(table), alignment.bitext, alignment.forward, weights)
-    return Ratio(value, sentence_values(side, entropies), moved + weighting.moved(table, side, entropies - value))
+    if counted:
+        moved = complexity_moved(table, bitext, links, by_token=weighting.by_token)
+        moved -= moved.mean()
+    else:
+        moved = influences(table, entropy_gradient(table), bitext, links, weights)
+        moved += weighting.moved(table, bitext.source, entropies - value)
+    return Ratio(value, sentence_values(bitext.source, entropies), moved)
 
 
 def faithfulness_of(
@@ -75,11 +89,13 @@ def faithfulness_of(
     weighting: Weighting,
     *,
     smoothing: float,
+    counted: bool = False,
 ) -> FaithfulnessOf:
     """Faithfulness of a distilled corpus, a mean over the words of the real one.
 
     Args:
         tables: the distilled and the real one.
+        counted: whether they are of counts of the forward links, not of models.
     """
     table, real_table = tables
     found = faithfulness(real_table, table, smoothing=smoothing)
@@ -94,6 +110,9 @@ def faithfulness_of(
     moved[distilled.bitext.lines - 1] += influences(
         table, found.distilled_gradient, distilled.bitext, distilled.forward, np.where(at >= 0, weights[at], 0.0)
     )
+    if counted and not weighting.by_token:
+        lost = lost_with(real.forward, real.bitext, (found.divergences - value) * weights)
+        moved[real.bitext.lines - 1] += lost - lost.mean()
     lines = np.union1d(real.bitext.lines, distilled.bitext.lines)
     sentences = sentence_values(distilled.bitext.source, np.where(at >= 0, found.divergences[at], 0.0))
     return FaithfulnessOf(Ratio(value, sentences, moved[lines - 1]), lines, found.num_unseen)

@@ -83,8 +83,14 @@ class LexicalTable:
     ) -> Int[np.ndarray, " pairs"]:
         """The entry of each word pair, which must have one."""
         width = np.int64(len(self.target_words))
-        rows = np.repeat(np.arange(len(self.source_words)), np.diff(self.starts))
-        return np.searchsorted(rows * width + self.targets, sources * width + targets)
+        keys = np.repeat(np.arange(len(self.source_words)), np.diff(self.starts)) * width + self.targets
+        found = np.empty(len(sources), dtype=np.int64)
+        for start in range(0, len(sources), BLOCK_ENTRIES):
+            block = slice(start, start + BLOCK_ENTRIES)
+            wanted = sources[block] * width + targets[block]
+            order = np.argsort(wanted)  # ascending, each search begins in memory that the one before has just read
+            found[block][order] = np.searchsorted(keys, wanted[order])
+        return found
 
     def save(self, path: Path) -> None:
         """Writes the table as a `.npz` file, atomically."""

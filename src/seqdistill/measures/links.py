@@ -99,26 +99,30 @@ def _linked(starts: np.ndarray, positions: np.ndarray) -> Links:
     return Links(np.concatenate([[0], ends]), own[linked], positions[linked].astype(np.int32))
 
 
-def write_pharaoh(path: Path, links: Links) -> None:
-    """Writes `0-0 1-2 2-1`, a line a pair, atomically; a pair without links is an empty line."""
+def write_pharaoh(path: Path, links: Links, bitext: Bitext) -> None:
+    """Writes `0-0 1-2 2-1` for each line of the text, atomically; a line that was skipped has no link, and is empty."""
     with written_beside(path) as beside, beside.open("w", encoding="ascii", newline="\n") as file:
-        for pair in link_lists(links):
+        written = 0
+        for line, pair in zip(bitext.lines.tolist(), link_lists(links), strict=True):
+            file.write("\n" * (line - 1 - written))
             file.write(" ".join(f"{source}-{target}" for source, target in pair) + "\n")
+            written = line
+        file.write("\n" * (bitext.num_lines - written))
 
 
 def read_pharaoh(path: Path, bitext: Bitext | None = None) -> Links:
-    """Reads links in Pharaoh format.
+    """Reads links in Pharaoh format: of its pairs where a bitext is given, otherwise of every line.
 
     Args:
-        bitext: what the links are of: there must be a line for each of its pairs, and positions within its sentences.
+        bitext: what the links are of: there must be a line for each of its lines, empty for one that it skipped, and
+            positions within its sentences.
 
     Raises:
-        UserError: something that is no link, a position outside its sentence, or as many lines as there are no pairs.
+        UserError: something that is no link, a position outside its sentence, links of a skipped line, or another
+            number of lines.
     """
     links = Links.from_lists(_links_of(path, number, line) for number, line in enumerate(read_lines(path), start=1))
-    if bitext is not None:
-        _check_fits(path, links, bitext)
-    return links
+    return links if bitext is None else _of_pairs(path, links, bitext)
 
 
 def _links_of(path: Path, number: int, line: str) -> list[Link]:
@@ -134,21 +138,34 @@ def _links_of(path: Path, number: int, line: str) -> list[Link]:
     return links
 
 
-def _check_fits(path: Path, links: Links, bitext: Bitext) -> None:
-    if links.num_pairs != len(bitext):
+def _of_pairs(path: Path, lines: Links, bitext: Bitext) -> Links:
+    if lines.num_pairs != bitext.num_lines:
         raise UserError(
-            f"{path}: {links.num_pairs:,} lines of links but {len(bitext):,} sentence pairs in {bitext.name}; expected "
-            "a line for each pair that has words on both sides: align this corpus anew"
+            f"{path}: {lines.num_pairs:,} lines of links but {bitext.num_lines:,} lines in {bitext.name}; expected a "
+            "line for each, empty where a line was skipped: align this corpus anew"
         )
+    skipped = np.ones(bitext.num_lines, dtype=bool)
+    skipped[bitext.lines - 1] = False
+    if len(linked := np.flatnonzero(skipped & (np.diff(lines.starts) > 0))):
+        raise UserError(
+            f"{path}, line {linked[0] + 1:,}: links, but this line of {bitext.name} has no sentence pair: the links "
+            "are of another text; align it anew"
+        )
+    links = lines._replace(starts=np.append(lines.starts[bitext.lines - 1], lines.starts[-1]))
+    _check_positions(path, links, bitext)
+    return links
+
+
+def _check_positions(path: Path, links: Links, bitext: Bitext) -> None:
     lengths, pairs = (bitext.source.lengths(), bitext.target.lengths()), links.pairs()
     outside = np.flatnonzero((links.source >= lengths[0][pairs]) | (links.target >= lengths[1][pairs]))
     if len(outside):
         link = int(outside[0])
         pair = int(pairs[link])
         raise UserError(
-            f"{path}, line {pair + 1:,}: link {links.source[link]}-{links.target[link]}, but line "
-            f"{bitext.lines[pair]:,} of {bitext.name} has {lengths[0][pair]} source and {lengths[1][pair]} target "
-            "words (positions begin at 0): the links are of another text or another tokenisation; align it anew"
+            f"{path}, line {bitext.lines[pair]:,}: link {links.source[link]}-{links.target[link]}, but this line of "
+            f"{bitext.name} has {lengths[0][pair]} source and {lengths[1][pair]} target words (positions begin at 0): "
+            "the links are of another text or another tokenisation; align it anew"
         )
 
 

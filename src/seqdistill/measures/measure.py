@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,12 +13,14 @@ from jaxtyping import Float, Int
 from seqdistill.errors import UserError
 from seqdistill.measures.alignment import Alignment
 from seqdistill.measures.bitext import Bitext, Side, Skipped
+from seqdistill.measures.comparable import check_comparable
 from seqdistill.measures.complexity import SMOOTHING
 from seqdistill.measures.estimates import BY_TOKEN, BY_TYPE, complexity_of, faithfulness_of
 from seqdistill.measures.intervals import MAX_UNITS, NUM_SAMPLES, SEED, Interval, check_resampling, resampled_interval
 from seqdistill.measures.reordering import reordering_scores
 from seqdistill.measures.wording import Ratio, mean, ratio, repetitions, type_token_ratio
 from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.surface import sentence_bleu_rows
 from seqdistill.progress import Progress
 
 REORDERING_LINKS = "intersection"
@@ -32,7 +35,7 @@ DEFINITIONS = {
     "faithfulness_by_token": "the same as a mean over the real source tokens",
     "faithfulness_counted": "faithfulness with p(target | source) counted on the forward links, nats",
     "reordering": "fuzzy reordering score, mean over sentences; 1 is monotone",
-    "bleu": "BLEU of the distilled targets against the real ones, 0 to 100",
+    "bleu": "BLEU of the distilled targets against the real ones, 0 to 100; of a sentence with effective order",
     "type_token_ratio": "different target words over target words",
     "source_length": "mean number of source words",
     "target_length": "mean number of target words",
@@ -41,17 +44,18 @@ DEFINITIONS = {
 }
 
 
-_KINDS, _WEIGHTINGS = ("", "_by_token", "_counted"), (BY_TYPE, BY_TOKEN, BY_TYPE)
+_KINDS = (("", BY_TYPE, False), ("_by_token", BY_TOKEN, False), ("_counted", BY_TYPE, True))
+"""End of the name, weighting, and whether the table is counted on links."""
 
 
 class Measure(NamedTuple):
     """One number.
 
     Args:
-        value: for the corpus.
+        value: for the corpus; NaN where no sentence has one (the order of single words).
         interval: 95 %, by resampling sentences.
         sentences: for each pair of the bitext; complexity and faithfulness as sums over its source words; NaN where a
-            sentence has none. None: kept by corpus only.
+            sentence has none.
         influences: how much each line of the corpus moves the value, to first order; 0 where a line is skipped. None:
             not known (BLEU).
     """
@@ -61,7 +65,7 @@ class Measure(NamedTuple):
     interval: Interval
     definition: str
     signature: str
-    sentences: Float[np.ndarray, " pairs"] | None
+    sentences: Float[np.ndarray, " pairs"]
     influences: Float[np.ndarray, " lines"] | None
 
 
@@ -100,12 +104,17 @@ class Measures:
         """Raises KeyError for a measure that was not taken (BLEU and faithfulness need real data)."""
         return self.measures[name]
 
-    def row(self) -> dict[str, str | int | float]:
-        """A flat row for a table or `results/*.json`: values, interval ends, signatures."""
-        row: dict[str, str | int | float] = {"corpus": self.corpus, "pairs": len(self.lines), "lines": self.num_lines}
+    def row(self) -> dict[str, str | int | float | None]:
+        """A flat row for a table or `results/*.json`: values, interval ends, signatures; None for what is undefined."""
+        row: dict[str, str | int | float | None] = {
+            "corpus": self.corpus,
+            "pairs": len(self.lines),
+            "lines": self.num_lines,
+        }
         row |= {f"skipped_{reason}": count for reason, count in self.skipped._asdict().items()}
         for name, measure in self.measures.items():
-            row |= {name: measure.value, f"{name}_low": measure.interval.low, f"{name}_high": measure.interval.high}
+            figures = {name: measure.value, f"{name}_low": measure.interval.low, f"{name}_high": measure.interval.high}
+            row |= {key: None if math.isnan(value) else value for key, value in figures.items()}
             row[f"{name}_signature"] = measure.signature
         return row
 
@@ -143,15 +152,19 @@ def measure(
         found[name] = Measure(name, figures.value, interval, DEFINITIONS[name], signature, figures.sentences, by_line)
 
     counted = alignment.counted_table()
-    for suffix, table, weighting in zip(_KINDS, (alignment.table, alignment.table, counted), _WEIGHTINGS, strict=True):
-        keep(f"complexity{suffix}", complexity_of(alignment, table, weighting), table.signature)
+    for suffix, weighting, on_links in _KINDS:
+        table = counted if on_links else alignment.table
+        keep(f"complexity{suffix}", complexity_of(alignment, table, weighting, counted=on_links), table.signature)
     num_unseen = None
     if real is not None:
         check_comparable(alignment, real)
         tables, tables_counted = (alignment.table, real.table), (counted, real.counted_table())
         unseen = []
-        for suffix, pair, weighting in zip(_KINDS, (tables, tables, tables_counted), _WEIGHTINGS, strict=True):
-            figures, lines, missing = faithfulness_of(alignment, real, pair, weighting, smoothing=smoothing)
+        for suffix, weighting, on_links in _KINDS:
+            pair = tables_counted if on_links else tables
+            figures, lines, missing = faithfulness_of(
+                alignment, real, pair, weighting, smoothing=smoothing, counted=on_links
+            )
             unseen.append(missing)
             signature = f"{pair[0].signature}|smoothing:{smoothing}-background"
             keep(f"faithfulness{suffix}", figures, signature, lines=lines)
@@ -191,54 +204,24 @@ def difference(one: Measures, other: Measures, name: str) -> Difference:
 
 
 def training_bleu(distilled: Bitext, real: Bitext, *, num_samples: int = NUM_SAMPLES, seed: int = SEED) -> Measure:
-    """BLEU over the words of the bitexts, of the lines that both hold."""
+    """BLEU over the words of the bitexts, of the lines that both hold; NaN for a sentence of another line.
+
+    Of a sentence, sacreBLEU's sentence BLEU: exponential smoothing, without the orders that it is too short for.
+    """
     _, ours, theirs = np.intersect1d(distilled.lines, real.lines, assume_unique=True, return_indices=True)
     check_resampling(len(ours), num_samples)
     metric = create_metric("bleu", MetricOptions(tokenize="none"))
     statistics = metric.statistics(_texts(distilled.target, ours), _texts(real.target, theirs))
     value = float(metric.aggregate(statistics.sum(axis=0, keepdims=True))[0])
+    sentences = np.full(len(distilled), np.nan)
+    sentences[ours] = sentence_bleu_rows(statistics)
     units = _grouped(statistics)
     generator = np.random.default_rng(seed)
     sums = [units[generator.integers(len(units), size=len(units))].sum(axis=0) for _ in range(num_samples)]
     low, high = np.quantile(metric.aggregate(np.stack(sums)), [0.025, 0.975])
     target = distilled.signature.partition("|target:")[2]
     signature = f"{metric.signature}|words:{target}|ci:95|bs:{num_samples}|seed:{seed}"
-    return Measure("bleu", value, Interval(float(low), float(high)), DEFINITIONS["bleu"], signature, None, None)
-
-
-def check_comparable(distilled: Alignment, real: Alignment) -> None:
-    """Raises UserError unless both corpora have the same lines, sources, tokenisers and aligner settings."""
-    ours, theirs = distilled.bitext, real.bitext
-    if ours.num_lines != theirs.num_lines:
-        raise UserError(
-            f"{ours.name} has {ours.num_lines:,} lines but the real corpus {theirs.name} has {theirs.num_lines:,}; "
-            "expected a distilled target for each real line: give the corpus it was distilled from"
-        )
-    for what, one, other in (
-        ("tokenised", ours.signature, theirs.signature),
-        ("aligned", distilled.options.signature, real.options.signature),
-    ):
-        if one != other:
-            raise UserError(
-                f"{ours.name} was {what} with {one}, but the real corpus {theirs.name} with {other}; measures compare "
-                f"only corpora {what} alike"
-            )
-    _check_sources(ours, theirs)
-
-
-def _check_sources(ours: Bitext, theirs: Bitext) -> None:
-    _, at, there = np.intersect1d(ours.lines, theirs.lines, assume_unique=True, return_indices=True)
-    if not len(at):
-        raise UserError(f"{ours.name} and the real corpus {theirs.name} share no line with words on both sides")
-    one, other = ours.source.chosen(at), theirs.source.chosen(there)
-    if one.words == other.words and np.array_equal(one.starts, other.starts) and np.array_equal(one.ids, other.ids):
-        return
-    pair = next(pair for pair in range(len(at)) if one.sentence(pair) != other.sentence(pair))
-    raise UserError(
-        f"line {ours.lines[at[pair]]:,}: the source of {ours.name} is {_short(one.sentence(pair))}, that of the real "
-        f"corpus {theirs.name} is {_short(other.sentence(pair))}; expected the same sources line by line: give the "
-        "corpus it was distilled from"
-    )
+    return Measure("bleu", value, Interval(float(low), float(high)), DEFINITIONS["bleu"], signature, sentences, None)
 
 
 def _grouped(statistics: Float[np.ndarray, "pairs statistics"]) -> Float[np.ndarray, "units statistics"]:
@@ -251,8 +234,3 @@ def _grouped(statistics: Float[np.ndarray, "pairs statistics"]) -> Float[np.ndar
 
 def _texts(side: Side, pairs: Int[np.ndarray, " chosen"]) -> Sequence[str]:
     return [" ".join(side.sentence(pair)) for pair in pairs.tolist()]
-
-
-def _short(words: Sequence[str]) -> str:
-    text = " ".join(words)
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")

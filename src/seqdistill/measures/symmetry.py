@@ -96,6 +96,14 @@ def grow_diagonal_final_and(forward: set[Link], reverse: set[Link]) -> set[Link]
     return _finished(grow_diagonal(forward, reverse), forward, reverse, lambda source, target: source and target)
 
 
+def grow_diagonal_and_final_and(forward: set[Link], reverse: set[Link]) -> set[Link]:
+    """`grow_diagonal_and`, then links of each direction where neither word has one yet.
+
+    It is what lilt/alignment-scripts publish as grow-diagonal-final.
+    """
+    return _finished(grow_diagonal_and(forward, reverse), forward, reverse, lambda source, target: source and target)
+
+
 def _finished(links: set[Link], forward: set[Link], reverse: set[Link], wanted: Wanted) -> set[Link]:
     sources, targets = {link[0] for link in links}, {link[1] for link in links}
     for direction in (forward, reverse):
@@ -116,5 +124,6 @@ HEURISTICS: dict[str, Pair] = {
     "grow-diagonal-and": grow_diagonal_and,
     "grow-diagonal-final": grow_diagonal_final,
     "grow-diagonal-final-and": grow_diagonal_final_and,
+    "grow-diagonal-and-final-and": grow_diagonal_and_final_and,
 }
 """Joins by name; `forward` and `reverse` keep one direction."""

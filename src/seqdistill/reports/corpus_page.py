@@ -76,7 +76,8 @@ class CorpusPage:
         left_out = [
             f"{one.corpus} is left out: {one.reason}." for one in (self.advised.excluded if self.advised else [])
         ]
-        return " ".join([note, *left_out])
+        notes = [f"{one}." for one in (self.advised.notes if self.advised and self.advised.advice else [])]
+        return " ".join([note, *left_out, *notes])
 
 
 def write_corpus_page(page: CorpusPage, path: Path) -> None:
@@ -114,15 +115,21 @@ def definitions(corpora: Sequence[Measures]) -> list[Definition]:
 
 
 def _cell(one: Measures, name: str) -> str:
-    if name not in one.measures:
+    if not _exists(one, name):
         return "–"
     digits, found = _DIGITS.get(name, 3), one[name]
     return f"{found.value:.{digits}f} [{found.interval.low:.{digits}f}, {found.interval.high:.{digits}f}]"
 
 
+def _exists(one: Measures, name: str) -> bool:
+    return name in one.measures and not np.isnan(one[name].value)
+
+
 def _advice_table(advised: Advised | None) -> list[TableColumn]:
-    if advised is None or not advised.advice:
+    if advised is None or not (advised.advice or advised.notes):
         return []
+    if not advised.advice:
+        return [TableColumn("No advice", False, advised.notes, set())]
     columns = zip(*advised.advice, strict=True)
     titles = ("Student", "Train it on", "Because", "Evidence")
     return [TableColumn(title, False, list(cells), set()) for title, cells in zip(titles, columns, strict=True)]
@@ -132,9 +139,7 @@ def _panels(page: CorpusPage) -> Group:
     names = [one.corpus for one in page.corpora]
     plots = []
     for name in PANELS:
-        values = {
-            one.corpus: Value(one[name].value, *one[name].interval) for one in page.corpora if name in one.measures
-        }
+        values = {one.corpus: Value(one[name].value, *one[name].interval) for one in page.corpora if _exists(one, name)}
         if values:
             svg = interval_plot(values, Labels(TITLES[name], TITLES[name], "", names))
             plots.append(Plot(TITLES[name], Markup(inline(svg, f"panel-{name}"))))
@@ -156,7 +161,7 @@ def _densities(page: CorpusPage) -> Group:
 
 def _defined(one: Measures, name: str) -> np.ndarray:
     sentences = one[name].sentences
-    return np.zeros(0) if sentences is None else sentences[~np.isnan(sentences)]
+    return sentences[~np.isnan(sentences)]
 
 
 def _aligned(page: CorpusPage) -> Group:

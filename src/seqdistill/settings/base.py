@@ -19,7 +19,7 @@ OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str | Pat
 class Settings(BaseModel):
     """Options of one verb. A field's description is its help text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     inputs: ClassVar[tuple[str, ...]] = ()
     """Fields that name directories or files: their content counts, not their path."""

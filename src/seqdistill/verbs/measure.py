@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from seqdistill.data.directory import DESCRIPTION, DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.files import written_beside
 from seqdistill.measures.advice import Advised, advise, check_students
@@ -27,20 +25,11 @@ from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions
 from seqdistill.reports.corpus_plots import AlignedPair
 from seqdistill.runtime.engines import usable_cores
 from seqdistill.settings import MeasureSettings
-from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.verbs.corpora import Corpus, check_lines, corpora_to_measure
 
 PAGE = "measures.html"
 READABLE = range(8, 21)
 """Words on each side of the sentence pair that is drawn, where there is one."""
-
-
-class Corpus(NamedTuple):
-    """Text to measure, by the name it has in tables and as a folder of the output."""
-
-    name: str
-    text: ParallelCorpus
-    lowercase: bool
-    """Whether it was made for models that know no case."""
 
 
 def check(settings: MeasureSettings) -> None:
@@ -50,6 +39,8 @@ def check(settings: MeasureSettings) -> None:
     for name in [*settings.links, settings.reordering_links]:
         check_heuristic(name)
     check_resampling(2, settings.samples)
+    if settings.scratch is not None and not settings.scratch.is_dir():
+        raise UserError(f"scratch = {settings.scratch}: no such folder; make it, or name one that is there")
     _create_tokenizers(settings, lowercase=True)
     if not settings.corpora:
         raise UserError("measure needs at least one corpus: a data directory, a table, or with --source targets")
@@ -59,16 +50,17 @@ def measure_corpora(settings: MeasureSettings, out: Path, progress: Progress) ->
     """Writes a folder for each corpus (links, lexical table, sentences.tsv) and the page measures.html.
 
     Returns:
-        "corpora": a row for each; "advice" and "excluded": a row for each kind of student and each useless corpus.
+        "corpora": a row for each; "advice" and "excluded": a row for each kind of student and each useless corpus;
+        "notes": what does not follow.
 
     Raises:
         UserError: text that cannot be read, or corpora that cannot be compared (see `measures.measure.measure`).
     """
     check(settings)
-    real, corpora = _corpora(settings)
-    if real is not None:
-        corpora = [real, *(_line_by_line(real, corpus) for corpus in corpora[1:])]
+    real, corpora = corpora_to_measure(settings)
     lowercase = settings.lowercase or any(corpus.lowercase for corpus in corpora)
+    split = _create_tokenizers(settings, lowercase=lowercase)[0].split
+    check_lines(real, corpora, sentence=settings.sentence, split=split)
     measured, drawn = [], _Drawn(settings.sentence)
     real_alignment = None
     for corpus in corpora:
@@ -90,76 +82,6 @@ def measure_corpora(settings: MeasureSettings, out: Path, progress: Progress) ->
     advised = advise(distilled, measured[0] if real is not None else None, students=settings.student)
     write_corpus_page(_page(measured, advised, drawn), out / PAGE)
     return _results(measured, advised)
-
-
-def _corpora(settings: MeasureSettings) -> tuple[Corpus | None, list[Corpus]]:
-    """The real corpus, if one was named, and all to measure, the real one first."""
-    paths = [path for path in settings.corpora if path != settings.real]
-    if settings.real is not None:
-        paths.insert(0, settings.real)
-    if len(set(paths)) < len(paths):
-        raise UserError(f"a corpus is named twice: {', '.join(map(str, paths))}; name each once")
-    names = _names(paths)
-    corpora = [_corpus(path, name, settings) for path, name in zip(paths, names, strict=True)]
-    return (corpora[0] if settings.real is not None else None), corpora
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart, fit for folders."""
-    parts = [path.absolute().parts for path in paths]
-    depth = 1
-    while len({part[-depth:] for part in parts}) < len(parts):
-        depth += 1
-    return [re.sub(r"[^\w.-]", "-", "-".join(part[-depth:])).strip(".") for part in parts]
-
-
-def _corpus(path: Path, name: str, settings: MeasureSettings) -> Corpus:
-    if settings.source is not None:
-        if path.is_dir():
-            raise UserError(f"{path}: with --source every corpus is a file of targets, but this is a directory")
-        return Corpus(name, ParallelCorpus.from_files(settings.source, path), False)
-    if path.is_dir() or (path / DESCRIPTION).exists():
-        data = DataDirectory.open(path)
-        data.train.verify()
-        pairs = ParallelCorpus(str(path), lambda: zip(data.train.sources(), data.train.targets(), strict=True))
-        return Corpus(name, pairs, data.tokenizers.target.lowercase)
-    if path.is_file() and not re.search(r"\.(tsv|jsonl)(\.gz)?$|\.parquet$", path.name):
-        raise UserError(
-            f"{path}: expected a data directory, or a table (.tsv, .jsonl, .parquet); if it is a file of targets, give "
-            "their sources with --source"
-        )
-    return Corpus(name, ParallelCorpus.from_table(path, settings.source_column, settings.target_column), False)
-
-
-def _line_by_line(real: Corpus, distilled: Corpus) -> Corpus:
-    """The distilled corpus with an empty target at each real line it lacks, where it is the real one but for those.
-
-    `distill` drops a line for which the teacher wrote nothing; with the gap, all others keep their line numbers.
-
-    Raises:
-        UserError: other line counts than the real corpus.
-    """
-    num_real, num_distilled = (sum(1 for _ in corpus.text) for corpus in (real, distilled))
-    if num_distilled == num_real:
-        return distilled
-
-    def pairs() -> Iterator[tuple[str, str]]:
-        waiting = iter(distilled.text)
-        pair = next(waiting, None)
-        for source in real.text.sources():
-            if pair is not None and pair.source == source:
-                yield pair
-                pair = next(waiting, None)
-            else:
-                yield source, ""
-
-    with_gaps = ParallelCorpus(distilled.name, pairs)
-    if num_distilled > num_real or sum(1 for pair in with_gaps if pair.target) != num_distilled:
-        raise UserError(
-            f"{distilled.name} has {num_distilled:,} lines but the real corpus {real.name} has {num_real:,}; expected "
-            "a distilled target for each real line: give the corpus it was distilled from"
-        )
-    return distilled._replace(text=with_gaps)
 
 
 def _create_tokenizers(settings: MeasureSettings, *, lowercase: bool) -> list[Any]:
@@ -191,15 +113,11 @@ def _aligned(
     tokenizers = _create_tokenizers(settings, lowercase=lowercase)
     bitext = read_bitext(corpus.text, *tokenizers, name=corpus.name, workers=workers, progress=progress)
     check_resampling(len(bitext), settings.samples)
-    if settings.sentence > bitext.num_lines:
-        raise UserError(
-            f"sentence = {settings.sentence}: {corpus.name} has {bitext.num_lines:,} lines; name one of them"
-        )
     if (folder / "alignment.json").exists():
         return Alignment.load(folder, bitext, _aligner(settings))
     alignment = align(bitext, _aligner(settings), workers=workers, scratch=settings.scratch, progress=progress)
     for name in settings.links:
-        write_pharaoh(folder / f"{name}.pharaoh", alignment.symmetrized(name, progress=progress))
+        write_pharaoh(folder / f"{name}.pharaoh", alignment.symmetrized(name, progress=progress), bitext)
     if settings.text_table:
         alignment.table.write_text(folder / "table.tsv.gz")
     alignment.save(folder)
@@ -208,7 +126,7 @@ def _aligned(
 
 def _write_sentences(path: Path, found: Measures) -> None:
     """A line for each pair that was measured, under a line of names; empty where a sentence has no such value."""
-    columns = {name: one.sentences for name, one in found.measures.items() if one.sentences is not None}
+    columns = {name: one.sentences for name, one in found.measures.items()}
     with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(["line", *columns]) + "\n")
         for number, *values in zip(
@@ -266,7 +184,6 @@ def _most_changed(corpora: Sequence[tuple[Alignment, Measures]]) -> int:
 def _readable_scores(alignment: Alignment, found: Measures) -> np.ndarray:
     """Reordering scores by line, from 1; NaN where a sentence is short, long, or without an order."""
     bitext, scores = alignment.bitext, found["reordering"].sentences
-    assert scores is not None
     by_line = np.full(bitext.num_lines + 1, np.nan)
     by_line[bitext.lines] = np.where(_readable(alignment), scores, np.nan)
     return by_line
@@ -291,4 +208,5 @@ def _results(measured: Sequence[Measures], advised: Advised) -> dict[str, Any]:
         "definitions": [one._asdict() for one in definitions(measured)],
         "advice": [one._asdict() for one in advised.advice],
         "excluded": [one._asdict() for one in advised.excluded],
+        "notes": advised.notes,
     }

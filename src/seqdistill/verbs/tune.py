@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ TRIALS = "trials.json"
 def check(settings: TuneSettings) -> None:
     """Raises UserError for penalties that cannot be tried, or options of decoding out of range."""
     penalties = settings.penalties
-    if not penalties or len(set(penalties)) < len(penalties) or not all(map(math.isfinite, penalties)):
+    if not penalties or len(set(penalties)) < len(penalties):
         raise UserError(f"penalties: expected one or more different numbers, found {penalties}")
     _options(settings)
 

@@ -109,6 +109,7 @@ def test_growing_by_hand():
         "grow-diagonal-and": [(0, 0)],
         "grow-diagonal-final": [(0, 0), (0, 1), (1, 0), (2, 2)],
         "grow-diagonal-final-and": [(0, 0), (0, 1), (1, 0), (2, 2)],
+        "grow-diagonal-and-final-and": [(0, 0), (2, 2)],
     }
     assert expected.keys() == HEURISTICS.keys()
     for heuristic, links in expected.items():

@@ -100,7 +100,7 @@ class TestMaskPredict:
             chosen = sorted(range(length), key=lambda place: log_probs[place])[:number]
             masked = [MASK if place in chosen else token for place, token in enumerate(tokens)]
             logits = model(source, torch.tensor([masked]))[0].detach()
-            logits[:, [PAD, BOS, EOS, MASK]] = -torch.inf
+            logits[:, [PAD, UNK, BOS, EOS, MASK]] = -torch.inf
             best = logits.log_softmax(-1).max(-1)
             for place in chosen:
                 tokens[place], log_probs[place] = int(best.indices[place]), float(best.values[place])

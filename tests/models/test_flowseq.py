@@ -18,7 +18,7 @@ from seqdistill.models.interface import CountsUpdates, Memory, RescoringModel
 from seqdistill.models.padded_lengths import padded_targets
 from seqdistill.models.posterior import FIRST_DEVIATION
 from seqdistill.nn.flows import ActNorm, AffineCoupling, Condition
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 9
 SIZES = {"dim": 8, "ffn_dim": 12, "encoder_layers": 1, "posterior_layers": 1, "decoder_layers": 1, "heads": 2}
@@ -252,16 +252,18 @@ class TestEdges:
     def test_only_eos_ends_an_output(self) -> None:
         model = small().eval()
         with torch.no_grad():
-            model.target_embedding.weight[[PAD, BOS, MASK]] *= 30
+            model.target_embedding.weight[[PAD, UNK, BOS, MASK]] *= 30
         found = decode(model, collate_sources([[5, 6, 7], [8]]), DecodingOptions(beam=5, n_best=5))
-        assert not {PAD, BOS, MASK, EOS} & {token for group in found for each in group for token in each.tokens}
+        assert not {PAD, UNK, BOS, MASK, EOS} & {token for group in found for each in group for token in each.tokens}
 
     def test_logits_are_those_that_are_decoded(self) -> None:
         model, source = small().eval(), collate_sources([[5, 6, 7]])
         (hypothesis,) = decode(model, source, DecodingOptions())[0]
         with torch.no_grad():
             lengths, _ = model.length.most_probable(*model.encode(source), candidates=1)
-            words = model(source, lengths[:, 0])[0].index_fill(1, torch.tensor([PAD, BOS, MASK]), -torch.inf).argmax(1)
+            words = (
+                model(source, lengths[:, 0])[0].index_fill(1, torch.tensor([PAD, UNK, BOS, MASK]), -torch.inf).argmax(1)
+            )
         assert list(hypothesis.tokens) == list(itertools.takewhile(lambda word: word != EOS, words.tolist()))
 
 

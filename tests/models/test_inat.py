@@ -12,7 +12,7 @@ from seqdistill.models import inat
 from seqdistill.models.canvas import masks
 from seqdistill.models.inat import INAT, INATConfig, corrupt
 from seqdistill.models.interface import Canvas
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20
 PAIRS = [([5, 6, 7, 8, 9], [9, 8]), ([10, 11], [11, 10, 12]), ([12], [13]), ([14, 15, 16], [16, 17, 18, 19])]
@@ -46,7 +46,7 @@ class TestIterations:
         written = [11, 12, 13, 14, 15]
         reread = logits_of(model, vectors[written][None], source)
         for step, logits, tokens in ((0, copied, masks(torch.tensor([5]))), (1, reread, torch.tensor([written]))):
-            logits[..., [PAD, BOS, EOS, MASK]] = -torch.inf
+            logits[..., [PAD, UNK, BOS, EOS, MASK]] = -torch.inf
             canvas = Canvas(tokens, torch.zeros(1, 5), torch.zeros(1), torch.tensor([step]))
             limits = torch.tensor([9])
             found = model.refine(canvas, model.encode(source), step=step, iterations=9, limits=limits, penalty=0.0)
@@ -92,7 +92,7 @@ class TestLoss:
         for _ in range(3):
             logits = logits_of(model, model.source_embedding.weight[tokens][None] * 4, batch.source)[0]
             total = total + F.cross_entropy(logits, torch.tensor(target), reduction="sum")
-            logits[..., [PAD, BOS, EOS, MASK]] = -torch.inf
+            logits[..., [PAD, UNK, BOS, EOS, MASK]] = -torch.inf
             tokens = logits.argmax(-1).tolist()
         length = model.length(*model.encode(batch.source)[::2]).log_softmax(-1)[0, 128]
         torch.testing.assert_close(loss.total, total - 0.1 * length * 9)

@@ -17,7 +17,7 @@ from seqdistill.models.insertion import (
     slot_targets,
 )
 from seqdistill.models.interface import Canvas
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20
 SMALL = {"dim": 16, "ffn_dim": 32, "encoder_layers": 2, "decoder_layers": 2, "heads": 2, "dropout": 0.0}
@@ -123,7 +123,7 @@ class TestRefinement:
             after = step(model, source, canvas, penalty=1.0)
             for row, words in enumerate(([A, B], [C])):
                 log_probs = model(source[row, : 4 - 2 * row][None], torch.tensor([words]))[0]
-                log_probs[:, [PAD, BOS, MASK]] = -torch.inf
+                log_probs[:, [PAD, UNK, BOS, MASK]] = -torch.inf
                 log_probs = log_probs.log_softmax(-1)
                 log_probs[:, EOS] -= 1.0
                 expected, scores = [], []

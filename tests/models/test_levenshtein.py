@@ -12,7 +12,7 @@ from seqdistill.errors import UserError
 from seqdistill.models import levenshtein
 from seqdistill.models.interface import Canvas
 from seqdistill.models.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD
+from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20
 SMALL = {"dim": 16, "ffn_dim": 32, "encoder_layers": 2, "decoder_layers": 2, "heads": 2, "dropout": 0.0}
@@ -102,7 +102,7 @@ class TestLoss:
 
     def test_target_that_placeholders_cannot_express(self) -> None:
         batch = collate([([9], [A]), ([9], [A] * 256)], index=[2, 7])
-        with pytest.raises(UserError, match=r"line 8 .*: 256 target tokens.*inserts at most 255 at a place; prepare"):
+        with pytest.raises(UserError, match=r"line 8 .*: 256 target tokens.*255 at a place; leave such pairs out"):
             small().loss(batch)
         assert small().loss(collate([([9], [A] * 255)])).total.isfinite()
 
@@ -136,7 +136,7 @@ class TestIteration:
                 words_there = F.linear(
                     model._states(torch.tensor([masked]), mine)[0, 1:-1], model.target_embedding.weight
                 )
-                words_there[:, [PAD, BOS, EOS, MASK]] = -torch.inf
+                words_there[:, [PAD, UNK, BOS, EOS, MASK]] = -torch.inf
                 best = words_there.log_softmax(-1).max(-1)
                 expected = torch.where(torch.tensor(kept), torch.tensor(masked), best.indices)
                 assert after.tokens[row, : len(masked)].tolist() == expected.tolist()

@@ -88,7 +88,7 @@ class TestDecoding:
         assert written.passes.tolist() == [1] * len(PAIRS)
         lengths = (canvas.tokens != PAD).sum(1)
         log_probs = (
-            model(source, lengths).index_fill(2, torch.tensor([PAD, BOS, EOS, MASK]), -torch.inf).log_softmax(-1)
+            model(source, lengths).index_fill(2, torch.tensor([PAD, UNK, BOS, EOS, MASK]), -torch.inf).log_softmax(-1)
         )
         for row, length in enumerate(lengths.tolist()):
             best = log_probs[row, :length].max(-1)

@@ -9,14 +9,15 @@ cmlm_base_bleu; a training's stage is called STUDENT-DATA. Beside it, where the 
     NAME-figure-4     BLEU of each student by the teacher that wrote its text
     NAME-table-3      vanilla NAT by how its text was decoded
     NAME-table-4      LevT on the teacher's best output, and on the one of three that is most like the reference
-    NAME-figure-5     vanilla NAT on what born-again teachers wrote
-    NAME-figure-6     vanilla NAT on what one expert of a mixture wrote
+    NAME-figure-5     vanilla NAT on what born-again teachers wrote, with complexity and faithfulness of that text
+    NAME-figure-6     vanilla NAT on what one expert of a mixture wrote, likewise
     NAME-figure-8     vanilla NAT under five metrics, and how far they put its texts in the same order (Kendall's tau)
     NAME-best         each student on the base teacher's text beside that teacher, best validation BLEU first
     NAME-differences  what holds: paired bootstrap over sentences
 
 Times come from benchmarks/nat_speed.py, once it has run. `--keep` leaves the rows that stand in the tables and adds
 those that are missing, where one machine trained some students and another one the others; rows name their commit.
+A table by data is made of this run's trainings alone where it has all of them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, status
-from seqdistill.recipe import read_recipe
+from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.reports.results import commit, read_result, write_result
 from seqdistill.settings import TrainSettings
 from seqdistill.verbs.systems import System, gain, systems_in
@@ -46,6 +47,8 @@ GENERATIONS = ("generation2", "generation3", "generation4")
 MIXTURES = ("experts3", "experts5")
 METRICS = {"bleu": 1, "chrf": 1, "ter": -1, "ribes": 1, "meteor": 1}
 """Of figure 8; of TER less is better."""
+MEASURES = ("complexity_by_token", "faithfulness_by_token")
+"""Of figures 5 and 6, with their intervals and signatures."""
 PUBLISHED_REAL = {
     "vanilla": 11.4,
     "flowseq": 18.6,
@@ -108,6 +111,7 @@ def main() -> None:
     rows = merged("", [row_of(key, system) for key, system in systems.items()], "student", "data")
     rows.sort(key=lambda row: order.index(f"{row['student']}-{row['data']}"))
     trainings = {(row["student"], row["data"]): row | time_of(row["student"], times) for row in rows}
+    here = {key: row_of(key, system) for key, system in systems.items()}
     others = [step for step in recipe.steps if step.kind != "train" and status(step.directory) == "finished"]
     seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in others)
     seconds += sum(row["training_seconds"] for row in rows)
@@ -116,6 +120,7 @@ def main() -> None:
         step.name: step.settings.data.name for step in recipe.steps if isinstance(step.settings, TrainSettings)
     }
     single = learned_from.get("at-generation2", "base")
+    measured = measures_in(recipe)
     wanted_pairs = pairs_of_interest(single)
     wmt = "published: Zhou et al. 2020, WMT 2014"
     tables: dict[str, tuple[str, Rows, dict[str, float]]] = {
@@ -124,22 +129,22 @@ def main() -> None:
         "-figure-4": ("BLEU by the teacher that wrote the training text", figure_4(trainings), {}),
         "-table-3": (
             f"Vanilla NAT by how the base teacher was decoded; {wmt}",
-            by_data(trainings, "vanilla", DECODINGS, PUBLISHED_DECODING),
+            by_data(trainings, here, "vanilla", DECODINGS, PUBLISHED_DECODING),
             {},
         ),
         "-table-4": (
             f"LevT on the teacher's best output and on an interpolated one; {wmt}",
-            by_data(trainings, "levt", ("base", "interpolated"), PUBLISHED_INTERPOLATION),
+            by_data(trainings, here, "levt", ("base", "interpolated"), PUBLISHED_INTERPOLATION),
             {},
         ),
         "-figure-5": (
             f"Vanilla NAT on born-again teachers, {single} the first",
-            by_data(trainings, "vanilla", (single, *GENERATIONS)),
+            with_teachers(by_data(trainings, here, "vanilla", (single, *GENERATIONS)), teachers, measured),
             {},
         ),
         "-figure-6": (
             f"Vanilla NAT on one expert of a mixture, {single} of one",
-            by_data(trainings, "vanilla", (single, *MIXTURES)),
+            with_teachers(by_data(trainings, here, "vanilla", (single, *MIXTURES)), teachers, measured),
             {},
         ),
         "-figure-8": ("Vanilla NAT by metric, and Kendall's tau of their orders", *figure_8(trainings)),
@@ -240,17 +245,50 @@ def figure_4(trainings: Trainings) -> Rows:
 
 
 def by_data(
-    trainings: Trainings, student: str, names: Sequence[str], published: Mapping[str, float] | None = None
+    trainings: Trainings,
+    here: Trainings,
+    student: str,
+    names: Sequence[str],
+    published: Mapping[str, float] | None = None,
 ) -> Rows:
-    """BLEU of one student on some texts; none unless it was trained on two of them at least."""
+    """BLEU of one student on some texts; none unless it was trained on two of them at least.
+
+    Args:
+        trainings: all, also those of an earlier table.
+        here: those of this run, which are compared with each other where none is missing.
+    """
+    found = [data for data in names if (student, data) in trainings]
+    compared = here if all((student, data) in here for data in found) else trainings
     rows = []
-    for data in names:
-        if (student, data) in trainings:
-            row = trainings[student, data]
-            rows.append({"student": student, "data": data, "bleu": row["bleu"]})
-            rows[-1] |= {"published_bleu": published.get(data)} if published else {}
-            rows[-1] |= {"bleu_signature": row["bleu_signature"]}
+    for data in found:
+        row = compared[student, data]
+        rows.append({"student": student, "data": data, "bleu": row["bleu"]})
+        rows[-1] |= {"published_bleu": published.get(data)} if published else {}
+        rows[-1] |= {"bleu_signature": row["bleu_signature"]}
     return rows if len(rows) > 1 else []
+
+
+def with_teachers(rows: Rows, teachers: Mapping[str, System], measured: Mapping[str, Row]) -> Rows:
+    """Beside each text its teacher's BLEU, and its complexity and faithfulness, where they are known."""
+    for row in rows:
+        if row["data"] in teachers:
+            row["teacher_bleu"] = teachers[row["data"]].scores["bleu"]
+        row |= measured.get(row["data"], {})
+    return rows
+
+
+def measures_in(recipe: Recipe) -> dict[str, Row]:
+    """Complexity and faithfulness of the corpora that the recipe's measure stages have read, by their names."""
+    found: dict[str, Row] = {}
+    for step in recipe.steps:
+        if step.kind == "measure" and status(step.directory) == "finished":
+            for row in read_json(step.directory / FINISHED)["results"]["corpora"]:
+                found[row["corpus"]] = {
+                    name: round(value, 4) if isinstance(value, float) else value
+                    for name, value in row.items()
+                    if name.startswith(MEASURES)
+                }
+    return found
 
 
 def figure_8(trainings: Trainings) -> tuple[Rows, dict[str, float]]:

@@ -108,10 +108,10 @@ def main() -> None:
         return [*kept, *(row | {"commit": commit(Path.cwd())[:10]} for row in new)]
 
     order = [step.name for step in recipe.steps]
-    rows = merged("", [row_of(key, system) for key, system in systems.items()], "student", "data")
+    here = {key: row_of(key, system) for key, system in systems.items()}
+    rows = merged("", list(here.values()), "student", "data")
     rows.sort(key=lambda row: order.index(f"{row['student']}-{row['data']}"))
     trainings = {(row["student"], row["data"]): row | time_of(row["student"], times) for row in rows}
-    here = {key: row_of(key, system) for key, system in systems.items()}
     others = [step for step in recipe.steps if step.kind != "train" and status(step.directory) == "finished"]
     seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in others)
     seconds += sum(row["training_seconds"] for row in rows)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqdistill.nn.recurrent import GRU, LSTM, SRU, sru_scan
+from seqdistill.nn.recurrent import GRU, LSTM, SRU
+from seqdistill.nn.sru_scan import sru_scan
 
 CELLS = {"sru": SRU, "gru": GRU, "lstm": LSTM}
 

@@ -13,7 +13,6 @@ from markupsafe import Markup
 
 from seqdistill import __version__
 from seqdistill.decoding.trace import Trace
-from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
 from seqdistill.reports.figures import cost_plots
@@ -24,7 +23,7 @@ SYSTEMS_NOTE = "One row a system; the best value of a column is marked."
 
 
 class Curve(NamedTuple):
-    """The training of one system: its rows of log.jsonl (see `read_log`)."""
+    """The training of one system: its rows of log.jsonl (see `training_log.read_log`)."""
 
     name: str
     rows: Sequence[Mapping[str, Any]]
@@ -115,27 +114,6 @@ def rendered(template: str, **content: Any) -> str:
     environment.trim_blocks = environment.lstrip_blocks = True
     css = Markup((FOLDER / "page.css").read_text(encoding="utf-8"))
     return environment.get_template(template).render(version=__version__, css=css, **content)
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a training's log.jsonl; a last row that is still being written is left out.
-
-    Raises:
-        UserError: no such file, or a line that is no JSON object.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such log; it is written by seqdistill train")
-    rows = []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error}); the log was altered") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number}: expected a JSON object, found {line[:60]}; the log was altered")
-        rows.append(row)
-    return rows
 
 
 class Section(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from seqdistill.data.batches import Batch, Batches
@@ -138,9 +139,7 @@ def assemble(
     figures = Figures()
     device = ranks.device if ranks.size > 1 else choose_device(settings.device)
     models = [_load_teacher(directory, data) for directory in settings.teacher]
-    where = device if settings.teacher_device == "auto" else choose_device(settings.teacher_device)
-    precision = choose_precision(settings.teacher_precision, where)
-    teacher = Teacher(models, device=where, precision=precision, figures=figures)
+    teacher = _teacher(settings, models, device, figures)
     if method.full:
         divergence = Divergence(settings.divergence, settings.skew, settings.temperature, settings.teacher_top_k)
         objective = full_distribution(model, teacher, divergence, figures=figures)
@@ -183,6 +182,13 @@ def assemble(
         rank=ranks.rank,
         ranks=ranks.size,
     )
+
+
+def _teacher(settings: TrainSettings, models: Any, device: torch.device, figures: Figures) -> Teacher:
+    """The teacher where, and in the precision in which, the settings want it; by default beside the student."""
+    where = device if settings.teacher_device == "auto" else choose_device(settings.teacher_device)
+    precision = choose_precision(settings.teacher_precision, where)
+    return Teacher(models, device=where, precision=precision, figures=figures)
 
 
 def _check_targets(settings: TrainSettings, model: Any, batches: Batches) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from seqdistill.console import Terminal
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED
+from seqdistill.journal import FINISHED
+from seqdistill.options import DecisionTheorySettings
 from seqdistill.reports.results import write_result
-from seqdistill.settings import DecisionTheorySettings
 from seqdistill.stages import run_stage
 
 CLAIM = (

@@ -28,13 +28,13 @@ from seqdistill.decoding.corpus import NativeEngine, longest_first
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
 from seqdistill.errors import reported
+from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
-from seqdistill.models.transformer import Transformer
 from seqdistill.nn.layers import sinusoids
 from seqdistill.reports.results import write_result
 from seqdistill.runtime.conversion import convert, pieces
 from seqdistill.runtime.engines import CTranslate2Engine, native_engine, usable_cores
-from seqdistill.text.tokenizer import BOS, EOS, PAD
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 OPTIONS = DecodingOptions(beam=5)
 Outputs = list[tuple[int, ...]]

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from seqdistill.data.batches import collate_sources
-from seqdistill.models.transformer import Transformer, TransformerConfig
-from seqdistill.text.tokenizer import BOS, EOS, Tokenizer, Tokenizers
+from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, Tokenizer, Tokenizers
 
 VOCAB = 8000
 SYLLABLES = [start + vowel + end for start in "bdfgklmnprstvz" for vowel in "aeiou" for end in ("", "n", "r", "s")]

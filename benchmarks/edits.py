@@ -19,12 +19,17 @@ from torch import Tensor
 
 from seqdistill.data.batches import Batch, collate
 from seqdistill.errors import reported
-from seqdistill.models.canvas import most_probable, words_of
-from seqdistill.models.edits import edit_path, placeholder_counts, random_part, with_placeholders
-from seqdistill.models.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
-from seqdistill.models.slots import compacted
-from seqdistill.text.tokenizer import MASK, PAD
+from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
+from seqdistill.models.nonautoregressive.shared.canvas import most_probable, words_of
+from seqdistill.models.nonautoregressive.shared.edits import (
+    edit_path,
+    placeholder_counts,
+    random_part,
+    with_placeholders,
+)
+from seqdistill.models.nonautoregressive.shared.slots import compacted
 from seqdistill.training.memory import keep_freed_memory
+from seqdistill.vocabulary.sentencepiece import MASK, PAD
 
 VOCAB = 8000
 

@@ -24,10 +24,10 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import reported
 from seqdistill.models.saved import create_model, save_model
+from seqdistill.options import PrepareSettings, TrainSettings
 from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, Step, read_recipe
 from seqdistill.reports.results import write_result
-from seqdistill.settings import PrepareSettings, TrainSettings
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
 from seqdistill.verbs.train import train

@@ -33,9 +33,9 @@ from seqdistill.models.saved import create_model
 from seqdistill.nn.divergences import Divergence
 from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.text.tokenizer import train_tokenizers
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import adam, divide_and_clip, step
+from seqdistill.vocabulary.sentencepiece import train_tokenizers
 
 BATCH_TOKENS = 2048
 WARMING_UPDATES = 150

@@ -29,7 +29,7 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED, status
+from seqdistill.journal import FINISHED, status
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.metrics.significance import compare_runs
 from seqdistill.recipe import read_recipe

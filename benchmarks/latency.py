@@ -20,8 +20,8 @@ import torch
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import reported
 from seqdistill.models.saved import load_model
+from seqdistill.options import TranslateSettings
 from seqdistill.reports.results import write_result
-from seqdistill.settings import TranslateSettings
 from seqdistill.verbs.engine import open_engine
 
 STUDENTS = {

@@ -20,7 +20,7 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED
+from seqdistill.journal import FINISHED
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.reports.results import write_result
 from seqdistill.verbs.systems import systems_in

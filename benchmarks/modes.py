@@ -19,10 +19,10 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED, fingerprint
+from seqdistill.journal import FINISHED, fingerprint
+from seqdistill.options import ModesSettings
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.reports.results import write_result
-from seqdistill.settings import ModesSettings
 from seqdistill.verbs.systems import System, systems_in
 
 PUBLISHED = {"full": 3.67, "random": 3.30, "distilled": 2.64}

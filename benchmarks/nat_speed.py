@@ -24,8 +24,8 @@ from seqdistill.decoding.corpus import Engine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import reported
+from seqdistill.options import TranslateSettings
 from seqdistill.reports.results import write_result
-from seqdistill.settings import TranslateSettings
 from seqdistill.verbs.engine import decoding_options, open_engine
 
 STUDENTS = {

@@ -33,10 +33,10 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED, status
+from seqdistill.journal import FINISHED, status
+from seqdistill.options import TrainSettings
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.reports.results import commit, read_result, write_result
-from seqdistill.settings import TrainSettings
 from seqdistill.verbs.systems import System, gain, systems_in
 
 TEACHER = "at-"

@@ -17,7 +17,7 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED
+from seqdistill.journal import FINISHED
 from seqdistill.recipe import read_recipe
 from seqdistill.reports.results import write_result
 from seqdistill.verbs.systems import System, gain, gains, row_of, systems_in

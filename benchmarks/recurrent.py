@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import reported
-from seqdistill.models.rnn import RNN, RNNConfig
+from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
 from seqdistill.nn.recurrent import GRU, SRU
 from seqdistill.reports.results import write_result
-from seqdistill.text.tokenizer import EOS, PAD
 from seqdistill.training.memory import keep_freed_memory
+from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 TIME, SENTENCES, VOCAB = 16, 128, 8000
 Update = Callable[[], None]

@@ -32,7 +32,7 @@ from seqdistill.data.store import Store, build_store
 from seqdistill.errors import reported
 from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.text.tokenizer import train_tokenizers
+from seqdistill.vocabulary.sentencepiece import train_tokenizers
 
 SIZES = {
     "vocab": 8000,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from verb_settings import VERBS
+from verb_options import VERBS
 
 from seqdistill import cli
 from seqdistill.files import read_json

@@ -12,9 +12,9 @@ import torch
 from seqdistill.data.directory import DataDirectory
 from seqdistill.models.interface import CountsUpdates
 from seqdistill.models.saved import create_model
+from seqdistill.options import TrainSettings
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
-from seqdistill.settings import TrainSettings
 from seqdistill.training.distributed import joined
 from seqdistill.training.optim import adam, divide_and_clip, step
 from seqdistill.verbs.objectives import assemble

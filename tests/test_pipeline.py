@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from seqdistill.errors import UserError
+from seqdistill.options import TrainSettings
 from seqdistill.pipeline import plan, run, stages_in
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
-from seqdistill.settings import TrainSettings
 
 RECIPE = """
 name = "tiny"

@@ -11,9 +11,9 @@ import pytest
 from seqdistill import stages
 from seqdistill.errors import UserError
 from seqdistill.files import locked, read_json
-from seqdistill.manifest import FINISHED, UNFINISHED
+from seqdistill.journal import FINISHED, UNFINISHED
+from seqdistill.options import EvaluateSettings, PrepareSettings, Settings, TrainSettings
 from seqdistill.progress import Progress, Silent
-from seqdistill.settings import EvaluateSettings, PrepareSettings, Settings, TrainSettings
 from seqdistill.stages import STAGES, Outcome, Stage, Titled, differing, run_stage
 
 

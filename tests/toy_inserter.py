@@ -12,7 +12,7 @@ from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
 from seqdistill.nn.losses import Loss
-from seqdistill.text.tokenizer import EOS, PAD
+from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 BEST = 2.0
 """The penalty at which copies are complete."""

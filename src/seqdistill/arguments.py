@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from seqdistill.errors import UserError
-from seqdistill.settings import Settings
+from seqdistill.options import Settings
 
 
 def command(

@@ -18,7 +18,7 @@ from seqdistill import __version__, shown
 from seqdistill.arguments import command
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import UserError
-from seqdistill.settings import (
+from seqdistill.options import (
     CompareSettings,
     DecisionTheorySettings,
     DistillSettings,

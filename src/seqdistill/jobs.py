@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 
 from seqdistill.errors import UserError
-from seqdistill.manifest import status
+from seqdistill.journal import status
 from seqdistill.progress import Progress, Silent
 from seqdistill.recipe import Step
 from seqdistill.stages import Outcome, run_stage

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import read_json
 from seqdistill.jobs import side_by_side
-from seqdistill.manifest import FINISHED, status
+from seqdistill.journal import FINISHED, status
 from seqdistill.progress import Progress
 from seqdistill.recipe import Recipe, Step
 from seqdistill.stages import Outcome, differing, run_stage

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError, nearest
-from seqdistill.settings import ReportSettings, Settings
+from seqdistill.options import ReportSettings, Settings
 from seqdistill.stages import STAGES
 
 

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 from seqdistill.decoding.penalty import FILE as PENALTY_FILE
 from seqdistill.errors import UserError
 from seqdistill.files import locked, read_json
-from seqdistill.manifest import FINISHED, UNFINISHED, Request, abandon, begin, changes, fingerprint, finish, status
-from seqdistill.progress import Progress
-from seqdistill.settings import (
+from seqdistill.journal import FINISHED, UNFINISHED, Request, abandon, begin, changes, fingerprint, finish, status
+from seqdistill.options import (
     DecisionTheorySettings,
     DistillSettings,
     EvaluateSettings,
@@ -24,6 +23,7 @@ from seqdistill.settings import (
     TrainSettings,
     TuneSettings,
 )
+from seqdistill.progress import Progress
 from seqdistill.verbs import decision_theory, distill, evaluate, measure, modes, prepare, train, tune
 
 

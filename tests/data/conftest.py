@@ -7,7 +7,7 @@ import pytest
 from made_up_text import Pairs, make_pairs
 
 from seqdistill.data.store import Store, build_store
-from seqdistill.text.tokenizer import Tokenizers, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers, train_tokenizers
 
 
 @pytest.fixture(scope="session")

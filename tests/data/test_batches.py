@@ -15,7 +15,7 @@ from seqdistill.data.batches import Batch, Batches, collate, collate_sources, or
 from seqdistill.data.store import Store, build_store
 from seqdistill.errors import UserError
 from seqdistill.text.lines import read_lines
-from seqdistill.text.tokenizer import EOS, PAD, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import EOS, PAD, train_tokenizers
 
 seeds = st.integers(0, 2**32)
 budgets = st.integers(60, 900)

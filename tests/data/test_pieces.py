@@ -9,7 +9,7 @@ import torch
 from seqdistill.data import pieces
 from seqdistill.data.batches import Batch, collate
 from seqdistill.data.pieces import in_pieces
-from seqdistill.text.tokenizer import PAD
+from seqdistill.vocabulary.sentencepiece import PAD
 
 
 def batch_of(lengths: list[tuple[int, int]]) -> Batch:

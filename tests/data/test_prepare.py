@@ -19,7 +19,7 @@ from seqdistill.data.store import build_store
 from seqdistill.errors import UserError
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
-from seqdistill.text.tokenizer import train_tokenizers
+from seqdistill.vocabulary.sentencepiece import train_tokenizers
 
 
 @pytest.fixture(scope="module")

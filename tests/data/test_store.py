@@ -11,7 +11,7 @@ import pytest
 from seqdistill.data import store as store_module
 from seqdistill.data.store import Store, build_store
 from seqdistill.errors import UserError
-from seqdistill.text.tokenizer import UNK, Tokenizers, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import UNK, Tokenizers, train_tokenizers
 
 
 @pytest.fixture

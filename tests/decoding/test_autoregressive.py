@@ -10,7 +10,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import NEVER_WRITTEN
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.errors import UserError
-from seqdistill.text.tokenizer import EOS
+from seqdistill.vocabulary.sentencepiece import EOS
 
 
 def test_greedy_takes_the_most_probable_token_of_every_prefix() -> None:

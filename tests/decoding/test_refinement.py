@@ -8,7 +8,7 @@ from toy_models import ToyRefiner, ToyWriter, random_sources
 from seqdistill.decoding.decode import decode, mixed
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
-from seqdistill.text.tokenizer import EOS, PAD
+from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 
 def test_single_pass_ranks_lengths_by_mean_log_probability() -> None:

@@ -9,8 +9,8 @@ from seqdistill.decoding.corpus import NativeEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.rerank import RerankingEngine, mean_log_probs
 from seqdistill.errors import UserError
-from seqdistill.models.transformer import Transformer, TransformerConfig
-from seqdistill.text.tokenizer import BOS, EOS, Tokenizer, Tokenizers
+from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, Tokenizer, Tokenizers
 
 SIZES = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 LINES = ["a dog runs", "", "a cat runs on", "dogs run on and on", "cat"]

@@ -9,7 +9,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.refinement import TracedHypothesis, Version
 from seqdistill.decoding.trace import Part, Trace, text_trace, trace_from
 from seqdistill.errors import UserError
-from seqdistill.text.tokenizer import Tokenizer
+from seqdistill.vocabulary.sentencepiece import Tokenizer
 
 
 @pytest.fixture(scope="module")

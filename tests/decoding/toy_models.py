@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqdistill.models.interface import Canvas
-from seqdistill.text.tokenizer import BOS, EOS, MASK, PAD, UNK
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 DIM = 6
 

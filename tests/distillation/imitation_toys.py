@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from seqdistill.data.batches import Batches
-from seqdistill.models.rnn import RNN, RNNConfig
-from seqdistill.models.transformer import Transformer, TransformerConfig
+from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
+from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
 
 WORDS = 15
 

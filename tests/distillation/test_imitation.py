@@ -18,9 +18,9 @@ from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError
 from seqdistill.nn.divergences import Divergence
-from seqdistill.text.tokenizer import PAD
 from seqdistill.training.loop import seed_everything, train
 from seqdistill.training.options import TrainingOptions
+from seqdistill.vocabulary.sentencepiece import PAD
 
 GREEDY = DecodingOptions(max_length=12)
 ALWAYS = RolloutOptions(GREEDY, mixing="constant", mixing_rate=1e-9)

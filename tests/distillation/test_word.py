@@ -12,7 +12,7 @@ from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError
 from seqdistill.nn.divergences import Divergence
-from seqdistill.text.tokenizer import BOS, EOS, PAD
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 
 def prefixes(batch: Batch) -> list[tuple[int, int, torch.Tensor, torch.Tensor]]:

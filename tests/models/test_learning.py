@@ -10,7 +10,7 @@ from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.models.interface import CountsUpdates
 from seqdistill.models.saved import MODELS
-from seqdistill.text.tokenizer import EOS
+from seqdistill.vocabulary.sentencepiece import EOS
 
 VOCAB = 12
 SIZES = {"dim": 32, "ffn_dim": 64, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "dropout": 0.0}

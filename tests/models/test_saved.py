@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from seqdistill.errors import UserError
 from seqdistill.models.saved import MODELS, PRESETS, create_model, hash_of, load_model, save_model, stored_weights
-from seqdistill.text.tokenizer import Tokenizers, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers, train_tokenizers
 
 TINY = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 MODEL_SIZES = {

@@ -15,8 +15,8 @@ from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.runtime.conversion import MAX_POSITIONS
 from seqdistill.runtime.engines import CTranslate2Engine, load_engine
-from seqdistill.text.tokenizer import BOS, EOS, Tokenizer, Tokenizers
 from seqdistill.training import optim
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, Tokenizer, Tokenizers
 
 TEXT = """the quick brown fox jumps over a lazy dog while seven wizards quietly mix vexing jars of bright pink goo
 and nobody asks why it glows"""

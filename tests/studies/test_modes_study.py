@@ -18,13 +18,13 @@ import pytest
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
-from seqdistill.manifest import FINISHED
+from seqdistill.journal import FINISHED
 from seqdistill.measures.modes import language_models
 from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.options import ModesSettings
 from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.reports.results import read_result, write_result
-from seqdistill.settings import ModesSettings
 from seqdistill.studies.modes import Design, all_outputs, check, language_text, run
 from seqdistill.text.lines import read_lines
 from seqdistill.verbs.modes import page_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqdistill.data.store import Store, build_store
-from seqdistill.text.tokenizer import Tokenizers, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers, train_tokenizers
 
 
 class Data(NamedTuple):

@@ -19,13 +19,13 @@ from seqdistill.data.batches import Batches
 from seqdistill.data.store import Store
 from seqdistill.models.saved import create_model, stored_weights
 from seqdistill.progress import Silent
-from seqdistill.text.tokenizer import Tokenizers
 from seqdistill.training import checkpoint
 from seqdistill.training.distributed import joined
 from seqdistill.training.loop import train
 from seqdistill.training.optim import choose_device
 from seqdistill.training.options import TrainingOptions
 from seqdistill.training.validation import validation_scores
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 
 def die(*_: Any, **__: Any) -> None:

@@ -16,9 +16,9 @@ from run_training import main, small
 from safetensors.torch import load_file
 
 from seqdistill.data.batches import ordered_batches
-from seqdistill.text.tokenizer import PAD
 from seqdistill.training import optim
 from seqdistill.training.checkpoint import saved
+from seqdistill.vocabulary.sentencepiece import PAD
 
 SCRIPT = Path(__file__).parent / "run_training.py"
 OPTIONS = {"warmup": 10, "learning_rate": 5e-3, "log_every": 4, "average_count": 2, "threads": 1}

@@ -16,9 +16,9 @@ from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model
-from seqdistill.text.tokenizer import BOS
 from seqdistill.training import validation
 from seqdistill.training.validation import validation_scores
+from seqdistill.vocabulary.sentencepiece import BOS
 
 
 @pytest.fixture(scope="module")

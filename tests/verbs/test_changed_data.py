@@ -16,13 +16,13 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import ShardStore
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED, fingerprint
+from seqdistill.journal import FINISHED, fingerprint
 from seqdistill.metrics.scores import sentence_bleu
 from seqdistill.models.saved import load_model
+from seqdistill.options import DistillSettings, EvaluateSettings, TrainSettings, TranslateSettings
 from seqdistill.pipeline import run as run_recipe
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
-from seqdistill.settings import DistillSettings, EvaluateSettings, TrainSettings, TranslateSettings
 from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import Filters

@@ -24,8 +24,8 @@ from seqdistill.measures.bitext import read_bitext
 from seqdistill.measures.lexicon import LexicalTable
 from seqdistill.measures.links import read_pharaoh
 from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.options import PrepareSettings
 from seqdistill.progress import Silent
-from seqdistill.settings import PrepareSettings
 from seqdistill.stages import run_stage
 
 WORDS = ["sun", "moon", "sea", "wind", "rain", "snow"]

@@ -16,8 +16,8 @@ from seqdistill.data.prepare import prepare
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
 from seqdistill.models.saved import load_model
+from seqdistill.options import TrainSettings
 from seqdistill.progress import Silent
-from seqdistill.settings import TrainSettings
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.verbs.objectives import OBJECTIVES, check_objective
 from seqdistill.verbs.train import train

@@ -20,10 +20,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
 from seqdistill.models import saved
 from seqdistill.models.saved import create_model, load_model, save_model
-from seqdistill.pipeline import run as run_recipe
-from seqdistill.progress import Silent
-from seqdistill.recipe import read_recipe
-from seqdistill.settings import (
+from seqdistill.options import (
     DistillSettings,
     EvaluateSettings,
     ReportSettings,
@@ -31,6 +28,9 @@ from seqdistill.settings import (
     TranslateSettings,
     TuneSettings,
 )
+from seqdistill.pipeline import run as run_recipe
+from seqdistill.progress import Silent
+from seqdistill.recipe import read_recipe
 from seqdistill.stages import STAGES, run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import Filters

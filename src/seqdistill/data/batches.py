@@ -15,7 +15,7 @@ from seqdistill.data.packing import by_length, cut
 from seqdistill.data.store import Store
 from seqdistill.errors import UserError
 from seqdistill.files import differences
-from seqdistill.text.tokenizer import EOS, PAD
+from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 TokenIds = Sequence[int] | np.ndarray
 Pair = tuple[TokenIds, TokenIds]

@@ -13,7 +13,7 @@ from pathlib import Path
 from seqdistill.data.store import Store
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, sha256_json
-from seqdistill.text.tokenizer import Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 DESCRIPTION, UNFINISHED = "data.json", ".prepare.json"
 SPLITS = ("train", "valid", "test")

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from seqdistill.data.batches import Batch
-from seqdistill.text.tokenizer import PAD
+from seqdistill.vocabulary.sentencepiece import PAD
 
 MOST_PIECES = 3
 WORTH = 1.15

@@ -16,7 +16,7 @@ from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import FilteredPairs, Filters
 from seqdistill.text.splits import drawn, hold_out, one_target_each
-from seqdistill.text.tokenizer import Kind, Tokenizers, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import Kind, Tokenizers, train_tokenizers
 
 _CHUNK = 16_384
 

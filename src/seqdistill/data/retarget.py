@@ -16,7 +16,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import written_beside
 from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.text.tokenizer import Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 
 def sources_to_decode(data: DataDirectory) -> Store | DistinctSources:

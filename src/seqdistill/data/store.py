@@ -22,7 +22,7 @@ from jaxtyping import Int, Integer
 from seqdistill.errors import UserError
 from seqdistill.files import sha256, written_beside
 from seqdistill.progress import Progress, Silent
-from seqdistill.text.tokenizer import UNK, Tokenizers
+from seqdistill.vocabulary.sentencepiece import UNK, Tokenizers
 
 FORMAT = "seqdistill token store 1"
 ROWS = 16_384

@@ -16,7 +16,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import differences, read_json, write_json
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.text.tokenizer import Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 AGAIN = ".again.arrow"
 """Where targets are stored once more, only to see whether they are the same."""

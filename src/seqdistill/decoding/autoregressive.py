@@ -15,7 +15,7 @@ from seqdistill.decoding.limits import forbid, length_limits, remaining
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.decoding.top import top_tokens
 from seqdistill.models.interface import State
-from seqdistill.text.tokenizer import BOS, EOS, PAD
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 Choose = Callable[[Tensor, int, Tensor], Tensor]
 """(log-probs of the rows still written, step, their row numbers) -> one token each."""

@@ -22,7 +22,7 @@ from seqdistill.decoding.autoregressive import Writer
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import forbid, length_limits, remaining
 from seqdistill.decoding.top import top_tokens
-from seqdistill.text.tokenizer import BOS, EOS, PAD
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 
 class Live(NamedTuple):

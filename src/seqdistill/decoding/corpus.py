@@ -13,7 +13,7 @@ from seqdistill.decoding.decode import check_options, decode, trace
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.trace import Trace, text_trace
 from seqdistill.models.interface import RefinementModel
-from seqdistill.text.tokenizer import Tokenizer, Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizer, Tokenizers
 
 
 class TextHypothesis(NamedTuple):

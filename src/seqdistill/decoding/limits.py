@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.text.tokenizer import BOS, MASK, PAD, UNK
+from seqdistill.vocabulary.sentencepiece import BOS, MASK, PAD, UNK
 
 NEVER_WRITTEN = (PAD, UNK, BOS, MASK)
 """Ids no decoder and no engine writes. UNK is among them because it is no word (it reads "⁇"). Log-probabilities are

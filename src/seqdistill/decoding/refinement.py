@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import length_limits
 from seqdistill.models.interface import Canvas, RefinementModel, RescoringModel
-from seqdistill.text.tokenizer import MASK, PAD
+from seqdistill.vocabulary.sentencepiece import MASK, PAD
 
 
 class Version(NamedTuple):

@@ -17,7 +17,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError
 from seqdistill.models.interface import AutoregressiveModel
-from seqdistill.text.tokenizer import BOS, PAD, Tokenizers
+from seqdistill.vocabulary.sentencepiece import BOS, PAD, Tokenizers
 
 
 class RerankingEngine:

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from seqdistill.decoding.refinement import TracedHypothesis
-from seqdistill.text.tokenizer import Tokenizer
+from seqdistill.vocabulary.sentencepiece import Tokenizer
 
 SPACE = "▁"
 """What stands for a space in a piece."""

@@ -25,7 +25,7 @@ from seqdistill.decoding.limits import length_limit
 from seqdistill.distillation.figures import Figures
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences
-from seqdistill.text.tokenizer import PAD
+from seqdistill.vocabulary.sentencepiece import PAD
 
 STEEPNESS = 10.0
 """Of the inverse sigmoid: its argument falls by this much from the first update to the last."""

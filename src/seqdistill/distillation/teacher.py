@@ -13,10 +13,10 @@ from seqdistill.data.pieces import in_pieces
 from seqdistill.decoding.limits import NEVER_WRITTEN
 from seqdistill.distillation.figures import Figures
 from seqdistill.errors import UserError
+from seqdistill.models.autoregressive.transformer import contexts
 from seqdistill.models.interface import AutoregressiveModel
-from seqdistill.models.transformer import contexts
 from seqdistill.nn.divergences import Projected, most_probable
-from seqdistill.text.tokenizer import PAD, Tokenizer, Tokenizers
+from seqdistill.vocabulary.sentencepiece import PAD, Tokenizer, Tokenizers
 
 
 class Teacher:

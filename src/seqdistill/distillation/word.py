@@ -14,11 +14,11 @@ from seqdistill.data.batches import Batch
 from seqdistill.data.pieces import in_pieces
 from seqdistill.distillation.figures import Figures, spread
 from seqdistill.distillation.teacher import Teacher
+from seqdistill.models.autoregressive.transformer import contexts
 from seqdistill.models.interface import Objective
-from seqdistill.models.transformer import contexts
 from seqdistill.nn.divergences import Divergence, Projected, divergence_loss
 from seqdistill.nn.losses import Loss
-from seqdistill.text.tokenizer import PAD
+from seqdistill.vocabulary.sentencepiece import PAD
 
 
 def hard_labels(student: Any, *, label_smoothing: float, figures: Figures) -> Objective:

@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
-from seqdistill.models.cmlm import CMLM, CMLMConfig
-from seqdistill.models.flowseq import FlowSeq
-from seqdistill.models.flowseq_config import FlowSeqConfig
-from seqdistill.models.inat import INAT, INATConfig
-from seqdistill.models.insertion import InsertionTransformer, InsertionTransformerConfig
-from seqdistill.models.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
-from seqdistill.models.mixture import Mixture, MixtureConfig
-from seqdistill.models.nat import NAT, NATConfig
+from seqdistill.models.autoregressive.mixture import Mixture, MixtureConfig
+from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
+from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.models.nonautoregressive.cmlm import CMLM, CMLMConfig
+from seqdistill.models.nonautoregressive.flowseq import FlowSeq
+from seqdistill.models.nonautoregressive.flowseq_config import FlowSeqConfig
+from seqdistill.models.nonautoregressive.inat import INAT, INATConfig
+from seqdistill.models.nonautoregressive.insertion import InsertionTransformer, InsertionTransformerConfig
+from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
+from seqdistill.models.nonautoregressive.nat import NAT, NATConfig
 from seqdistill.models.presets import PRESETS, Preset
-from seqdistill.models.rnn import RNN, RNNConfig
-from seqdistill.models.transformer import Transformer, TransformerConfig
-from seqdistill.text.tokenizer import Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 MODELS: dict[str, tuple[type[nn.Module], type]] = {
     "transformer": (Transformer, TransformerConfig),

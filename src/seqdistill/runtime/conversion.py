@@ -15,12 +15,12 @@ from ctranslate2.specs.transformer_spec import FeedForwardSpec
 from torch import Tensor, nn
 
 from seqdistill.errors import UserError
-from seqdistill.models.mixture import Mixture
+from seqdistill.models.autoregressive.mixture import Mixture
+from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import LoadedModel
-from seqdistill.models.transformer import Transformer
 from seqdistill.nn.attention import CrossAttention, SelfAttention
 from seqdistill.nn.layers import FeedForward, sinusoids
-from seqdistill.text.tokenizer import BOS, EOS, UNK, Tokenizer
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, UNK, Tokenizer
 
 MAX_POSITIONS = 4096
 """Positions a converted model knows, EOS and BOS included; our own model knows any number."""

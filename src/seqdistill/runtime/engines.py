@@ -19,9 +19,9 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
 from seqdistill.text.sources import default_cache
-from seqdistill.text.tokenizer import EOS
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import choose_precision
+from seqdistill.vocabulary.sentencepiece import EOS
 
 CALL_LINES = 4096
 """Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""

@@ -15,8 +15,8 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import MetricOptions, create_metric
-from seqdistill.text.tokenizer import PAD, Tokenizers
 from seqdistill.training.distributed import ALONE, Ranks
+from seqdistill.vocabulary.sentencepiece import PAD, Tokenizers
 
 
 def validation_scores(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
-from seqdistill.settings import CompareSettings
+from seqdistill.options import CompareSettings
 from seqdistill.text.lines import read_lines
 
 

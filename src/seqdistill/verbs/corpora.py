@@ -14,7 +14,7 @@ from typing import NamedTuple
 from seqdistill.data.directory import DESCRIPTION, DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.measures.comparable import check_common, other_source
-from seqdistill.settings import MeasureSettings
+from seqdistill.options import MeasureSettings
 from seqdistill.text.corpus import ParallelCorpus
 
 

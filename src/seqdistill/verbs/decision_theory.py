@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from seqdistill.options import DecisionTheorySettings
 from seqdistill.progress import Progress
-from seqdistill.settings import DecisionTheorySettings
 from seqdistill.studies import decision_theory
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from seqdistill.data.directory import DataDirectory
 from seqdistill.distillation.sequence import Similarity, distil
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
+from seqdistill.options import DistillSettings
 from seqdistill.progress import Progress
 from seqdistill.runtime.engines import usable_cores
-from seqdistill.settings import DistillSettings
 from seqdistill.verbs.engine import check_decoding, decoding_options, engine_options, load_decoder
 
 SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}

@@ -13,8 +13,8 @@ from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine, check_candidates
 from seqdistill.errors import UserError
 from seqdistill.models.saved import load_model, saved_class
+from seqdistill.options import DecodingSettings, EvaluateSettings, TranslateSettings
 from seqdistill.runtime.engines import load_engine, native_precision
-from seqdistill.settings import DecodingSettings, EvaluateSettings, TranslateSettings
 from seqdistill.training.optim import choose_device
 
 

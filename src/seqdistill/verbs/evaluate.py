@@ -22,13 +22,13 @@ from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
 from seqdistill.models.saved import load_model
+from seqdistill.options import EvaluateSettings
 from seqdistill.progress import Progress
-from seqdistill.settings import EvaluateSettings
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.text.tokenizer import Tokenizers
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.engine import check_decoding, decoding_options, open_engine, tracing
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 CHUNK_LINES = 512
 LENGTH_EDGES = (5, 10, 15, 20, 30, 40)

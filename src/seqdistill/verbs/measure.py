@@ -20,11 +20,11 @@ from seqdistill.measures.links import write_pharaoh
 from seqdistill.measures.measure import Measures, measure
 from seqdistill.measures.symmetry import check_heuristic
 from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.options import MeasureSettings
 from seqdistill.progress import Progress
 from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions, write_corpus_page
 from seqdistill.reports.corpus_plots import AlignedPair
 from seqdistill.runtime.engines import usable_cores
-from seqdistill.settings import MeasureSettings
 from seqdistill.verbs.corpora import Corpus, check_lines, corpora_to_measure
 
 PAGE = "measures.html"

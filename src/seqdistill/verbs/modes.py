@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from seqdistill.files import read_json
+from seqdistill.options import ModesSettings
 from seqdistill.progress import Progress
 from seqdistill.reports.page import Page, Part, write_page
 from seqdistill.reports.plots import Labels, share_plot
 from seqdistill.reports.simplex import simplex_plot
-from seqdistill.settings import ModesSettings
 from seqdistill.studies import modes
 
 PAGE = "modes.html"

@@ -19,12 +19,12 @@ from seqdistill.distillation.imitation import RolloutOptions, Rollouts
 from seqdistill.distillation.teacher import Teacher, check_vocabularies
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError, nearest
+from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.interface import Objective
-from seqdistill.models.mixture import Mixture
 from seqdistill.models.saved import load_model
 from seqdistill.nn.divergences import DIVERGENCES, Divergence
+from seqdistill.options import TrainSettings
 from seqdistill.progress import Progress
-from seqdistill.settings import TrainSettings
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.loop import BatchStream
 from seqdistill.training.optim import choose_device, choose_precision

@@ -7,8 +7,8 @@ from typing import Any
 
 from seqdistill.data.prepare import prepare as prepare_data
 from seqdistill.errors import UserError
+from seqdistill.options import PrepareSettings
 from seqdistill.progress import Progress
-from seqdistill.settings import PrepareSettings
 from seqdistill.text.corpus import ParallelCorpus, Splits
 from seqdistill.text.filters import Filters
 from seqdistill.text.sources import find_source, load_source, recommended_filters

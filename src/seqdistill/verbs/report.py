@@ -7,11 +7,11 @@ from pathlib import Path
 
 from seqdistill.decoding.trace import Trace, trace_from
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED, status
+from seqdistill.journal import FINISHED, status
 from seqdistill.metrics.metric import SEPARATOR
+from seqdistill.options import ReportSettings
 from seqdistill.reports.page import Curve, Example, Page, write_page
 from seqdistill.reports.training_log import read_log
-from seqdistill.settings import ReportSettings
 from seqdistill.text.lines import read_lines
 from seqdistill.verbs.evaluate import TRACES
 from seqdistill.verbs.systems import System, gains, row_of, systems_in

@@ -9,7 +9,7 @@ from typing import Any
 
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED, fingerprint, status
+from seqdistill.journal import FINISHED, fingerprint, status
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.metrics.significance import Comparison, compare
 from seqdistill.text.lines import read_lines

@@ -13,10 +13,10 @@ from torch import nn
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.metrics.scores import MetricOptions, create_metric
-from seqdistill.models.mixture import Mixture
+from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.saved import config_named, create_model, load_model, save_model
+from seqdistill.options import TrainSettings
 from seqdistill.progress import Progress
-from seqdistill.settings import TrainSettings
 from seqdistill.training.distributed import Ranks, joined
 from seqdistill.training.loop import train as run_loop
 from seqdistill.training.optim import choose_device

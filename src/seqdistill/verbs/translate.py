@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from seqdistill.options import TranslateSettings
 from seqdistill.runtime.translator import Translator
-from seqdistill.settings import TranslateSettings
 from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 
 

@@ -16,8 +16,8 @@ from seqdistill.files import read_json, write_json
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.models.saved import load_model
+from seqdistill.options import TuneSettings
 from seqdistill.progress import Progress
-from seqdistill.settings import TuneSettings
 from seqdistill.training.optim import choose_device
 
 TRIALS = "trials.json"

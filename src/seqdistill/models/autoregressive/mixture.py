@@ -1,0 +1,151 @@
+"""A mixture of experts for translation, with hard assignment and a uniform prior (hMoEup, Shen et al. 2019).
+
+The experts are one Transformer; each has a vector of its own that stands for BOS, the decoder's first input. Every
+sentence is learned by the expert that finds it most probable, so that the experts come to write in different ways, and
+each of them in fewer ways than a single model: what one expert wrote has fewer modes (Zhou et al. 2020, section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.errors import UserError
+from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig, TransformerState, contexts
+from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
+from seqdistill.vocabulary.sentencepiece import PAD
+
+
+@dataclass(frozen=True)
+class MixtureConfig(TransformerConfig):
+    """Sizes of a mixture of experts: those of its Transformer, and how many experts there are.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    experts: int = 3
+    """Zhou et al. (2020), section 5, find 3 best."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.experts < 1:
+            raise UserError(f"experts must be 1 or more, but is {self.experts}")
+
+
+class Mixture(nn.Module):
+    """Writes, and gives states and losses in evaluation mode, as one of its experts; all of them learn."""
+
+    parallel = False
+    expert: Tensor
+    """The expert that writes, counted from 0; training lets the one write that is best on validation data."""
+    won: Tensor
+    """Sentences that each expert has won in this process since the figures were last told."""
+
+    def __init__(self, config: MixtureConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.starts = nn.Parameter(torch.empty(config.experts, config.dim))
+        """What each expert has in place of BOS's vector."""
+        nn.init.normal_(self.starts, std=config.dim**-0.5)
+        self.register_buffer("expert", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("won", torch.zeros(config.experts, dtype=torch.int64))
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
+        return self.states(source, context) @ self.output_weight.T
+
+    def states(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target dim"]:
+        """What gives those logits when multiplied with the transpose of `output_weight`."""
+        return self._states(source, context, self.expert.expand(len(source)))
+
+    @property
+    def output_weight(self) -> Float[Tensor, "vocab dim"]:
+        """The output layer, which all experts share."""
+        return self.transformer.output_weight
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood (nats, padding excluded): in training of each sentence under the expert that finds it
+        most probable, otherwise under the one that writes."""
+        labels = batch.target if batch.labels is None else batch.labels
+        experts = self.expert.expand(len(labels))
+        if self.training:
+            experts = self.winners(batch)
+            self.won += experts.bincount(minlength=self.config.experts)
+        states = self._states(batch.source, contexts(batch.target), experts)
+        return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
+
+    @torch.no_grad()
+    def winners(self, batch: Batch) -> Int[Tensor, " batch"]:
+        """The expert that gives each sentence the highest log-probability (of equals the first), counted from 0.
+
+        Without dropout, which would blur what the experts disagree on, label smoothing and length normalisation
+        (Shen et al. 2019, section 3).
+        """
+        labels, context = batch.target if batch.labels is None else batch.labels, contexts(batch.target)
+        training = self.training
+        self.eval()
+        memory, real = self.transformer.read(batch.source)
+        losses = [
+            sequence_nll(
+                self.transformer.continued(memory, real, context, start.expand(len(labels), -1)),
+                self.output_weight,
+                labels,
+                padding=PAD,
+            )
+            for start in self.starts
+        ]
+        self.train(training)
+        return torch.stack(losses).argmin(0)
+
+    def figures(self) -> Mapping[str, float]:
+        """The share of sentences that each expert has won since the last call; an expert that wins none has died."""
+        shares = (self.won / self.won.sum().clamp(min=1)).tolist()
+        self.won.zero_()
+        return {f"expert_{number}_share": round(share, 4) for number, share in enumerate(shares, 1)}
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> TransformerState:
+        """The state before the first token, one row per sentence."""
+        return self.transformer.encode(source, bos=self.start)
+
+    def step(
+        self, tokens: Int[Tensor, " rows"], state: TransformerState
+    ) -> tuple[Float[Tensor, "rows vocab"], TransformerState]:
+        """As `Transformer.step`."""
+        return self.transformer.step(tokens, state)
+
+    @property
+    def start(self) -> Float[Tensor, " dim"]:
+        """What the expert that writes has in place of BOS's vector."""
+        return self.starts[self.expert]
+
+    def choose(self, number: int) -> None:
+        """Lets an expert write, counted from 1.
+
+        Raises:
+            UserError: there is no such expert.
+        """
+        if not 1 <= number <= self.config.experts:
+            raise UserError(
+                f"expert {number}: this mixture has the experts 1 to {self.config.experts}; give one of them, or none "
+                "for the one that was best on validation data"
+            )
+        self.expert.fill_(number - 1)
+
+    def _states(
+        self,
+        source: Int[Tensor, "batch source"],
+        context: Int[Tensor, "batch target"],
+        experts: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch target dim"]:
+        return self.transformer.continued(*self.transformer.read(source), context, self.starts[experts])

@@ -1,0 +1,226 @@
+"""Recurrent encoder-decoder, the paper's student: SRU, GRU or LSTM (Lin et al. 2020, sec. 5 and A.2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqdistill.data.batches import Batch
+from seqdistill.errors import UserError
+from seqdistill.models.autoregressive.transformer import contexts
+from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
+from seqdistill.vocabulary.sentencepiece import PAD
+
+CELLS = {"sru": SRU, "gru": GRU, "lstm": LSTM}
+
+
+@dataclass(frozen=True)
+class RNNConfig:
+    """Sizes of an RNN.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    cell: Literal["sru", "gru", "lstm"] = "sru"
+    dim: int = 512
+    """N: width of the decoder's states; the encoder has half of it in each direction."""
+    embedding_dim: int = 256
+    layers: int = 2
+    """Of the encoder and of the decoder: each decoder layer starts from the final state of its encoder layer."""
+    projection: int = 0
+    """Width of a linear map between one layer and the next; 0: none."""
+    dropout: float = 0.1
+    """Of the inputs of every layer and of the attentional state; one mask shared over time."""
+    highway_bias: float = 0.0
+    """SRU only: what the bias of the reset gate starts from; negative lets more of a layer's input through."""
+    rescale: bool = False
+    """SRU only: scales the input that is let through, so that the variance stays the same from layer to layer."""
+    tied: bool = False
+    """Source and target share one embedding. The output layer is the target embedding in any case."""
+
+    def __post_init__(self) -> None:
+        if self.dim < 2 or self.dim % 2:
+            raise UserError(f"dim is split between the encoder's two directions: it must be even, but is {self.dim}")
+        if min(self.embedding_dim, self.layers, self.source_vocab, self.target_vocab) < 1 or self.projection < 0:
+            raise UserError(
+                "embedding_dim, layers and the vocabularies must be 1 or more and projection 0 or more; got "
+                f"{self.embedding_dim}, {self.layers}, {self.source_vocab} and {self.target_vocab}, {self.projection}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout must be in [0, 1), but is {self.dropout}")
+        if self.cell != "sru" and (self.highway_bias or self.rescale):
+            raise UserError(f"highway_bias and rescale belong to the SRU, but cell is {self.cell!r}: leave them out")
+        if self.tied and self.source_vocab != self.target_vocab:
+            raise UserError(
+                f"tied embeddings need one vocabulary, but source has {self.source_vocab} tokens and target "
+                f"{self.target_vocab}: prepare the data with a joint tokenizer, or leave tied out"
+            )
+
+
+class RNNState(NamedTuple):
+    """One row per sequence being written; what attention reads is stored once per group of rows."""
+
+    cells: Float[Tensor, "layers rows states dim"]
+    keys: Float[Tensor, "groups source dim"]
+    values: Float[Tensor, "groups source dim"]
+    attended: Bool[Tensor, "groups 1 source"]
+    """False where the source is padding."""
+
+    def repeat(self, n: int) -> RNNState:
+        return self._replace(cells=self.cells.repeat_interleave(n, dim=1))
+
+    def select(self, rows: Int[Tensor, " new_rows"]) -> RNNState:
+        group = self.cells.shape[1] // self.keys.shape[0]
+        sentences = rows[::group] // group
+        selected = self._replace(cells=self.cells[:, rows])
+        if len(sentences) == len(self.keys) and bool((sentences.diff() == 1).all()):
+            return selected
+        return selected._replace(
+            keys=self.keys[sentences], values=self.values[sentences], attended=self.attended[sentences]
+        )
+
+
+class Stack(nn.Module):
+    """Recurrent layers on top of each other, with dropout before each and a linear map between two where asked."""
+
+    def __init__(self, config: RNNConfig, *, bidirectional: bool) -> None:
+        super().__init__()
+        gates = {"highway_bias": config.highway_bias, "rescale": config.rescale} if config.cell == "sru" else {}
+        between = config.projection or config.dim
+        self.layers = nn.ModuleList(
+            CELLS[config.cell](
+                between if depth else config.embedding_dim, config.dim, bidirectional=bidirectional, **gates
+            )
+            for depth in range(config.layers)
+        )
+        self.projections = nn.ModuleList(
+            nn.Linear(config.dim, between, bias=False) if config.projection else nn.Identity()
+            for _ in range(config.layers - 1)
+        )
+        self.dropout = SharedDropout(config.dropout)
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "time batch input_dim"],
+        initial: Float[Tensor, "layers batch states dim"] | None = None,
+        padding: Bool[Tensor, "time batch"] | None = None,
+    ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "layers batch states dim"]]:
+        finals = []
+        for depth, layer in enumerate(self.layers):
+            if depth:
+                inputs = self.projections[depth - 1](inputs)
+            inputs, final = layer(self.dropout(inputs), None if initial is None else initial[depth], padding)
+            finals.append(final)
+        return inputs, torch.stack(finals)
+
+    def step(
+        self, inputs: Float[Tensor, "batch input_dim"], cells: Float[Tensor, "layers batch states dim"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "layers batch states dim"]]:
+        """One more token, without dropout."""
+        finals = []
+        for depth, (layer, cell) in enumerate(zip(cast(list[RecurrentLayer], self.layers), cells, strict=True)):
+            if depth:
+                inputs = self.projections[depth - 1](inputs)
+            inputs, final = layer.step(inputs, cell)
+            finals.append(final)
+        return inputs, torch.stack(finals)
+
+
+class SharedDropout(nn.Module):
+    """Dropout with one mask for all time steps of a sequence (Gal and Ghahramani 2016)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, inputs: Float[Tensor, "time batch dim"]) -> Float[Tensor, "time batch dim"]:
+        if not self.training or self.rate == 0:
+            return inputs
+        return inputs * F.dropout(torch.ones_like(inputs[0]), self.rate)
+
+
+class RNN(nn.Module):
+    """Bidirectional encoder, left-to-right decoder, one attention after the decoder's layers, no input feeding.
+
+    With h the decoder's output and m_s the encoder's: context = sum_s softmax_s(h . W_k m_s / sqrt(dim)) m_s, then
+    tanh(W [h; context]), projected to the embedding's width, then the target embedding as output layer. Maps of the
+    query and of the values are left out: W_k and W can express them.
+    """
+
+    parallel = False
+
+    def __init__(self, config: RNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.target_embedding = nn.Embedding(config.target_vocab, config.embedding_dim)
+        self.source_embedding = (
+            self.target_embedding if config.tied else nn.Embedding(config.source_vocab, config.embedding_dim)
+        )
+        self.encoder = Stack(config, bidirectional=True)
+        self.decoder = Stack(config, bidirectional=False)
+        self.key = nn.Linear(config.dim, config.dim, bias=False)
+        self.attentional = nn.Linear(2 * config.dim, config.dim)
+        self.output = nn.Linear(config.dim, config.embedding_dim)
+        self.dropout = SharedDropout(config.dropout)
+        for embedding in dict.fromkeys([self.target_embedding, self.source_embedding]):
+            nn.init.normal_(embedding.weight, std=1 / math.sqrt(config.embedding_dim))
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> RNNState:
+        """Reads the source; keys of the attention are computed here, once."""
+        padding = (source == PAD).T
+        memory, cells = self.encoder(self.source_embedding(source.T), padding=padding)
+        values = memory.transpose(0, 1)
+        return RNNState(cells, self.key(values), values, ~padding.T[:, None])
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Logits of the next token after every prefix of `context`, which begins with BOS."""
+        return F.linear(self.states(source, context), self.output_weight)
+
+    def states(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target embedding_dim"]:
+        """What is to be multiplied with the target embedding, after every prefix of `context`."""
+        state = self.encode(source)
+        decoded, _ = self.decoder(self.target_embedding(context.T), state.cells)
+        return self._attend(decoded.transpose(0, 1), state)
+
+    @property
+    def output_weight(self) -> Float[Tensor, "vocab dim"]:
+        """The output layer: states times its transpose give the logits."""
+        return self.target_embedding.weight
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
+        labels = batch.target if batch.labels is None else batch.labels
+        states = self.states(batch.source, contexts(batch.target))
+        return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
+
+    def step(self, tokens: Int[Tensor, " rows"], state: RNNState) -> tuple[Float[Tensor, "rows vocab"], RNNState]:
+        """Log-probabilities of the token after each row's last one, and the state after reading that one.
+
+        Only for decoding, in evaluation mode.
+        """
+        decoded, cells = self.decoder.step(self.target_embedding(tokens), state.cells)
+        grouped = decoded.unflatten(0, (len(state.keys), -1))
+        states = self._attend(grouped, state).flatten(0, 1)
+        logits = exact(F.linear(states, self.target_embedding.weight))
+        return logits.log_softmax(-1), state._replace(cells=cells)
+
+    def _attend(
+        self, decoded: Float[Tensor, "groups queries dim"], state: RNNState
+    ) -> Float[Tensor, "groups queries embedding_dim"]:
+        context = F.scaled_dot_product_attention(decoded, state.keys, state.values, attn_mask=state.attended)
+        attentional = torch.tanh(self.attentional(torch.cat([decoded, context], -1)))
+        return self.output(self.dropout(attentional.transpose(0, 1)).transpose(0, 1))

@@ -1,0 +1,176 @@
+"""The Transformer (Vaswani et al. 2017), teacher and student, trained on whole targets and decoded token by token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.models.sizes import check_sizes
+from seqdistill.nn.cache import KeyValueCache, Slots, keep_groups
+from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
+from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.vocabulary.sentencepiece import BOS, PAD
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a Transformer.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    dim: int = 256
+    """Width of embeddings and layers."""
+    ffn_dim: int = 1024
+    """Width inside the feed-forward layers."""
+    encoder_layers: int = 3
+    decoder_layers: int = 3
+    heads: int = 4
+    dropout: float = 0.1
+    """On embeddings, on what a sublayer adds and inside feed-forward layers; not on attention weights (as fairseq)."""
+    tied: bool = True
+    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
+    norm_first: bool = True
+    """Normalise what a sublayer reads (trains without care) or, as in the paper, what comes out of it (False)."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
+
+class Transformer(nn.Module):
+    """Encoder and left-to-right decoder; the output layer is the target embedding, transposed."""
+
+    parallel = False
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
+        return F.linear(self.states(source, context), self.output_weight)
+
+    def states(
+        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target dim"]:
+        """The decoder's output after every prefix of `context`; times the target embedding it gives the logits."""
+        return self.continued(*self.read(source), context)
+
+    def read(
+        self, source: Int[Tensor, "batch source"]
+    ) -> tuple[Float[Tensor, "batch source dim"], Bool[Tensor, "batch source"]]:
+        """What the encoder makes of the source, and where the source is no padding."""
+        real = source != PAD
+        return self.encoder(self.source_embedding(source), real), real
+
+    def continued(
+        self,
+        memory: Float[Tensor, "batch source dim"],
+        real: Bool[Tensor, "batch source"],
+        context: Int[Tensor, "batch target"],
+        bos: Float[Tensor, "batch dim"] | None = None,
+    ) -> Float[Tensor, "batch target dim"]:
+        """As `states`, from what `read` returned; `bos`, where given, is the vector of each row's BOS."""
+        target = self.target_embedding(context, first=bos)
+        return self.decoder(target, context != PAD, memory, real, causal=True)
+
+    @property
+    def output_weight(self) -> Float[Tensor, "vocab dim"]:
+        """The output layer: states times its transpose give the logits."""
+        return self.target_embedding.weight
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
+        labels = batch.target if batch.labels is None else batch.labels
+        states = self.states(batch.source, contexts(batch.target))
+        return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
+
+    def encode(self, source: Int[Tensor, "batch source"], bos: Float[Tensor, " dim"] | None = None) -> TransformerState:
+        """The state before the first token, one row per sentence; `bos`, where given, is the vector of BOS."""
+        memory, real = self.read(source)
+        layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self._decoder_layers]
+        return TransformerState(layers, real[:, None, None], bos)
+
+    @property
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return cast(list[DecoderLayer], list(self.decoder.layers))
+
+    @torch.no_grad()
+    def step(
+        self, tokens: Int[Tensor, " rows"], state: TransformerState
+    ) -> tuple[Float[Tensor, "rows vocab"], TransformerState]:
+        """Reads each row's last token, returns the log-probabilities of the next; the given state is used up.
+
+        Only for decoding: no gradient flows.
+        """
+        slots = state.slots
+        first = None if state.length or state.bos is None else state.bos.expand(len(tokens), -1)
+        x = self.target_embedding(tokens[:, None], state.length, first=first).view(slots.groups, slots.group, -1)
+        state.length += 1
+        slots.open(like=x)
+        for layer, stored in zip(self._decoder_layers, state.layers, strict=True):
+            x = layer.step(x, stored.written, slots, stored.key, stored.value, state.visible)
+        logits = exact(F.linear(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight))
+        return torch.log_softmax(logits, -1, out=logits), state
+
+
+def contexts(target: Int[Tensor, "batch target"]) -> Int[Tensor, "batch target"]:
+    """What precedes every token of a target: BOS, then the target without its last column."""
+    return F.pad(target[:, :-1], (1, 0), value=BOS)
+
+
+class LayerState(NamedTuple):
+    """What one decoder layer remembers, one row per group of sequences that translate the same sentence."""
+
+    written: KeyValueCache
+    """Of the tokens so far."""
+    key: Float[Tensor, "groups heads source head_dim"]
+    """Of the source."""
+    value: Float[Tensor, "groups heads source head_dim"]
+
+
+class TransformerState:
+    """What the decoder remembers of the source and of the tokens written so far; `select` and `repeat` use it up."""
+
+    def __init__(
+        self,
+        layers: list[LayerState],
+        visible: Bool[Tensor, "groups 1 1 source"],
+        bos: Float[Tensor, " dim"] | None = None,
+    ) -> None:
+        self.layers = layers
+        self.visible = visible
+        self.bos = bos
+        self.slots = Slots(groups=len(visible))
+        self.length = 0
+        """Tokens written so far, BOS included."""
+
+    def repeat(self, n: int) -> TransformerState:
+        """Makes a group of n rows of every row, side by side; nothing is copied."""
+        self.slots.repeat(n)
+        return self
+
+    def select(self, rows: Int[Tensor, " new_rows"]) -> TransformerState:
+        """Keeps these rows in this order; they come in whole groups."""
+        groups = self.slots.select(rows)
+        self.visible = keep_groups(self.visible, groups)
+        for number, (written, key, value) in enumerate(self.layers):
+            written.select(groups)
+            self.layers[number] = LayerState(written, keep_groups(key, groups), keep_groups(value, groups))
+        return self

@@ -1,0 +1,160 @@
+"""Conditional masked language model, decoded by mask-predict (Ghazvininejad et al. 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.models.interface import Canvas
+from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, rewritten, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
+from seqdistill.models.sizes import check_sizes
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.vocabulary.sentencepiece import MASK, PAD
+
+
+@dataclass(frozen=True)
+class CMLMConfig:
+    """Sizes of a CMLM; the defaults are the base size of Zhou et al. (2020), table 5.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    dim: int = 512
+    """Width of embeddings and layers."""
+    ffn_dim: int = 2048
+    """Width inside the feed-forward layers."""
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    heads: int = 8
+    dropout: float = 0.3
+    tied: bool = True
+    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
+    norm_first: bool = True
+    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
+    length: LengthKind = "offset"
+    """Whether length classes are differences to the source's length, or lengths themselves."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
+
+class CMLM(nn.Module):
+    """Predicts the masked words of a target from the source and from the words that are left. EOS is not written."""
+
+    parallel = True
+    inserts = False
+    rescores = False
+    settles = False
+    iterations = 10
+
+    def __init__(self, config: CMLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.length = LengthPredictor(config.dim, config.length)
+        self.longest_target = self.length.longest
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
+        """Sources end with EOS, right-padded with PAD."""
+        real = source != PAD
+        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], tokens: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Logits of the word at every position of targets that are masked in part."""
+        return F.linear(self._states(tokens, self.encode(source)), self.target_embedding.weight)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of the words that are masked at random, which are what is counted (section 2.1).
+
+        EOS is left out; label smoothing is for words. Lengths: see `LengthPredictor.loss`.
+
+        Raises:
+            UserError: a target whose length has no class.
+        """
+        words = trimmed(words_of(batch.target))
+        return self.loss_where(batch, words, random_masks(words), label_smoothing=label_smoothing)
+
+    def loss_where(
+        self,
+        batch: Batch,
+        words: Int[Tensor, "batch target"],
+        masked: Bool[Tensor, "batch target"],
+        *,
+        label_smoothing: float,
+    ) -> Loss:
+        """The loss when these of the target's words are masked."""
+        memory = self.encode(batch.source)
+        length_loss = self.length.loss(memory.states, memory.real, (words != PAD).sum(1), batch.index)
+        spelled = label_smoothed_nll(
+            self._states(words.masked_fill(masked, MASK), memory),
+            self.target_embedding.weight,
+            words.masked_fill(~masked, PAD),
+            padding=PAD,
+            label_smoothing=label_smoothing,
+        )
+        return Loss(spelled.total + (length_loss * masked.sum(1)).sum(), spelled.count)
+
+    def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
+        """Masks in the most probable lengths; see `LengthPredictor.start`."""
+        return self.length.start(memory.states, memory.real, candidates=candidates)
+
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: EncodedSource,
+        *,
+        step: int,
+        iterations: int,
+        limits: Int[Tensor, " rows"],  # noqa: ARG002
+        penalty: float,  # noqa: ARG002
+    ) -> Canvas:
+        """Mask-predict (section 3.1): masks the least probable words and predicts them anew, given the others.
+
+        Of n words, floor(n * (iterations - step) / iterations) are masked, so all in step 0. The other words keep their
+        log-probabilities. A row with nothing left to mask stays as it is, and its passes are not counted on.
+        """
+        lengths = (canvas.tokens != PAD).sum(1)
+        masked = least_probable(canvas, lengths * (iterations - step) // iterations)
+        if not masked.any():
+            return canvas
+        states = self._states(canvas.tokens.masked_fill(masked, MASK), memory)
+        return rewritten(canvas, masked, states, self.target_embedding.weight)
+
+    def _states(self, tokens: Int[Tensor, "rows target"], memory: EncodedSource) -> Float[Tensor, "rows target dim"]:
+        return self.decoder(self.target_embedding(tokens), tokens != PAD, memory.states, memory.real, causal=False)
+
+
+def random_masks(words: Int[Tensor, "rows length"]) -> Bool[Tensor, "rows length"]:
+    """Of each row of n words a uniform number from 1 to n, drawn from torch's global generator (section 2.1)."""
+    real = words != PAD
+    lengths = real.sum(1)
+    numbers = (torch.rand(len(words), device=words.device) * lengths).long() + 1
+    order = torch.rand(words.shape, device=words.device).masked_fill(~real, 2.0)
+    return _first(order, torch.minimum(numbers, lengths))
+
+
+def least_probable(canvas: Canvas, numbers: Int[Tensor, " rows"]) -> Bool[Tensor, "rows length"]:
+    """The so many words of each row whose log-probabilities are lowest; of equals those further left."""
+    return _first(canvas.log_probs.masked_fill(canvas.tokens == PAD, torch.inf), numbers)
+
+
+def _first(values: Float[Tensor, "rows length"], numbers: Int[Tensor, " rows"]) -> Bool[Tensor, "rows length"]:
+    """The so many places of each row with the lowest values."""
+    ranks = values.argsort(dim=1, stable=True).argsort(dim=1)
+    return ranks < numbers[:, None]

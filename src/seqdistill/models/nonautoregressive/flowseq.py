@@ -1,0 +1,260 @@
+"""FlowSeq: words independent of each other given latent variables that a flow draws (Ma et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.models.interface import Canvas
+from seqdistill.models.nonautoregressive.flowseq_config import FlowSeqConfig
+from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, masks, most_probable
+from seqdistill.models.nonautoregressive.shared.padded_lengths import PaddedLength, padded_targets, whole_units
+from seqdistill.models.nonautoregressive.shared.phases import Phases, alone_or_first, take_over_from_first
+from seqdistill.models.nonautoregressive.shared.posterior import Posterior
+from seqdistill.nn.attention import CrossAttention
+from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
+
+Latents = Float[Tensor, "rows padded dim"]
+
+
+class Bound(NamedTuple):
+    """The parts of the negative evidence lower bound, in nats, summed over sentences."""
+
+    words: Float[Tensor, ""]
+    """-log p(y | z, x), the EOS of the padding included."""
+    divergence: Float[Tensor, ""]
+    """log q(z | y, x) - log p(z | x) at one z: an estimate of the KL divergence from one sample."""
+    length: Float[Tensor, ""]
+    """-log p(length of the padded target | x)."""
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Tokens of the padded targets."""
+
+
+class FlowSeq(nn.Module):
+    """p(y | x) = p(T | x) times the integral of p(z | x) p(y | z, x), z a vector for each of T positions.
+
+    T is the length of the target padded with EOS to a multiple of the flow's unit; that EOS is a word like any other.
+    Outputs end before the first EOS.
+
+    Training (see `Phases`) begins by fitting the posterior's means to the data; `autoencoder_updates` then train
+    encoder, posterior and decoder at these means. The next update fits the posterior's variances and the flow to the
+    latent variables it meets; from there on the loss is the negative evidence lower bound, with a weight of the KL
+    divergence that rises evenly to 1 over `kl_updates`. Outside of training the loss is that bound with weight 1.
+    """
+
+    parallel = True
+    inserts = False
+    rescores = True
+    settles = True
+    longest_target = None
+    iterations = 1
+
+    def __init__(self, config: FlowSeqConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        stack = Decoder(config.posterior_layers, *sizes, norm_first=config.norm_first)
+        self.posterior = Posterior(stack, config.dim, config.word_dropout)
+        couplings = CouplingSizes(config.dim, config.flow_ffn_dim, config.heads, config.norm_first)
+        self.prior = MultiScaleFlow(config.dim, config.steps(), couplings, heads=config.heads)
+        self.reading = CrossAttention(config.dim, config.heads)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.length = PaddedLength(config.dim, self.prior.unit)
+        self.phases = Phases(config.autoencoder_updates, config.kl_updates)
+
+    def begin_update(self) -> None:
+        """To be called before the first micro-batch of each update: the loss depends on how many there were."""
+        self.phases.begin()
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
+        """Sources end with EOS, right-padded with PAD."""
+        real = source != PAD
+        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """What the phase of the training minimises; the negative evidence lower bound outside of training.
+
+        It is divided by the tokens of the padded targets. Label smoothing is for words (Ma et al. use 0.1). z is drawn
+        from torch's global generator. A target more than 20 tokens longer or shorter than its source counts, for the
+        length's loss, as the longest or shortest within these bounds.
+        """
+        tokens = padded_targets(batch.target, self.prior.unit)
+        weight = 1.0
+        if self.training and torch.is_grad_enabled():
+            self._fit_what_is_due(batch.source, tokens)
+            weight = self.phases.kl_weight
+        noise = self._noise(tokens) if weight else torch.zeros(*tokens.shape, self.config.dim, device=tokens.device)
+        words, divergence, length, count = self.bound(
+            batch.source, tokens, noise, autoencode=not weight, label_smoothing=label_smoothing
+        )
+        return Loss(words + weight * divergence + length, count)
+
+    def bound(
+        self,
+        source: Int[Tensor, "rows source"],
+        tokens: Int[Tensor, "rows padded"],
+        noise: Latents,
+        *,
+        autoencode: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> Bound:
+        """The bound at z = mean + deviation * noise of the posterior.
+
+        Args:
+            tokens: as `padded_targets` returns them.
+            autoencode: leave out the prior; the divergence is 0.
+        """
+        memory, real = self.encode(source), tokens != PAD
+        condition = _condition(memory, real)
+        posterior = self.posterior(self.target_embedding, tokens, condition)
+        z = posterior.at(noise)
+        states = self._decoded(z, condition)
+        weight = self.target_embedding.weight
+        words = label_smoothed_nll(states, weight, tokens, padding=PAD, label_smoothing=label_smoothing)
+        divergence = torch.zeros_like(words.total)
+        if not autoencode:
+            divergence = (posterior.log_prob(noise, real) - self.prior.log_prob(z, condition)).sum()
+        length = self.length.loss(memory.states, memory.real, real.sum(1)).sum()
+        return Bound(words.total, divergence, length, words.count)
+
+    def log_weights(
+        self, tokens: Int[Tensor, "rows padded"], memory: EncodedSource, noise: Latents
+    ) -> Float[Tensor, " rows"]:
+        """log p(y, z | x, T) - log q(z | y, x), at z as in `bound`: means of their exponentials tend to p(y | x, T)."""
+        real = tokens != PAD
+        condition = _condition(memory, real)
+        posterior = self.posterior(self.target_embedding, tokens, condition)
+        z = posterior.at(noise)
+        words = sequence_nll(self._decoded(z, condition), self.target_embedding.weight, tokens, padding=PAD)
+        return self.prior.log_prob(z, condition) - posterior.log_prob(noise, real) - words
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch padded vocab"]:
+        """Logits at every position of outputs with these padded lengths, at temperature 0."""
+        real = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+        return F.linear(self._most_likely(self.encode(source), real), self.target_embedding.weight)
+
+    def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
+        """Masks in the `candidates` most probable padded lengths of each sentence.
+
+        Raises:
+            UserError: more candidates than there are lengths for every sentence.
+        """
+        lengths, log_probs = self.length.most_probable(memory.states, memory.real, candidates=candidates)
+        tokens = masks(lengths.flatten())
+        nothing = torch.zeros(tokens.shape, device=tokens.device)
+        return Canvas(tokens, nothing, log_probs.flatten(), torch.zeros_like(tokens[:, 0]))
+
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: EncodedSource,
+        *,
+        step: int,  # noqa: ARG002
+        iterations: int,  # noqa: ARG002
+        limits: Int[Tensor, " rows"],
+        penalty: float,  # noqa: ARG002
+    ) -> Canvas:
+        """The most probable words before the first EOS, z at temperature 0; every iteration gives the same."""
+        lengths = whole_units((canvas.tokens != PAD).sum(1), self.prior.unit)
+        places = torch.arange(int(lengths.max()), device=lengths.device)
+        real = places < lengths[:, None]
+        states, weight = self._most_likely(memory, real), self.target_embedding.weight
+        found, their_log_probs = most_probable(states[real], weight, forbidden=(PAD, UNK, BOS, MASK))
+        words = torch.full(real.shape, EOS, device=found.device).masked_scatter(real, found)
+        log_probs = torch.zeros(real.shape, device=found.device).masked_scatter(real, their_log_probs.float())
+        kept = ((words == EOS).cumsum(1) == 0) & (places < limits[:, None])
+        return canvas._replace(
+            tokens=words.masked_fill(~kept, PAD),
+            log_probs=log_probs.masked_fill(~kept, 0.0),
+            passes=canvas.passes + 1,
+        )
+
+    def rescored(self, canvas: Canvas, memory: EncodedSource, *, samples: int) -> Canvas:
+        """Each row's log-probabilities are equal parts of an estimate of log p(y, T | x) from samples of the posterior,
+        T its words' number rounded up (section 3.5, importance-weighted decoding; Burda et al. 2016). Each sample takes
+        a run of the decoder.
+
+        The noise of a position is the same for every row, so a row's estimate does not depend on the others, and the
+        candidates of a sentence differ by less than by their own noise.
+        """
+        kept = canvas.tokens != PAD
+        ended = F.pad(canvas.tokens, (0, 1), value=PAD).scatter(1, kept.sum(1, keepdim=True), EOS)
+        tokens = padded_targets(ended, self.prior.unit)
+        noise = self._common_noise(samples, tokens.shape[1]).to(memory.states)
+        weights = [self.log_weights(tokens, memory, each.expand(len(tokens), -1, -1)) for each in noise]
+        estimates = torch.stack(weights).logsumexp(0) - math.log(samples)
+        estimates = estimates - self.length.loss(memory.states, memory.real, (tokens != PAD).sum(1))
+        each = (estimates / kept.sum(1).clamp(min=1))[:, None].expand(kept.shape)
+        return canvas._replace(
+            log_probs=each.to(canvas.log_probs.dtype).masked_fill(~kept, 0.0), passes=canvas.passes + samples
+        )
+
+    def _fit_what_is_due(self, source: Int[Tensor, "rows source"], tokens: Int[Tensor, "rows padded"]) -> None:
+        """Fits to an update's first micro-batch what that update begins with.
+
+        Of several processes the first one fits, which has that micro-batch, and the others take over its parameters.
+        """
+        phases = self.phases
+        if phases.take_begun() and (phases.first or phases.first_with_prior):
+            if alone_or_first():
+                with torch.autocast(source.device.type, enabled=False):
+                    self._fit(source, tokens, means=phases.first, prior=phases.first_with_prior)
+            take_over_from_first(self.parameters())
+            torch.clear_autocast_cache()  # copies of the weights as they were
+
+    @torch.no_grad()
+    def _fit(self, source: Tensor, tokens: Tensor, *, means: bool, prior: bool) -> None:
+        """Data-dependent initialisation, as training will see the data: dropout is on."""
+        condition = _condition(self.encode(source), tokens != PAD)
+        if means:
+            self.posterior.fit_means(self.target_embedding, tokens, condition)
+        if prior:
+            self.posterior.fit_variances(self.target_embedding, tokens, condition)
+            z = self.posterior(self.target_embedding, tokens, condition).at(self._noise(tokens))
+            self.prior.fit(z, condition)
+
+    def _noise(self, tokens: Int[Tensor, "rows padded"]) -> Latents:
+        return torch.randn(*tokens.shape, self.config.dim, device=tokens.device)
+
+    def _most_likely(self, memory: EncodedSource, real: Bool[Tensor, "rows padded"]) -> Latents:
+        """The decoder's states where the flow's noise is 0."""
+        condition = _condition(memory, real)
+        z, _ = self.prior.inverse(memory.states.new_zeros(*real.shape, self.config.dim), condition)
+        return self._decoded(z, condition)
+
+    def _decoded(self, z: Latents, condition: Condition) -> Latents:
+        """The decoder's states. Positions ask for latent variables, as in the authors' code.
+
+        An attention can learn to ignore what a latent variable has of noise alone. Where it entered as it is, the
+        decoder was lost at temperature 0, as noise made up most of its length in training.
+        """
+        positions = self.target_embedding.positions_to(z.shape[1]).expand_as(z)
+        x = positions + self.reading(positions, z, condition.real[:, None, None])
+        return self.decoder(x, condition.real, condition.memory, condition.memory_real, causal=False)
+
+    def _common_noise(self, samples: int, length: int) -> Float[Tensor, "samples length dim"]:
+        """Of each position always the same, however long the rest is."""
+        blocks = []
+        for block in range(length // self.prior.unit):
+            generator = torch.Generator().manual_seed(block)
+            blocks.append(torch.randn(samples, self.prior.unit, self.config.dim, generator=generator, device="cpu"))
+        return torch.cat(blocks, dim=1)
+
+
+def _condition(memory: EncodedSource, real: Bool[Tensor, "rows padded"]) -> Condition:
+    """What flow, posterior and decoder are conditioned on at these positions of targets."""
+    return Condition(real, memory.states, memory.real)

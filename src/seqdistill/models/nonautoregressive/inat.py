@@ -1,0 +1,187 @@
+"""Iterative refinement: a decoder that reads its own last output and writes every word anew (Lee et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.errors import UserError
+from seqdistill.models.interface import Canvas
+from seqdistill.models.nonautoregressive.shared.canvas import most_probable, rewritten, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
+from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
+from seqdistill.models.sizes import check_sizes
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.vocabulary.sentencepiece import MASK, PAD
+
+FIRST_WORD = MASK + 1
+"""Ids from here on are words; the special symbols lie below."""
+
+
+@dataclass(frozen=True)
+class INATConfig:
+    """Sizes of an iNAT and how it is trained; the defaults are those of Zhou et al. (2020), table 5 (base) and A.2.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    dim: int = 512
+    """Width of embeddings and layers."""
+    ffn_dim: int = 2048
+    """Width inside the feed-forward layers."""
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    heads: int = 8
+    dropout: float = 0.3
+    tied: bool = True
+    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
+    norm_first: bool = True
+    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
+    length: LengthKind = "offset"
+    """Whether length classes are differences to the source's length, or lengths themselves."""
+    train_iterations: int = 4
+    """Iterations of each update, the target the same in all of them."""
+    denoising: float = 0.5
+    """Probability that a sentence's next input is its corrupted target instead of what was predicted."""
+    corruption: float = 0.33
+    """Probability that a word is corrupted: a third each to be replaced, repeated, or swapped."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+        if self.train_iterations < 1:
+            raise UserError(f"train_iterations must be 1 or more, but is {self.train_iterations}")
+        for name in ("denoising", "corruption"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must be a probability from 0 to 1, but is {getattr(self, name)}")
+        if self.target_vocab <= FIRST_WORD:
+            raise UserError(f"target_vocab must be above {FIRST_WORD}, the special symbols, but is {self.target_vocab}")
+
+
+class INAT(nn.Module):
+    """The first iteration reads copies of the source, every later one the output of the one before.
+
+    All iterations share one decoder, as in Zhou et al. (2020). EOS is not written.
+    """
+
+    parallel = True
+    inserts = False
+    rescores = False
+    settles = True
+    iterations = 10
+
+    def __init__(self, config: INATConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.length = LengthPredictor(config.dim, config.length)
+        self.longest_target = self.length.longest
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> CopiedSource:
+        """Sources end with EOS, right-padded with PAD."""
+        real = source != PAD
+        states = self.encoder(self.source_embedding(source), real)
+        return CopiedSource(states, word_vectors(source, self.source_embedding), real)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of the target's words in each of `train_iterations` iterations, pooled: a target of n
+        words has that many times n labels. EOS is left out; label smoothing is for words.
+
+        Between iterations each sentence's next input is, with probability `denoising`, its corrupted target, otherwise
+        the model's most probable words, with no gradient through them (section 3). All is drawn from torch's global
+        generator. Lengths: see `LengthPredictor.loss`.
+
+        Raises:
+            UserError: a target whose length has no class.
+        """
+        words = trimmed(words_of(batch.target))
+        real, weight = words != PAD, self.target_embedding.weight
+        lengths = real.sum(1)
+        memory = self.encode(batch.source)
+        length_loss = self.length.loss(memory.states, memory.real, lengths, batch.index)
+        total, count = words.new_zeros((), dtype=length_loss.dtype), 0
+        vectors = memory.stretched(lengths)
+        for iteration in range(self.config.train_iterations):
+            states = self._states(vectors, real, memory)
+            spelled = label_smoothed_nll(states, weight, words, padding=PAD, label_smoothing=label_smoothing)
+            total, count = total + spelled.total + (length_loss * lengths).sum(), count + spelled.count
+            if iteration + 1 < self.config.train_iterations:
+                vectors = word_vectors(self._next_input(words, states), self.target_embedding)
+        return Loss(total, count)
+
+    def start(self, memory: CopiedSource, *, candidates: int) -> Canvas:
+        """Masks in the most probable lengths; see `LengthPredictor.start`."""
+        return self.length.start(memory.states, memory.real, candidates=candidates)
+
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: CopiedSource,
+        *,
+        step: int,
+        iterations: int,  # noqa: ARG002
+        limits: Int[Tensor, " rows"],  # noqa: ARG002
+        penalty: float,  # noqa: ARG002
+    ) -> Canvas:
+        """One pass: the most probable word at every position, given the canvas (in step 0, given the source)."""
+        real = canvas.tokens != PAD
+        copied = step == 0
+        vectors = memory.stretched(real.sum(1)) if copied else word_vectors(canvas.tokens, self.target_embedding)
+        return rewritten(canvas, real, self._states(vectors, real, memory), self.target_embedding.weight)
+
+    def _states(
+        self,
+        vectors: Float[Tensor, "rows target dim"],
+        real: Bool[Tensor, "rows target"],
+        memory: CopiedSource,
+    ) -> Float[Tensor, "rows target dim"]:
+        """The decoder's output for these word vectors."""
+        inputs = vectors + self.target_embedding.positions_to(vectors.shape[1])
+        return self.decoder(inputs, real, memory.states, memory.real, causal=False)
+
+    @torch.no_grad()
+    def _next_input(
+        self, words: Int[Tensor, "batch target"], states: Float[Tensor, "batch target dim"]
+    ) -> Int[Tensor, "batch target"]:
+        """Corrupted targets for some sentences, predictions for the others."""
+        real = words != PAD
+        predicted = words.masked_scatter(real, most_probable(states[real], self.target_embedding.weight)[0])
+        corrupted = corrupt(words, share=self.config.corruption, vocab=self.config.target_vocab)
+        denoised = torch.rand(len(words), 1, device=words.device) < self.config.denoising
+        return torch.where(denoised, corrupted, predicted)
+
+
+def corrupt(words: Int[Tensor, "rows length"], *, share: float, vocab: int) -> Int[Tensor, "rows length"]:
+    """From left to right, with probability `share` a word is corrupted: a third each is replaced by a random word of
+    the vocabulary, repeated over the next word, or swapped with it.
+
+    The last word has no next one, so it can be replaced only. Padding stays where it is.
+    """
+    kind = torch.rand(words.shape, device=words.device) / max(share, 1e-9)  # 1 and more: left alone
+    random = torch.randint(FIRST_WORD, vocab, words.shape, device=words.device)
+    real = words != PAD
+    has_next = F.pad(real[:, 1:], (0, 1))
+    replaced = real & (kind < 1 / 3)
+    repeated = has_next & (kind >= 1 / 3) & (kind < 2 / 3)
+    swapped = has_next & (kind >= 2 / 3) & (kind < 1)
+    columns = list(words.unbind(1))
+    for place in range(words.shape[1]):
+        word, chosen = columns[place], replaced[:, place]
+        if place + 1 < words.shape[1]:
+            after = columns[place + 1]
+            columns[place] = torch.where(swapped[:, place], after, word)
+            columns[place + 1] = torch.where(repeated[:, place] | swapped[:, place], word, after)
+        columns[place] = torch.where(chosen, random[:, place], columns[place])
+    return torch.stack(columns, 1)

@@ -1,0 +1,198 @@
+"""Insertion Transformer: words are inserted into every gap of the sentence at once (Stern et al. 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.models.interface import Canvas
+from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.edits import placeholder_counts, random_part
+from seqdistill.models.nonautoregressive.shared.slots import (
+    bracketed,
+    capped,
+    compacted,
+    empty_canvas,
+    filled,
+    neighbours,
+    slots,
+    with_room,
+)
+from seqdistill.models.sizes import check_sizes
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
+
+END_OF_SLOT = EOS
+"""What is predicted for a slot where nothing is missing."""
+
+
+@dataclass(frozen=True)
+class InsertionTransformerConfig:
+    """Sizes of an Insertion Transformer; the defaults are the base size of Zhou et al. (2020), table 5.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    dim: int = 512
+    """Width of embeddings and layers."""
+    ffn_dim: int = 2048
+    """Width inside the feed-forward layers."""
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    heads: int = 8
+    dropout: float = 0.3
+    tied: bool = True
+    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
+    norm_first: bool = True
+    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
+
+class SlotTargets(NamedTuple):
+    """What is missing between the tokens that were kept of a target."""
+
+    missing: Bool[Tensor, "rows target"]
+    """Target tokens that were not kept."""
+    slot: Int[Tensor, "rows target"]
+    """The slot each of them belongs to: the number of kept tokens before it."""
+    counts: Int[Tensor, "rows kept+1"]
+    """Missing tokens of each slot, repeated words counted each time; 0 where there is no slot."""
+    there: Bool[Tensor, "rows kept+1"]
+    """Which slots there are: one more than kept tokens."""
+
+
+class InsertionTransformer(nn.Module):
+    """Each slot between two neighbours predicts, from their two states, a word to insert there or the end of the slot.
+
+    Trained with the uniform slot loss (section 4): all words missing in a slot are equally good insertions. Decoded in
+    parallel (section 5): each iteration inserts the most probable word of every slot that does not predict its end.
+    """
+
+    parallel = True
+    inserts = True
+    rescores = False
+    settles = True
+    longest_target = None
+    iterations = 10
+
+    def __init__(self, config: InsertionTransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.slot = nn.Linear(2 * config.dim, config.dim)
+        nn.init.xavier_uniform_(self.slot.weight)
+        nn.init.zeros_(self.slot.bias)
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
+        """Sources end with EOS, right-padded with PAD."""
+        real = source != PAD
+        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], tokens: Int[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch length+1 vocab"]:
+        """Logits of what is missing before each token of sentences in the making, and after the last."""
+        return F.linear(self._slots(tokens, self.encode(source)), self.target_embedding.weight)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """The uniform slot loss of a random part of each target; counted are its words, without EOS.
+
+        Smoothing is over the vocabulary, and so over the end of a slot too.
+        """
+        words = trimmed(words_of(batch.target))
+        part = random_part(words)
+        hidden = self._slots(compacted(words, part), self.encode(batch.source))
+        total = slot_loss(hidden, self.target_embedding.weight, words, part, label_smoothing=label_smoothing)
+        return Loss(total, int((words != PAD).sum()))
+
+    def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
+        """Nothing: one empty row a sentence.
+
+        Raises:
+            UserError: candidates other than 1.
+        """
+        return empty_canvas(len(memory.states), candidates=candidates, device=memory.states.device)
+
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: EncodedSource,
+        *,
+        step: int,  # noqa: ARG002
+        iterations: int,  # noqa: ARG002
+        limits: Int[Tensor, " rows"],
+        penalty: float,
+    ) -> Canvas:
+        """One decoder run: a word into every slot that does not predict its end; if not all fit, the most probable.
+
+        `penalty` is taken from the log-probability of the end of a slot.
+        """
+        there = slots(canvas.tokens)
+        logits = exact(F.linear(self._slots(canvas.tokens, memory), self.target_embedding.weight))
+        logits[..., [PAD, UNK, BOS, MASK]] = -torch.inf
+        log_probs = logits.log_softmax(-1)
+        log_probs[..., END_OF_SLOT] -= penalty
+        best, words = log_probs.max(-1)
+        wanted = (there & (words != END_OF_SLOT)).long()
+        counts = capped(wanted, best, limits - (canvas.tokens != PAD).sum(1))
+        inserted = counts == 1
+        canvas = filled(with_room(canvas, counts), words[inserted], best[inserted])
+        return canvas._replace(passes=canvas.passes + 1)
+
+    def _slots(self, tokens: Int[Tensor, "rows length"], memory: EncodedSource) -> Float[Tensor, "rows length+1 dim"]:
+        ends = bracketed(tokens)
+        states = self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.real, causal=False)
+        return self.slot(neighbours(states))
+
+
+def slot_targets(words: Int[Tensor, "rows target"], part: Bool[Tensor, "rows target"]) -> SlotTargets:
+    """What is missing where, if of these words only a part is there."""
+    places = torch.arange(1, words.shape[1] + 1, device=words.device).expand(words.shape)
+    counts = placeholder_counts(compacted(places, part) - 1, (words != PAD).sum(1))
+    there = torch.arange(counts.shape[1], device=words.device) <= part.sum(1, keepdim=True)
+    return SlotTargets((words != PAD) & ~part, part.cumsum(1), counts, there)
+
+
+def slot_loss(
+    hidden: Float[Tensor, "rows slots dim"],
+    weight: Float[Tensor, "vocab dim"],
+    words: Int[Tensor, "rows target"],
+    part: Bool[Tensor, "rows target"],
+    *,
+    label_smoothing: float,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of softmax(hidden weight') to the uniform distribution over what a slot misses, in nats.
+
+    A sentence's loss is the mean over its slots, as in the paper (section 4), times its words; pooled over the batch,
+    as in public code, the few slots of short parts would count for little.
+
+    A slot is first charged for the first word it misses. The rest is linear in the logits: how far that word's lies
+    above the mean of all words it misses, which needs the logits of these words only, and no distribution over all.
+    """
+    missing, slot, counts, there = slot_targets(words, part)
+    shares = ((words != PAD).sum(1) / there.sum(1))[:, None].expand(there.shape)
+    starts = F.pad((counts + 1).cumsum(1)[:, :-1], (1, 0)).clamp(max=words.shape[1])  # after a kept word, the next
+    first = torch.where(counts > 0, F.pad(words, (0, 1)).gather(1, starts), END_OF_SLOT).masked_fill(~there, PAD)
+    charged = label_smoothed_nll(hidden, weight, first, padding=PAD, label_smoothing=label_smoothing, shares=shares)
+    row, place = missing.nonzero(as_tuple=True)
+    at = row * hidden.shape[1] + slot[row, place]
+    share = (shares / counts.clamp(min=1)).flatten()[at]
+    above = F.embedding(first.flatten()[at], weight) - F.embedding(words[row, place], weight)
+    gaps = (hidden.flatten(0, 1).index_select(0, at) * above).sum(1)
+    return charged.total + (1 - label_smoothing) * (share.to(gaps.dtype) @ gaps)

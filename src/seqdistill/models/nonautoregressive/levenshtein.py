@@ -1,0 +1,215 @@
+"""Levenshtein Transformer: deletes words, inserts placeholders, fills them, until nothing changes (Gu et al. 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.errors import UserError
+from seqdistill.models.interface import Canvas
+from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, most_probable, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.edits import (
+    edit_path,
+    placeholder_counts,
+    random_part,
+    with_placeholders,
+)
+from seqdistill.models.nonautoregressive.shared.slots import (
+    bracketed,
+    capped,
+    compacted,
+    empty_canvas,
+    filled,
+    kept,
+    neighbours,
+    slots,
+    with_room,
+)
+from seqdistill.models.sizes import check_sizes
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.vocabulary.sentencepiece import MASK, PAD
+
+PLACEHOLDER_CLASSES = 256
+"""0 .. 255 placeholders go between two neighbours."""
+
+
+@dataclass(frozen=True)
+class LevenshteinTransformerConfig:
+    """Sizes of a Levenshtein Transformer; the defaults are the base size of Zhou et al. (2020), table 5.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    dim: int = 512
+    """Width of embeddings and layers."""
+    ffn_dim: int = 2048
+    """Width inside the feed-forward layers."""
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    heads: int = 8
+    dropout: float = 0.3
+    tied: bool = True
+    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
+    norm_first: bool = True
+    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
+
+class LevenshteinTransformer(nn.Module):
+    """One decoder, run up to three times an iteration, each time read by another head (section 3.1).
+
+    The three runs share all weights but the heads', the paper's default; it also tries a decoder each, and heads on
+    lower layers (early exit), which are not here. The word head is the target embedding, transposed.
+    """
+
+    parallel = True
+    inserts = True
+    rescores = False
+    settles = True
+    longest_target = PLACEHOLDER_CLASSES - 1
+    iterations = 10
+
+    def __init__(self, config: LevenshteinTransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.deletion = nn.Linear(config.dim, 2)
+        self.placeholders = nn.Linear(2 * config.dim, PLACEHOLDER_CLASSES)
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
+        """Sources end with EOS, right-padded with PAD."""
+        real = source != PAD
+        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of the expert's edits (section 3.2), summed over labels of all heads alike.
+
+        Placeholders and words are learned from a random part of the target; deletions from the target with all that is
+        missing in it filled in by the word head, most probable words, without gradient. So the labels of a target of n
+        words are 2n + 1. What is counted are the n words, without EOS. Smoothing is for words.
+
+        As the authors' code: section 3.2 also mixes in states that a deletion left, or that are empty.
+
+        Raises:
+            UserError: a target of more words than placeholders between two neighbours can be.
+        """
+        words = trimmed(words_of(batch.target))
+        lengths = (words != PAD).sum(1)
+        _check_lengths(lengths, batch.index)
+        memory = self.encode(batch.source)
+        part = compacted(words, random_part(words))
+        places = edit_path(part, words)
+        masked = with_placeholders(words, places)
+        inserted = self._placeholder_loss(part, placeholder_counts(places, lengths), memory)
+        empty, weight = masked == MASK, self.target_embedding.weight
+        hidden = self._states(masked, memory)[:, 1:-1][empty]
+        spelled = label_smoothed_nll(hidden, weight, words[empty], padding=PAD, label_smoothing=label_smoothing)
+        guessed = masked.masked_scatter(empty, most_probable(hidden.detach(), weight.detach())[0])
+        deleted = self._deletion_loss(guessed, edit_path(guessed, words) < 0, memory)
+        return Loss(inserted + spelled.total + deleted, int(lengths.sum()))
+
+    def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
+        """Nothing: one empty row a sentence.
+
+        Raises:
+            UserError: candidates other than 1.
+        """
+        return empty_canvas(len(memory.states), candidates=candidates, device=memory.states.device)
+
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: EncodedSource,
+        *,
+        step: int,  # noqa: ARG002
+        iterations: int,  # noqa: ARG002
+        limits: Int[Tensor, " rows"],
+        penalty: float,
+    ) -> Canvas:
+        """Deletes, inserts placeholders, fills them (section 3.3): each a decoder run of the rows it can concern.
+
+        Rows without words have nothing to delete, rows as long as their limit get no placeholders, and rows without
+        placeholders no words; such runs are not made, and not counted. `penalty` is taken from the log-probability of
+        0 placeholders.
+        """
+        return self._fill(self._insert(self._delete(canvas, memory), memory, limits, penalty), memory)
+
+    def _states(self, tokens: Int[Tensor, "rows length"], memory: EncodedSource) -> Float[Tensor, "rows length+2 dim"]:
+        """The decoder's states of BOS, the tokens of each row, and EOS after its last."""
+        ends = bracketed(tokens)
+        return self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.real, causal=False)
+
+    def _placeholder_loss(
+        self, tokens: Int[Tensor, "rows length"], counts: Int[Tensor, "rows slots"], memory: EncodedSource
+    ) -> Float[Tensor, ""]:
+        there = slots(tokens)
+        logits = self.placeholders(neighbours(self._states(tokens, memory))[there])
+        return F.cross_entropy(logits, counts[there], reduction="sum")
+
+    def _deletion_loss(
+        self, tokens: Int[Tensor, "rows length"], deleted: Bool[Tensor, "rows length"], memory: EncodedSource
+    ) -> Float[Tensor, ""]:
+        real = tokens != PAD
+        logits = self.deletion(self._states(tokens, memory)[:, 1:-1][real])
+        return F.cross_entropy(logits, deleted[real].long(), reduction="sum")
+
+    def _delete(self, canvas: Canvas, memory: EncodedSource) -> Canvas:
+        keep = canvas.tokens != PAD
+        rows = keep.any(1).nonzero().squeeze(1)
+        if not len(rows):
+            return canvas
+        states = self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1]
+        keep[rows] &= self.deletion(states).argmax(-1) == 0
+        return _counted(kept(canvas, keep), rows)
+
+    def _insert(self, canvas: Canvas, memory: EncodedSource, limits: Int[Tensor, " rows"], penalty: float) -> Canvas:
+        room = limits - (canvas.tokens != PAD).sum(1)
+        rows = (room > 0).nonzero().squeeze(1)
+        if not len(rows):
+            return canvas
+        tokens = canvas.tokens[rows]
+        logits = self.placeholders(neighbours(self._states(tokens, memory.select(rows))))
+        log_probs = exact(logits).log_softmax(-1)
+        log_probs[..., 0] -= penalty
+        best = log_probs.max(-1)
+        counts = torch.zeros_like(slots(canvas.tokens), dtype=torch.int64)
+        counts[rows] = capped(best.indices * slots(tokens), best.values, room[rows])
+        return _counted(with_room(canvas, counts), rows)
+
+    def _fill(self, canvas: Canvas, memory: EncodedSource) -> Canvas:
+        masked = canvas.tokens == MASK
+        rows = masked.any(1).nonzero().squeeze(1)
+        if not len(rows):
+            return canvas
+        hidden = self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1][masked[rows]]
+        words, log_probs = most_probable(hidden, self.target_embedding.weight)
+        return _counted(filled(canvas, words, log_probs), rows)
+
+
+def _counted(canvas: Canvas, rows: Int[Tensor, " run"]) -> Canvas:
+    """With one decoder run more for these rows."""
+    return canvas._replace(passes=canvas.passes.index_add(0, rows, torch.ones_like(rows)))
+
+
+def _check_lengths(lengths: Int[Tensor, " batch"], index: Int[Tensor, " batch"]) -> None:
+    if len(outside := (lengths >= PLACEHOLDER_CLASSES).nonzero()):
+        row = int(outside[0])
+        raise UserError(
+            f"line {int(index[row]) + 1} of the training data: {int(lengths[row])} target tokens, but this model "
+            f"inserts at most {PLACEHOLDER_CLASSES - 1} at a place; leave such pairs out with max_length"
+        )

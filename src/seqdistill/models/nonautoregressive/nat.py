@@ -1,0 +1,127 @@
+"""Vanilla non-autoregressive Transformer: a length, then every word at once (Gu et al. 2018; Zhou et al. 2020, A.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from seqdistill.data.batches import Batch
+from seqdistill.models.interface import Canvas
+from seqdistill.models.nonautoregressive.shared.canvas import rewritten, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
+from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
+from seqdistill.models.sizes import check_sizes
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.vocabulary.sentencepiece import PAD
+
+
+@dataclass(frozen=True)
+class NATConfig:
+    """Sizes of a NAT; the defaults are the base size of Zhou et al. (2020), table 5.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+
+    source_vocab: int
+    target_vocab: int
+    dim: int = 512
+    """Width of embeddings and layers."""
+    ffn_dim: int = 2048
+    """Width inside the feed-forward layers."""
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    heads: int = 8
+    dropout: float = 0.3
+    tied: bool = True
+    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
+    norm_first: bool = True
+    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
+    length: LengthKind = "offset"
+    """Whether length classes are differences to the source's length, or lengths themselves."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
+
+class NAT(nn.Module):
+    """Words independent of each other given the source and the length; one pass. EOS is not written."""
+
+    parallel = True
+    inserts = False
+    rescores = False
+    settles = True
+    iterations = 1
+
+    def __init__(self, config: NATConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(config.source_vocab, config.dim)
+        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
+        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.length = LengthPredictor(config.dim, config.length)
+        self.longest_target = self.length.longest
+
+    def encode(self, source: Int[Tensor, "batch source"]) -> CopiedSource:
+        """Sources end with EOS, right-padded with PAD."""
+        real = source != PAD
+        states = self.encoder(self.source_embedding(source), real)
+        return CopiedSource(states, word_vectors(source, self.source_embedding), real)
+
+    def forward(
+        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Logits of the word at every position of outputs with these lengths, at least 1 each."""
+        return F.linear(self._states(self.encode(source), lengths), self.target_embedding.weight)
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of words, EOS left out, plus that of lengths (see `LengthPredictor.loss`), which
+        counts once for every word of its sentence; label smoothing is for words.
+
+        Raises:
+            UserError: a target whose length has no class.
+        """
+        words = trimmed(words_of(batch.target))
+        lengths = (words != PAD).sum(1)
+        memory = self.encode(batch.source)
+        length_loss = self.length.loss(memory.states, memory.real, lengths, batch.index)
+        spelled = label_smoothed_nll(
+            self._states(memory, lengths),
+            self.target_embedding.weight,
+            words,
+            padding=PAD,
+            label_smoothing=label_smoothing,
+        )
+        return Loss(spelled.total + (length_loss * lengths).sum(), spelled.count)
+
+    def start(self, memory: CopiedSource, *, candidates: int) -> Canvas:
+        """Masks in the most probable lengths; see `LengthPredictor.start`."""
+        return self.length.start(memory.states, memory.real, candidates=candidates)
+
+    def refine(
+        self,
+        canvas: Canvas,
+        memory: CopiedSource,
+        *,
+        step: int,  # noqa: ARG002
+        iterations: int,  # noqa: ARG002
+        limits: Int[Tensor, " rows"],  # noqa: ARG002
+        penalty: float,  # noqa: ARG002
+    ) -> Canvas:
+        """The most probable word at every position, whatever the canvas holds; every iteration gives the same."""
+        real = canvas.tokens != PAD
+        return rewritten(canvas, real, self._states(memory, real.sum(1)), self.target_embedding.weight)
+
+    def _states(self, memory: CopiedSource, lengths: Int[Tensor, " rows"]) -> Float[Tensor, "rows target dim"]:
+        """The decoder's output for copies of the source stretched to these lengths, which are at least 1."""
+        copies = memory.stretched(lengths)
+        real = torch.arange(copies.shape[1], device=lengths.device) < lengths.clamp(min=1)[:, None]
+        inputs = copies + self.target_embedding.positions_to(copies.shape[1])
+        return self.decoder(inputs, real, memory.states, memory.real, causal=False)

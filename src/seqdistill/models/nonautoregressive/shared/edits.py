@@ -1,0 +1,135 @@
+"""Cheapest ways to turn one sentence into another by deleting and inserting tokens, and what a model learns from them.
+
+The expert of the Levenshtein Transformer (Gu et al. 2019, section 3.2): Levenshtein distance without substitution, so
+a cheapest path keeps a longest common subsequence. Several may be equally cheap, and which one is taken decides the
+labels. Here both sentences are read from their ends, and each step inserts if a cheapest path can, otherwise deletes
+if one can, otherwise keeps: the order of the authors' code. So the last token kept is matched with the earliest place
+of the target that leaves as much in common, and so are those before it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from seqdistill.vocabulary.sentencepiece import MASK, PAD
+
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def edit_path(current: Int[Tensor, "rows current"], target: Int[Tensor, "rows target"]) -> Int[Tensor, "rows current"]:
+    """Where in the target each current token is kept; -1 where it is deleted, and at padding.
+
+    Both are right-padded with PAD. What the target has besides the kept tokens is inserted.
+
+    All rows are worked on at once: a Python integer holds, side by side, a field of bits for each row, with a bit for
+    each target token, and one addition moves the carries of all fields (Crochemore et al. 2001, a bit-vector algorithm
+    for longest common subsequences). The loops are over current tokens. Computed on the CPU, wherever the tensors are.
+    """
+    if not current.numel():
+        return torch.full_like(current, -1)
+    same = _equal_tokens(current.cpu().numpy(), target.cpu().numpy())
+    gains = _gains(same)
+    kept = _kept(gains, *same.shape[1:])
+    positions = np.full(current.shape, -1)
+    step, place = np.divmod(np.flatnonzero(kept), kept.shape[1])
+    row, column = np.divmod(place, same.shape[2])
+    positions[row, step] = column - 1
+    return torch.from_numpy(positions).to(current.device)
+
+
+def placeholder_counts(
+    positions: Int[Tensor, "rows kept"], lengths: Int[Tensor, " rows"]
+) -> Int[Tensor, "rows kept+1"]:
+    """How many target tokens are missing before each kept token, and after the last; 0 beyond.
+
+    Args:
+        positions: where in the target the kept tokens stand, in order; right-padded with -1.
+        lengths: tokens of each target.
+    """
+    end = lengths[:, None]
+    bounds = torch.cat([torch.full_like(end, -1), torch.where(positions < 0, end, positions), end], dim=1)
+    return (bounds.diff(dim=1) - 1).clamp(min=0)
+
+
+def with_placeholders(
+    target: Int[Tensor, "rows target"], positions: Int[Tensor, "rows kept"]
+) -> Int[Tensor, "rows target"]:
+    """The target with MASK for every token that is not at one of the positions (-1: none), and so to be inserted."""
+    rows, width = target.shape
+    kept = torch.zeros(rows, width + 1, dtype=torch.bool, device=target.device)
+    kept.scatter_(1, torch.where(positions < 0, width, positions), True)
+    return target.masked_fill(~kept[:, :width] & (target != PAD), MASK)
+
+
+def random_part(target: Int[Tensor, "rows target"]) -> Bool[Tensor, "rows target"]:
+    """Which tokens to keep: how many is uniform on 0 .. all of them, which ones is uniform too; False at padding.
+
+    Stern et al. (2019), section 4. Whole targets are among them, which teach that nothing is missing. Drawn from
+    torch's global generator of the device.
+    """
+    real = target != PAD
+    order = torch.rand(target.shape, device=target.device).masked_fill(~real, 2).argsort(dim=1).argsort(dim=1)
+    lengths = real.sum(1, keepdim=True)
+    count = (torch.rand(lengths.shape, device=target.device, dtype=torch.float64) * (lengths + 1)).long()
+    return order < count
+
+
+def _equal_tokens(current: np.ndarray, target: np.ndarray) -> Bool[np.ndarray, "current rows places"]:
+    """Whether a current token is the target token before a place (place 0: none, so False); False at padding."""
+    beyond = max(int(current.max()), int(target.max(initial=0))) + 1
+    kind = np.min_scalar_type(beyond + 1)  # the narrowest is compared fastest
+    found = np.where(current == PAD, beyond, current).T.astype(kind, order="C")
+    wanted = np.pad(target, ((0, 0), (1, 0)), constant_values=beyond + 1).astype(kind)
+    return found[:, :, None] == wanted
+
+
+def _gains(same: Bool[np.ndarray, "current rows places"]) -> list[int]:
+    """For each number of current tokens, from 0: the places of the target where a common subsequence becomes longer.
+
+    Bit `row * places + place` is set where the first `place` target tokens have more in common with those current
+    tokens than the first `place - 1`. Place 0 always has its bit, which also stops carries from the row before.
+    """
+    steps, rows, places = same.shape
+    every, first = _fields(rows, places)
+    level = every ^ first
+    gains = [first]
+    for line in np.packbits(same.reshape(steps, -1), axis=1, bitorder="little"):
+        equal = level & int.from_bytes(line.tobytes(), "little")
+        level = ((level + equal) | (level ^ equal)) & (every ^ first)
+        gains.append(every ^ level)
+    return gains
+
+
+def _kept(gains: list[int], rows: int, places: int) -> Bool[np.ndarray, "current bits"]:
+    """Traces the path from the ends: for each current token, the bit of the place whose target token it keeps.
+
+    With v tokens in common so far, the path stands at the place of the v-th gain: insertions lead there. Where the
+    place is also one without the current token, it is deleted; otherwise kept, and the path goes on to the gain before.
+    Fields are mirrored for it, as carries only run upwards: adding 1 above a bit, to all that is no gain, stops at the
+    next gain.
+    """
+    every, first = _fields(rows, places)
+    size = -(-rows * places // 8)
+    spare = 8 * size - rows * places
+
+    def mirrored(bits: int) -> int:
+        return int.from_bytes(bits.to_bytes(size, "little").translate(_MIRRORED), "big") >> spare
+
+    *before, last = map(mirrored, gains)
+    place = ((every ^ last) + first) & last
+    lines = []
+    for gain in reversed(before):
+        kept = place & ~gain
+        place = (place & gain) | (((every ^ gain) + (kept << 1)) & gain)
+        lines.append((kept << spare).to_bytes(size, "big"))  # mirrored back
+    packed = np.frombuffer(b"".join(reversed(lines)), np.uint8).reshape(len(lines), size)
+    return np.unpackbits(packed, axis=1, count=rows * places).view(bool)
+
+
+def _fields(rows: int, places: int) -> tuple[int, int]:
+    """All bits of all rows, and the lowest bit of each row."""
+    every = (1 << rows * places) - 1
+    return every, every // ((1 << places) - 1)

@@ -1,0 +1,93 @@
+"""Slots, the places between words where others can be inserted, and sentences that grow and shrink there."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+from torch.nn.functional import pad
+
+from seqdistill.errors import UserError
+from seqdistill.models.interface import Canvas
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD
+
+
+def empty_canvas(rows: int, *, candidates: int, device: torch.device) -> Canvas:
+    """Rows without a token: what models begin with that find the length by themselves.
+
+    Raises:
+        UserError: candidates other than 1, as there are no lengths to try.
+    """
+    if candidates != 1:
+        raise UserError(
+            f"this model finds the length while it inserts, so there is one candidate a sentence, but beam is "
+            f"{candidates}: decode with beam 1"
+        )
+    none = torch.zeros(rows, 0, dtype=torch.int64, device=device)
+    zeros = torch.zeros(rows, device=device)
+    return Canvas(none, none.float(), zeros, zeros.long())
+
+
+def bracketed(tokens: Int[Tensor, "rows length"]) -> Int[Tensor, "rows length+2"]:
+    """BOS before and EOS after the tokens of each row: then every place where a token can be inserted has two
+    neighbours."""
+    ends = pad(tokens, (1, 1), value=PAD)
+    ends[:, 0] = BOS
+    return ends.scatter_(1, (tokens != PAD).sum(1, keepdim=True) + 1, EOS)
+
+
+def neighbours(states: Float[Tensor, "rows words dim"]) -> Float[Tensor, "rows words-1 2*dim"]:
+    """The states at both sides of each slot, one after the other; slot i of a row of n tokens, 0 <= i <= n, lies before
+    its token i."""
+    return torch.cat([states[:, :-1], states[:, 1:]], dim=2)
+
+
+def slots(tokens: Int[Tensor, "rows length"]) -> Bool[Tensor, "rows length+1"]:
+    """Which slots are there: one more than the row has tokens."""
+    return pad(tokens != PAD, (1, 0), value=True)
+
+
+def compacted(values: Shaped[Tensor, "rows length"], keep: Bool[Tensor, "rows length"]) -> Shaped[Tensor, "rows kept"]:
+    """What is kept moves together at the left, zeros (that is PAD) follow."""
+    width = int(keep.sum(1).max()) if keep.numel() else 0
+    places = torch.where(keep, keep.cumsum(1) - 1, width)
+    return values.new_zeros(len(values), width + 1).scatter_(1, places, values)[:, :width]
+
+
+def kept(canvas: Canvas, keep: Bool[Tensor, "rows length"]) -> Canvas:
+    """Only those tokens of the canvas."""
+    return canvas._replace(tokens=compacted(canvas.tokens, keep), log_probs=compacted(canvas.log_probs, keep))
+
+
+def with_room(canvas: Canvas, counts: Int[Tensor, "rows slots"]) -> Canvas:
+    """Inserts so many MASK in each slot, with a log-probability of 0; counts are 0 where there is no slot."""
+    real = canvas.tokens != PAD
+    lengths = real.sum(1) + counts.sum(1)
+    width = int(lengths.max())
+    places = torch.arange(canvas.tokens.shape[1], device=counts.device) + counts.cumsum(1)[:, :-1]
+    places = torch.where(real, places, width)
+    fresh = torch.where(torch.arange(width + 1, device=counts.device) < lengths[:, None], MASK, PAD)
+    return canvas._replace(
+        tokens=fresh.scatter_(1, places, canvas.tokens)[:, :width],
+        log_probs=canvas.log_probs.new_zeros(fresh.shape).scatter_(1, places, canvas.log_probs)[:, :width],
+    )
+
+
+def filled(canvas: Canvas, tokens: Int[Tensor, " masks"], log_probs: Float[Tensor, " masks"]) -> Canvas:
+    """Writes over every MASK, row by row."""
+    masked = canvas.tokens == MASK
+    return canvas._replace(
+        tokens=canvas.tokens.masked_scatter(masked, tokens),
+        log_probs=canvas.log_probs.masked_scatter(masked, log_probs.to(canvas.log_probs.dtype)),
+    )
+
+
+def capped(
+    counts: Int[Tensor, "rows slots"], log_probs: Float[Tensor, "rows slots"], room: Int[Tensor, " rows"]
+) -> Int[Tensor, "rows slots"]:
+    """So many insertions that each row gets no more than `room`: the most probable first, of equals the leftmost; the
+    last that fits in part is cut."""
+    order = log_probs.masked_fill(counts == 0, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    wanted = counts.gather(1, order)
+    granted = torch.minimum(wanted, (room[:, None] - wanted.cumsum(1) + wanted).clamp(min=0))
+    return torch.zeros_like(counts).scatter_(1, order, granted)

@@ -24,7 +24,7 @@ import transformers
 from decoding_model import make_model, make_sources, make_tokenizers
 
 from seqdistill.data.batches import collate_sources
-from seqdistill.decoding.corpus import NativeEngine, longest_first
+from seqdistill.decoding.corpus import TorchEngine, longest_first
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
 from seqdistill.errors import reported
@@ -33,7 +33,7 @@ from seqdistill.models.saved import load_model, save_model
 from seqdistill.nn.layers import sinusoids
 from seqdistill.reports.results import write_result
 from seqdistill.runtime.conversion import convert, pieces
-from seqdistill.runtime.engines import CTranslate2Engine, native_engine, usable_cores
+from seqdistill.runtime.engines import CTranslate2Engine, torch_engine, usable_cores
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 OPTIONS = DecodingOptions(beam=5)
@@ -80,11 +80,11 @@ def ready_systems(model_dir: Path, sources: Sequence[Sequence[int]]) -> list[Sys
         engine(
             "ours, CTranslate2 engine float32", "float32", CTranslate2Engine.load(model_dir, compute_type="float32")
         ),
-        engine("ours, native engine", "defaults, float32", native_engine(model_dir)),
+        engine("ours, torch engine", "defaults, float32", torch_engine(model_dir)),
     ]
 
 
-def engine(name: str, setting: str, ours: CTranslate2Engine | NativeEngine) -> System:
+def engine(name: str, setting: str, ours: CTranslate2Engine | TorchEngine) -> System:
     """One of our engines, best hypothesis only."""
 
     def decode(sources: Sequence[Sequence[int]]) -> Outputs:
@@ -185,10 +185,10 @@ def timed_rounds(systems: Sequence[System], sources: Sequence[Sequence[int]], ro
 
 def check_agreement(outputs: dict[str, Outputs]) -> None:
     """The same weights must write the same words: all float32 systems agree with ours on nearly all sentences."""
-    ours = outputs["ours, native engine"]
+    ours = outputs["ours, torch engine"]
     for name in ("transformers", "ours, CTranslate2 engine float32"):
         same = statistics.mean(one == other for one, other in zip(ours, outputs[name], strict=True))
-        print(f"  {name} and our native engine write the same on {same:.1%} of the sentences")
+        print(f"  {name} and our torch engine write the same on {same:.1%} of the sentences")
         assert same > 0.9, f"{name} does not decode the same model"
 
 
@@ -220,9 +220,9 @@ def report(
     figures = {
         "ratio_vs_transformers": ratio("ours, CTranslate2 engine", "transformers"),
         "ratio_vs_ctranslate2": ratio("ours, CTranslate2 engine", "CTranslate2"),
-        "native_ratio_vs_transformers": ratio("ours, native engine", "transformers"),
-        "native_ratio_vs_ctranslate2": ratio("ours, native engine", "CTranslate2"),
-        "native_ratio_vs_ctranslate2_float32": ratio("ours, native engine", "ours, CTranslate2 engine float32"),
+        "native_ratio_vs_transformers": ratio("ours, torch engine", "transformers"),
+        "native_ratio_vs_ctranslate2": ratio("ours, torch engine", "CTranslate2"),
+        "native_ratio_vs_ctranslate2_float32": ratio("ours, torch engine", "ours, CTranslate2 engine float32"),
     }
     print(figures)
     claim = (

@@ -24,8 +24,8 @@ import torch
 from seqdistill.data.batches import Batches
 from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.distillation.figures import Figures
 from seqdistill.distillation.imitation import RolloutOptions, Rollouts
+from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution
 from seqdistill.errors import reported
@@ -47,10 +47,10 @@ class Training:
     """A student, its optimizer, its stream of batches, and updates that are timed."""
 
     def __init__(self, name: str, student: Any, teacher: Teacher, batches: Batches, *, pool: int, rate: float) -> None:
-        self.name, self.student, self.figures = name, copy.deepcopy(student), Figures()
+        self.name, self.student, self.figures = name, copy.deepcopy(student), LogMetrics()
         self.teacher = teacher
         options = RolloutOptions(DecodingOptions(max_ratio=2.0), mixing="constant", mixing_rate=rate, pool=pool)
-        self.objective = full_distribution(self.student, teacher, Divergence(), figures=self.figures)
+        self.objective = full_distribution(self.student, teacher, Divergence(), log_metrics=self.figures)
         self.stream = Rollouts(
             batches,
             self.student,
@@ -58,14 +58,14 @@ class Training:
             options,
             max_updates=10**6,
             batches_per_update=1,
-            figures=self.figures,
+            log_metrics=self.figures,
         )
         self.parameters = list(self.student.parameters())
         self.optimizer = adam(self.parameters, betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.0)
 
     def run(self, updates: int) -> dict[str, float]:
         """Does so many updates; milliseconds of one, in all and by part, and its labels."""
-        self.teacher.figures = self.figures
+        self.teacher.log_metrics = self.figures
         self.figures.take()
         began, labels = time.perf_counter(), 0
         for _ in range(updates):

@@ -59,7 +59,7 @@ def main() -> None:
                 times.setdefault((name, engine, settings.beam), []).append(each)
         print(f"round {number} of {given.rounds}", flush=True)
     rows = [row for row in rows_of(given.run, times) if row]
-    teacher = next(row for row in rows if row["system"] == "teacher" and row["engine"] == "native")
+    teacher = next(row for row in rows if row["system"] == "teacher" and row["engine"] == "torch")
     figures = {
         f"{row['system']}_{'' if row['engine'] == 'native' else 'ctranslate2_'}speedup_beam{beam}": round(
             teacher[f"milliseconds_beam{beam}"] / row[f"milliseconds_beam{beam}"], 3
@@ -80,7 +80,7 @@ def main() -> None:
 def opened(run: Path) -> Any:
     """Each system, engine and beam, ready to decode."""
     for name, stage in {"teacher": "teacher", **STUDENTS}.items():
-        for engine in ("native", "ctranslate2") if name in ("teacher", "transformer2") else ("native",):
+        for engine in ("torch", "ctranslate2") if name in ("teacher", "transformer2") else ("torch",):
             for beam in (1, 5):
                 settings = TranslateSettings.model_validate({"model": run / stage, "engine": engine, "beam": beam})
                 yield name, engine, settings, open_engine(settings)

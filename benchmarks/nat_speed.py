@@ -89,7 +89,7 @@ def opened(run: Path, teachers: Path) -> Iterator[Timed]:
             given: dict[str, Any] = {"model": run / stage}
             given |= {"penalty_file": run / f"penalty-{stage}"} if name in INSERTING else {"beam": 5}
             yield timed(name, given)
-    for engine in ("native", "ctranslate2"):
+    for engine in ("torch", "ctranslate2"):
         for beam in (5, 1):
             given = {"model": teachers / "at-base", "engine": engine, "beam": beam}
             yield timed(f"at_{engine}_beam{beam}", given)

@@ -60,9 +60,9 @@ def padded_update(layer: nn.Module, width: int) -> Update:
 
 def model_update(model: RNN) -> Update:
     """Loss and its gradients for a whole encoder-decoder, on random sentences of 11 to 16 tokens."""
-    real = torch.arange(TIME) < lengths()[:, None]
-    words = torch.randint(EOS + 2, VOCAB, (SENTENCES, TIME)).masked_fill(~real, PAD)
-    batch = Batch(words, words, torch.arange(SENTENCES), int(real.sum()))
+    mask = torch.arange(TIME) < lengths()[:, None]
+    words = torch.randint(EOS + 2, VOCAB, (SENTENCES, TIME)).masked_fill(~mask, PAD)
+    batch = Batch(words, words, torch.arange(SENTENCES), int(mask.sum()))
 
     def update() -> None:
         model.zero_grad()

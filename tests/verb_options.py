@@ -1,15 +1,17 @@
 """The verbs of the command line and their options, for every test that goes through all of them."""
 
+from seqdistill import options
+
 VERBS = {
-    "prepare": settings.PrepareSettings,
-    "train": settings.TrainSettings,
-    "distill": settings.DistillSettings,
-    "tune": settings.TuneSettings,
-    "evaluate": settings.EvaluateSettings,
-    "measure": settings.MeasureSettings,
-    "translate": settings.TranslateSettings,
-    "compare": settings.CompareSettings,
-    "report": settings.ReportSettings,
-    "study decision-theory": settings.DecisionTheorySettings,
-    "study modes": settings.ModesSettings,
+    "prepare": options.PrepareSettings,
+    "train": options.TrainSettings,
+    "distill": options.DistillSettings,
+    "tune": options.TuneSettings,
+    "evaluate": options.EvaluateSettings,
+    "measure": options.MeasureSettings,
+    "translate": options.TranslateSettings,
+    "compare": options.CompareSettings,
+    "report": options.ReportSettings,
+    "study decision-theory": options.DecisionTheorySettings,
+    "study modes": options.ModesSettings,
 }

@@ -108,7 +108,7 @@ def _print(table: Table) -> None:
 
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    """Distil sequence-to-sequence models: from a large teacher to the best small student for a latency budget."""
+    """Distill sequence-to-sequence models: from a large teacher to the best small student for a latency budget."""
     if version:
         typer.echo(f"seqdistill {__version__}")
         raise typer.Exit

@@ -5,7 +5,7 @@ import torch
 from fake_engine import FakeEngine
 from toy_models import ToyRefiner, ToyWriter, forced_log_prob, random_sources
 
-from seqdistill.decoding.corpus import NativeEngine
+from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.rerank import RerankingEngine, mean_log_probs
 from seqdistill.errors import UserError
@@ -74,7 +74,7 @@ def test_the_teacher_decides_the_order(tokenizers: Tokenizers) -> None:
 
 
 def test_traces_come_in_the_same_order(tokenizers: Tokenizers) -> None:
-    student = NativeEngine(ToyRefiner(iterations=4, words=len(tokenizers.target) - 5), tokenizers)
+    student = TorchEngine(ToyRefiner(iterations=4, words=len(tokenizers.target) - 5), tokenizers)
     engine = RerankingEngine(student, teacher(len(tokenizers.target)), tokenizers)
     options = DecodingOptions(beam=4, n_best=2)
     for line in LINES:

@@ -12,8 +12,8 @@ from seqdistill.data.batches import Batch, collate_sources
 from seqdistill.decoding.autoregressive import greedy
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.distillation import imitation
-from seqdistill.distillation.figures import Figures
 from seqdistill.distillation.imitation import MIXING, RolloutOptions, Rollouts, without_padding
+from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError
@@ -61,11 +61,11 @@ def test_without_roll_outs_batches_are_those_of_the_data_and_nothing_is_written(
 
 def test_every_target_is_what_the_student_writes_now_up_to_its_length_limit() -> None:
     student = transformer(3)
-    mixed, plain, figures = rollouts(student, ALWAYS), stream(), []
+    mixed, plain, log_metrics = rollouts(student, ALWAYS), stream(), []
     ended = cut = 0
     for _ in range(8):
         batch, data = next(mixed), next(plain)
-        figures.append(mixed.figures())
+        log_metrics.append(mixed.log_metrics())
         assert torch.equal(batch.source, data.source)
         for row, source in enumerate(data.source):
             alone = collate_sources([without_padding(source)])
@@ -77,11 +77,11 @@ def test_every_target_is_what_the_student_writes_now_up_to_its_length_limit() ->
             ended, cut = ended + (not at_limit), cut + at_limit
         assert batch.num_labels == int((batch.target != PAD).sum())
     assert ended
-    assert [row["rollout_share"] for row in figures if "rollout_share" in row] == [1, 1]
-    shares = [row["truncated_share"] for row in figures if "truncated_share" in row]
+    assert [row["rollout_share"] for row in log_metrics if "rollout_share" in row] == [1, 1]
+    shares = [row["truncated_share"] for row in log_metrics if "truncated_share" in row]
     assert sum(shares) / 2 == pytest.approx(cut / (ended + cut), abs=0.1)
     assert cut
-    assert [row["staleness"] for row in figures] == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert [row["staleness"] for row in log_metrics] == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
 def test_modes_of_the_student_are_put_back() -> None:
@@ -132,18 +132,22 @@ def test_two_ranks_take_the_batches_of_one() -> None:
         assert torch.equal(one.target, shared.target), number
 
 
-def objective_of(kind: str, student: Any, teacher: Teacher, figures: Figures) -> tuple[Any, Any]:
+def objective_of(kind: str, student: Any, teacher: Teacher, log_metrics: LogMetrics) -> tuple[Any, Any]:
     if kind == "hard":
-        return hard_labels(student, label_smoothing=0.1, figures=figures), lambda batch, _: teacher.labelled(batch)
-    return full_distribution(student, teacher, Divergence(), figures=figures), lambda batch, _: teacher.described(batch)
+        return hard_labels(student, label_smoothing=0.1, log_metrics=log_metrics), lambda batch, _: teacher.labelled(
+            batch
+        )
+    return full_distribution(
+        student, teacher, Divergence(), log_metrics=log_metrics
+    ), lambda batch, _: teacher.described(batch)
 
 
 def trained(out: Path, *, updates: int, kind: str = "full", mixing_rate: float = 0.1) -> dict[str, torch.Tensor]:
     """A student trained on roll-outs, its checkpoints in the middle of pools."""
-    student, figures = sru(7), Figures()
-    objective, label = objective_of(kind, student, Teacher([transformer(1)], figures=figures), figures)
+    student, log_metrics = sru(7), LogMetrics()
+    objective, label = objective_of(kind, student, Teacher([transformer(1)], log_metrics=log_metrics), log_metrics)
     options = RolloutOptions(DecodingOptions(max_length=12, sampling=True, top_k=5), mixing_rate=mixing_rate, pool=4)
-    batches = rollouts(student, options, label, batches_per_update=2, max_updates=11, figures=figures)
+    batches = rollouts(student, options, label, batches_per_update=2, max_updates=11, log_metrics=log_metrics)
     train(
         student,
         objective,
@@ -173,7 +177,7 @@ def test_continued_in_the_middle_of_a_pool_it_gives_the_same_weights(tmp_path: P
     parts = trained(tmp_path / "parts", updates=11, kind=kind)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    figures = next(row for row in rows if row["kind"] == "train")
+    log_metrics = next(row for row in rows if row["kind"] == "train")
     name = "disagreement" if kind == "hard" else "divergence"
     assert {
         "rollout_share",
@@ -181,7 +185,7 @@ def test_continued_in_the_middle_of_a_pool_it_gives_the_same_weights(tmp_path: P
         f"{name}_from_1",
         "rollout_time_share",
         "teacher_time_share",
-    } <= figures.keys()
+    } <= log_metrics.keys()
 
 
 def test_imitation_that_never_rolls_out_is_training_on_the_teachers_labels_of_the_data(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.decoding.corpus import NativeEngine, TextHypothesis
+from seqdistill.decoding.corpus import TextHypothesis, TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import ShardStore
-from seqdistill.distillation.sequence import distil, most_similar
+from seqdistill.distillation.sequence import distill_corpus, most_similar
 from seqdistill.errors import UserError
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.models.saved import create_model, load_model, save_model
@@ -78,7 +78,7 @@ def reverse(source: str) -> list[str]:
 
 
 def test_the_new_targets_are_what_the_teacher_wrote(data: DataDirectory, tmp_path: Path) -> None:
-    results = distil(
+    results = distill_corpus(
         data=data, engine=lambda: TableEngine(reverse), out=tmp_path / "out", options=DecodingOptions(), shard_lines=16
     )
     new = DataDirectory.open(tmp_path / "out")
@@ -99,7 +99,9 @@ def test_lines_without_output_are_dropped_and_counted(data: DataDirectory, tmp_p
     def write(source: str) -> list[str]:
         return [""] if "Hund" in source else [source]
 
-    results = distil(data=data, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions())
+    results = distill_corpus(
+        data=data, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions()
+    )
     dropped = sum("Hund" in source for source in data.train.sources())
     assert dropped > 0
     assert results["filters"]["empty"] == dropped
@@ -116,7 +118,7 @@ def test_outputs_at_the_length_limit_are_counted(data: DataDirectory, tmp_path: 
         return [long if "Hund" in source else source]
 
     options = DecodingOptions(max_length=len(encode(long)))
-    results = distil(data=data, engine=lambda: TableEngine(write), out=tmp_path / "out", options=options)
+    results = distill_corpus(data=data, engine=lambda: TableEngine(write), out=tmp_path / "out", options=options)
     share = sum("Hund" in source for source in data.train.sources()) / len(data.train)
     assert results["share_at_length_limit"] == round(share, 4)
 
@@ -137,7 +139,7 @@ def test_interpolation_takes_what_is_most_like_the_reference(
         chance = random.Random(source)
         return [" ".join(chance.sample(words := source.split(), k=chance.randint(1, len(words)))) for _ in range(5)]
 
-    results = distil(
+    results = distill_corpus(
         data=data,
         engine=lambda: TableEngine(write),
         out=tmp_path / "out",
@@ -177,7 +179,9 @@ def test_selections_that_make_no_sense(
 ) -> None:
     settings = {"similarity": sentence_bleu} | change
     with pytest.raises(UserError, match=message):
-        distil(data=data, engine=lambda: TableEngine(reverse), out=tmp_path / "out", options=options, **settings)
+        distill_corpus(
+            data=data, engine=lambda: TableEngine(reverse), out=tmp_path / "out", options=options, **settings
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -196,7 +200,7 @@ def test_training_on_test_text_is_refused(data: DataDirectory, tmp_path: Path) -
     leaking = DataDirectory.open(tmp_path / "leaking")
     message = rf"leaking/train.arrow: 1 of {len(leaking.train)} training sources.*in .*data/valid.arrow.*prepare"
     with pytest.raises(UserError, match=message):
-        distil(
+        distill_corpus(
             data=leaking,
             engine=lambda: TableEngine(reverse),
             out=tmp_path / "out",
@@ -208,7 +212,7 @@ def test_training_on_test_text_is_refused(data: DataDirectory, tmp_path: Path) -
 
 def test_a_student_with_other_subwords(data: DataDirectory, tmp_path: Path) -> None:
     student = prepared(tmp_path / "student", vocab_size=45, seed=2)
-    distil(
+    distill_corpus(
         data=data,
         engine=lambda: TableEngine(reverse),
         out=tmp_path / "out",
@@ -226,10 +230,10 @@ def test_a_student_with_other_subwords(data: DataDirectory, tmp_path: Path) -> N
 
 def test_another_teacher_in_the_same_directory_is_refused(data: DataDirectory, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"data": data, "out": tmp_path / "out", "options": DecodingOptions()}
-    distil(engine=lambda: TableEngine(reverse), **settings)
+    distill_corpus(engine=lambda: TableEngine(reverse), **settings)
     before = content(tmp_path / "out")
     with pytest.raises(UserError, match=r"(?s)shards: holds another decoding:.*engine: 'table' there, 'other' now"):
-        distil(engine=lambda: TableEngine(reverse, "other"), **settings)
+        distill_corpus(engine=lambda: TableEngine(reverse, "other"), **settings)
     assert content(tmp_path / "out") == before
 
 
@@ -268,7 +272,7 @@ def test_a_real_teacher_writes_what_it_writes_without_shards(
     class Cutting(TableEngine):
         """The real teacher, but after one shard the run is cut off."""
 
-        def __init__(self, native: NativeEngine) -> None:
+        def __init__(self, native: TorchEngine) -> None:
             self.native, self.calls = native, 0
 
         @property
@@ -281,13 +285,13 @@ def test_a_real_teacher_writes_what_it_writes_without_shards(
                 raise CutOff
             return self.native.decode(*given, **more)
 
-    native = load_engine("native", teacher)
-    assert isinstance(native, NativeEngine)
+    native = load_engine("torch", teacher)
+    assert isinstance(native, TorchEngine)
     for _ in range(2):
         with pytest.raises(CutOff):
-            distil(engine=lambda: Cutting(native), out=cut, **settings)
-    distil(engine=lambda: native, out=cut, **settings)
-    distil(engine=lambda: native, out=whole, **settings)
+            distill_corpus(engine=lambda: Cutting(native), out=cut, **settings)
+    distill_corpus(engine=lambda: native, out=cut, **settings)
+    distill_corpus(engine=lambda: native, out=whole, **settings)
     assert content(cut) == content(whole)
     for line, source, hypotheses in list(ShardStore.open(whole / "shards"))[::7]:
         alone = native.decode([source], options, line_numbers=[line])[0]
@@ -297,7 +301,7 @@ def test_a_real_teacher_writes_what_it_writes_without_shards(
 
 @pytest.mark.parametrize(
     ("engine", "alone", "beside_another"),
-    [("native", {}, {}), ("ctranslate2", {"compute_type": "float32"}, {"compute_type": "float32", "workers": 1})],
+    [("torch", {}, {}), ("ctranslate2", {"compute_type": "float32"}, {"compute_type": "float32", "workers": 1})],
 )
 def test_two_workers_distil_the_same_bytes_as_one(
     data: DataDirectory,
@@ -311,11 +315,11 @@ def test_two_workers_distil_the_same_bytes_as_one(
     options = DecodingOptions(beam=4, n_best=3, max_length=12)
     settings: dict[str, Any] = {"data": data, "options": options, "shard_lines": 8, "similarity": sentence_chrf}
     load = partial(load_engine, engine, teacher)
-    one = distil(engine=partial(load, **alone), out=tmp_path / "one", **settings)
-    two = distil(engine=partial(load, **beside_another), out=tmp_path / "two", workers=2, **settings)
+    one = distill_corpus(engine=partial(load, **alone), out=tmp_path / "one", **settings)
+    two = distill_corpus(engine=partial(load, **beside_another), out=tmp_path / "two", workers=2, **settings)
     assert content(tmp_path / "one") == content(tmp_path / "two")
     assert one | {"lines_per_second": 0} == two | {"lines_per_second": 0}
-    again = distil(engine=partial(load, **alone), out=tmp_path / "two", **settings)
+    again = distill_corpus(engine=partial(load, **alone), out=tmp_path / "two", **settings)
     assert again == two | {"lines_per_second": None}
 
 
@@ -327,8 +331,8 @@ def test_the_tokenizer_of_another_checkpoint_is_refused(data: DataDirectory, tea
     for path in (foreign / "tokenizer").iterdir():
         path.write_bytes((other.path / "tokenizer" / path.name).read_bytes())
     with pytest.raises(UserError, match="tokenizer"):
-        distil(
-            data=data, engine=partial(load_engine, "native", foreign), out=tmp_path / "out", options=DecodingOptions()
+        distill_corpus(
+            data=data, engine=partial(load_engine, "torch", foreign), out=tmp_path / "out", options=DecodingOptions()
         )
     assert not (tmp_path / "out").exists()
 
@@ -355,7 +359,7 @@ def test_each_source_is_decoded_once_and_has_one_target_then(several: DataDirect
         asked.append(source)
         return reverse(source)
 
-    results = distil(
+    results = distill_corpus(
         data=several, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
     )
     new, sources = DataDirectory.open(tmp_path / "out"), list(dict.fromkeys(several.train.sources()))
@@ -368,7 +372,7 @@ def test_each_source_is_decoded_once_and_has_one_target_then(several: DataDirect
     given = [{target for other, target in pairs if other == source} for source in sources]
     equal = [reverse(source)[0] in targets for source, targets in zip(sources, given, strict=True)]
     assert results["share_equal_to_reference"] == round(sum(equal) / len(equal), 4)
-    again = distil(
+    again = distill_corpus(
         data=several, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
     )
     assert asked == sources and again == results | {"lines_per_second": None}
@@ -376,7 +380,7 @@ def test_each_source_is_decoded_once_and_has_one_target_then(several: DataDirect
 
 def test_interpolation_looks_at_all_targets(several: DataDirectory, tmp_path: Path) -> None:
     """Of two hypotheses one is the second target: only a look at all of them finds it."""
-    distil(
+    distill_corpus(
         data=several,
         engine=lambda: TableEngine(lambda source: ["x", source.upper()]),
         out=tmp_path / "out",

@@ -7,7 +7,7 @@ from imitation_toys import sru, stream, transformer
 from seqdistill.data import pieces
 from seqdistill.data.batches import Batch, collate
 from seqdistill.decoding.limits import NEVER_WRITTEN
-from seqdistill.distillation.figures import POSITIONS, Figures
+from seqdistill.distillation.log_metrics import POSITIONS, LogMetrics
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError
@@ -62,13 +62,13 @@ def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(
 ) -> None:
     monkeypatch.setitem(pieces.PIECE_TOKENS, "cpu", piece_tokens)
     monkeypatch.setattr(pieces, "WORTH", 1.0)
-    teacher, figures = transformer(1).eval(), Figures()
+    teacher, log_metrics = transformer(1).eval(), LogMetrics()
     batch, wrapped = next(stream()), Teacher([teacher])
     assert (len(pieces.in_pieces(batch)) > 1) == (piece_tokens == 1)
     if kind == "hard":
-        loss = hard_labels(student, label_smoothing=0.0, figures=figures)(wrapped.labelled(batch))
+        loss = hard_labels(student, label_smoothing=0.0, log_metrics=log_metrics)(wrapped.labelled(batch))
     else:
-        objective = full_distribution(student, wrapped, Divergence(), figures=figures)
+        objective = full_distribution(student, wrapped, Divergence(), log_metrics=log_metrics)
         loss = objective(wrapped.described(batch))
     expected, count, by_position = 0.0, 0, {}
     for row, position, source, context in prefixes(batch):
@@ -84,7 +84,7 @@ def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(
     assert loss.count == count == batch.num_labels
     assert loss.total.item() == pytest.approx(expected, rel=1e-5)
     name = "disagreement" if kind == "hard" else "divergence"
-    taken = figures.take()
+    taken = log_metrics.take()
     for start, values in by_position.items():
         assert taken[f"{name}_from_{start}"] == pytest.approx(sum(values) / len(values), rel=1e-4)
 
@@ -92,9 +92,9 @@ def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(
 @pytest.mark.parametrize("kind", ["hard", "full"])
 def test_padding_changes_nothing_and_the_teacher_learns_nothing(kind: str) -> None:
     student, model = sru(9, dropout=0.0), transformer(1)
-    teacher, figures = Teacher([model]), Figures()
-    full = full_distribution(student, teacher, Divergence(), figures=figures)
-    hard = hard_labels(student, label_smoothing=0.1, figures=figures)
+    teacher, log_metrics = Teacher([model]), LogMetrics()
+    full = full_distribution(student, teacher, Divergence(), log_metrics=log_metrics)
+    hard = hard_labels(student, label_smoothing=0.1, log_metrics=log_metrics)
     totals = []
     for filler in ((), ([5] * 9,)):
         pairs = [([5, 6], [7, 8, 9]), *((row, row) for row in filler)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seqdistill.nn.cache import FIRST_ROOM, KeyValueCache, Slots, keep_groups
+from seqdistill.nn.cache import FIRST_ROOM, CacheRows, KeyValueCache, keep_groups
 
 
 class Copied:
@@ -31,17 +31,17 @@ def grouped(rows: torch.Tensor, group: int) -> torch.Tensor:
 def test_shared_cache_equals_copied_cache(group: int, repeat_at: int) -> None:
     """Random steps past the first room, with rows dropped and doubled inside groups and groups leaving in any order."""
     generator = torch.Generator().manual_seed(group + repeat_at)
-    slots, cache, oracle, groups = Slots(groups=9), KeyValueCache(), Copied(9), 9
+    cache_rows, cache, oracle, groups = CacheRows(groups=9), KeyValueCache(), Copied(9), 9
     width = 1
     for step in range(2 * FIRST_ROOM + 5):
         if step == repeat_at:
-            slots.repeat(group)
+            cache_rows.repeat(group)
             oracle.select(torch.arange(groups).repeat_interleave(group))
             width = group
         query, key, value = torch.randn(3, groups * width, 2, 1, 3, generator=generator)
-        slots.open(like=query)
-        stored = cache.append(grouped(key, width), grouped(value, width), slots.used)
-        read = F.scaled_dot_product_attention(grouped(query, width), *stored, attn_mask=slots.hidden)
+        cache_rows.open(like=query)
+        stored = cache.append(grouped(key, width), grouped(value, width), cache_rows.used)
+        read = F.scaled_dot_product_attention(grouped(query, width), *stored, attn_mask=cache_rows.hidden)
         expected = oracle.step(query, key, value)
         torch.testing.assert_close(read.transpose(1, 2).flatten(0, 1), expected[:, :, 0])
         if step % 6 == 5 and groups > 3:
@@ -51,7 +51,7 @@ def test_shared_cache_equals_copied_cache(group: int, repeat_at: int) -> None:
         parents = torch.randint(width, (len(kept), width), generator=generator)
         rows = (kept[:, None] * width + parents).flatten()
         groups = len(kept)
-        cache.select(slots.select(rows))
+        cache.select(cache_rows.select(rows))
         oracle.select(rows)
 
 
@@ -65,7 +65,7 @@ def test_keeping_groups_moves_only_what_changes_place() -> None:
 
 
 def test_rows_are_repeated_once() -> None:
-    slots = Slots(groups=2)
-    slots.repeat(3)
+    cache_rows = CacheRows(groups=2)
+    cache_rows.repeat(3)
     with pytest.raises(AssertionError, match="once at most"):
-        slots.repeat(2)
+        cache_rows.repeat(2)

@@ -29,10 +29,10 @@ def seeded() -> None:
 
 def condition(*lengths: int, width: int | None = None) -> Condition:
     """Targets of these lengths; sources of 3 positions, the second row's last one padding."""
-    real = torch.arange(width or max(lengths)) < torch.tensor(lengths)[:, None]
-    memory_real = torch.ones(len(lengths), 3, dtype=torch.bool)
-    memory_real[1:2, 2] = False
-    return Condition(real, torch.randn(len(lengths), 3, MEMORY, dtype=torch.float64), memory_real)
+    mask = torch.arange(width or max(lengths)) < torch.tensor(lengths)[:, None]
+    memory_mask = torch.ones(len(lengths), 3, dtype=torch.bool)
+    memory_mask[1:2, 2] = False
+    return Condition(mask, torch.randn(len(lengths), 3, MEMORY, dtype=torch.float64), memory_mask)
 
 
 def shaken(layer: nn.Module) -> nn.Module:
@@ -57,9 +57,9 @@ LAYERS = list(layers())
 
 def jacobian_log_det(layer: nn.Module, x: Tensor, given: Condition) -> float:
     """log |det| of the real positions of a single sentence, from autograd."""
-    real = given.real[0]
+    mask = given.mask[0]
     jacobian = torch.autograd.functional.jacobian(lambda each: layer(each, given)[0], x)
-    kept = jacobian[0][real][:, :, 0][:, :, real].flatten(2).flatten(0, 1)
+    kept = jacobian[0][mask][:, :, 0][:, :, mask].flatten(2).flatten(0, 1)
     return float(torch.linalg.slogdet(kept).logabsdet)
 
 
@@ -70,9 +70,9 @@ class TestEveryLayer:
         x = torch.randn(3, 8, DIM, dtype=torch.float64)
         y, log_det = layer(x, given)
         back, log_det_back = layer.inverse(y, given)
-        torch.testing.assert_close(back[given.real], x[given.real], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(back[given.mask], x[given.mask], rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(log_det_back, -log_det)
-        assert not torch.allclose(y[given.real], x[given.real])
+        assert not torch.allclose(y[given.mask], x[given.mask])
 
     def test_log_determinant_is_that_of_the_jacobian(self, name: str) -> None:
         """With padding, which does not count."""
@@ -85,7 +85,7 @@ class TestEveryLayer:
         x = torch.randn(2, 8, DIM, dtype=torch.float64)
         for go in (layer, layer.inverse):
             y, log_det = go(x, given)
-            alone = Condition(given.real[1:, :4], given.memory[1:, :2], given.memory_real[1:, :2])
+            alone = Condition(given.mask[1:, :4], given.memory[1:, :2], given.memory_mask[1:, :2])
             y_alone, log_det_alone = go(x[1:, :4], alone)
             torch.testing.assert_close(y_alone, y[1:, :4])
             torch.testing.assert_close(log_det_alone, log_det[1:])
@@ -105,7 +105,7 @@ class TestEveryLayer:
 def test_interleaved_heads_mix_what_neighbouring_heads_keep_apart() -> None:
     given = condition(1)
     x = torch.eye(DIM, dtype=torch.float64)[:, None]
-    given = Condition(given.real.expand(DIM, 1), given.memory.expand(DIM, 3, MEMORY), given.memory_real.expand(DIM, 3))
+    given = Condition(given.mask.expand(DIM, 1), given.memory.expand(DIM, 3, MEMORY), given.memory_mask.expand(DIM, 3))
     for interleaved, same in ((False, lambda i, j: i // 4 == j // 4), (True, lambda i, j: i % 2 == j % 2)):
         matrix = shaken(InvertibleHeads(DIM, 2, interleaved=interleaved))(x, given)[0][:, 0]
         expected = torch.tensor([[same(i, j) for j in range(DIM)] for i in range(DIM)])
@@ -166,7 +166,7 @@ def test_density_sums_to_one() -> None:
     count, spread = 20_000, 4.0
     z = torch.randn(count, 1, 4, dtype=torch.float64) * spread
     one = condition(1)
-    given = Condition(one.real.expand(count, 1), one.memory.expand(count, 3, MEMORY), one.memory_real.expand(count, 3))
+    given = Condition(one.mask.expand(count, 1), one.memory.expand(count, 3, MEMORY), one.memory_mask.expand(count, 3))
     proposal = torch.distributions.Normal(0.0, spread).log_prob(z).sum((1, 2))
     with torch.no_grad():
         weights = (flow.log_prob(z, given) - proposal).exp()
@@ -180,7 +180,7 @@ def test_samples_have_the_density_that_is_claimed() -> None:
     flow, given = shaken(MultiScaleFlow(DIM, (1, 1), SIZES, heads=2)), condition(4, 2)
     noise = torch.randn(2, 4, DIM, dtype=torch.float64)
     z, log_det = flow.inverse(noise, given)
-    normal = (torch.distributions.Normal(0.0, 1.0).log_prob(noise) * given.real[..., None]).sum((1, 2))
+    normal = (torch.distributions.Normal(0.0, 1.0).log_prob(noise) * given.mask[..., None]).sum((1, 2))
     torch.testing.assert_close(flow.log_prob(z, given), normal - log_det)
 
 
@@ -190,7 +190,7 @@ class TestFitting:
         x = torch.randn(2, 8, DIM, dtype=torch.float64) * 5 + 3
         x[1, 4:] = 1e6
         norm.fit(x, given)
-        y = norm(x, given)[0][given.real]
+        y = norm(x, given)[0][given.mask]
         torch.testing.assert_close(y.mean(0), torch.zeros(DIM, dtype=torch.float64))
         torch.testing.assert_close(y.var(0, correction=0), torch.ones(DIM, dtype=torch.float64))
         assert not norm(x, given)[0][1, 4:].any()
@@ -202,7 +202,7 @@ class TestFitting:
         seen = []
         for module in flow.modules():
             if isinstance(module, ActNorm):
-                module.register_forward_hook(lambda _, inputs, output: seen.append(output[0][inputs[1].real]))
+                module.register_forward_hook(lambda _, inputs, output: seen.append(output[0][inputs[1].mask]))
         flow(x, given)
         assert len(seen) == 2 * 6 + 4
         for y in seen:
@@ -239,4 +239,4 @@ def test_under_autocast_latent_variables_stay_float32_and_come_back() -> None:
         y, log_det = flow(x, given)
         back, _ = flow.inverse(y, given)
     assert y.dtype == log_det.dtype == torch.float32
-    torch.testing.assert_close(back[given.real], x[given.real], rtol=0.1, atol=0.1)
+    torch.testing.assert_close(back[given.mask], x[given.mask], rtol=0.1, atol=0.1)

@@ -41,17 +41,17 @@ class TestLayersAreTorchs:
     def test_encoder_layer(self, norm_first: bool) -> None:
         layer = randomised(EncoderLayer(*SIZES, norm_first=norm_first))
         oracle = copied(nn.TransformerEncoderLayer(16, 4, 32, 0.0, batch_first=True, norm_first=norm_first), layer)
-        x, real = torch.randn(2, 5, 16), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
-        expected = oracle(x, src_key_padding_mask=~real)
-        torch.testing.assert_close(layer(x, real[:, None, None])[real], expected[real], rtol=1e-4, atol=1e-5)
+        x, mask = torch.randn(2, 5, 16), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+        expected = oracle(x, src_key_padding_mask=~mask)
+        torch.testing.assert_close(layer(x, mask[:, None, None])[mask], expected[mask], rtol=1e-4, atol=1e-5)
 
     def test_decoder_layer(self, norm_first: bool) -> None:
         layer = randomised(DecoderLayer(*SIZES, norm_first=norm_first))
         oracle = copied(nn.TransformerDecoderLayer(16, 4, 32, 0.0, batch_first=True, norm_first=norm_first), layer)
-        x, memory, real = torch.randn(2, 4, 16), torch.randn(2, 3, 16), torch.tensor([[True] * 3, [True, False, False]])
+        x, memory, mask = torch.randn(2, 4, 16), torch.randn(2, 3, 16), torch.tensor([[True] * 3, [True, False, False]])
         future = torch.ones(4, 4, dtype=torch.bool).triu(1)
-        expected = oracle(x, memory, tgt_mask=future, memory_key_padding_mask=~real)
-        found = layer(x, None, memory, real[:, None, None], causal=True)
+        expected = oracle(x, memory, tgt_mask=future, memory_key_padding_mask=~mask)
+        found = layer(x, None, memory, mask[:, None, None], causal=True)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -85,22 +85,22 @@ def test_padding_changes_nothing(norm_first: bool) -> None:
 
     def run(more: int, causal: bool) -> torch.Tensor:
         padded = [torch.cat([x, torch.full((1, more, 16), 9.0)], 1) for x in (source, target)]
-        real = [torch.arange(x.shape[1])[None] < x.shape[1] - more for x in padded]
-        memory = encoder(padded[0], real[0])
-        return decoder(padded[1], real[1], memory, real[0], causal=causal)[:, :4]
+        mask = [torch.arange(x.shape[1])[None] < x.shape[1] - more for x in padded]
+        memory = encoder(padded[0], mask[0])
+        return decoder(padded[1], mask[1], memory, mask[0], causal=causal)[:, :4]
 
     for causal in (False, True):
         torch.testing.assert_close(run(5, causal), run(0, causal))
 
 
 def test_only_a_causal_decoder_is_blind_to_the_future() -> None:
-    decoder, real = Decoder(2, *SIZES, norm_first=True), torch.ones(1, 4, dtype=torch.bool)
+    decoder, mask = Decoder(2, *SIZES, norm_first=True), torch.ones(1, 4, dtype=torch.bool)
     memory, x = torch.randn(1, 4, 16), torch.randn(1, 4, 16)
     changed = x.clone()
     changed[0, 3] = torch.randn(16)
 
     def states(x: torch.Tensor, causal: bool) -> torch.Tensor:
-        return decoder(x, real, memory, real, causal=causal)[0, :3]
+        return decoder(x, mask, memory, mask, causal=causal)[0, :3]
 
     torch.testing.assert_close(states(x, True), states(changed, True), rtol=0, atol=0)
     assert (states(x, False) - states(changed, False)).abs().max() > 1e-3

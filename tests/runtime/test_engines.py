@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqdistill.decoding.corpus import EMPTY, NativeEngine
+from seqdistill.decoding.corpus import EMPTY, TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
 from seqdistill.errors import UserError
@@ -55,11 +55,11 @@ def saved_model(tokenizers: Tokenizers, folder: Path, name: str = "transformer",
     return folder / "model"
 
 
-def engines(tokenizers: Tokenizers, folder: Path, **sizes) -> tuple[NativeEngine, CTranslate2Engine]:
+def engines(tokenizers: Tokenizers, folder: Path, **sizes) -> tuple[TorchEngine, CTranslate2Engine]:
     model = saved_model(tokenizers, folder, dim=32, ffn_dim=48, heads=4, **sizes)
-    native = load_engine("native", model)
+    native = load_engine("torch", model)
     other = load_engine("ctranslate2", model, compute_type="float32", workers=1)
-    assert isinstance(native, NativeEngine) and isinstance(other, CTranslate2Engine)
+    assert isinstance(native, TorchEngine) and isinstance(other, CTranslate2Engine)
     return native, other
 
 
@@ -175,9 +175,9 @@ def _texts(engine, lines: list[str], options: DecodingOptions) -> list[str]:
 @pytest.mark.parametrize("name", ["gru", "nat"])
 def test_other_models_are_sent_to_the_native_engine(tokenizers, tmp_path, name: str) -> None:
     model = saved_model(tokenizers, tmp_path, name)
-    with pytest.raises(UserError, match=r"runs Transformers only.*use --engine native"):
+    with pytest.raises(UserError, match=r"runs Transformers only.*use --engine torch"):
         load_engine("ctranslate2", model)
-    assert len(load_engine("native", model).decode(sentences(3, seed=1), DecodingOptions(max_length=5))) == 3
+    assert len(load_engine("torch", model).decode(sentences(3, seed=1), DecodingOptions(max_length=5))) == 3
 
 
 SMALL = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
@@ -194,9 +194,9 @@ def test_our_decoder_in_bfloat16_is_close(tokenizers, tmp_path, monkeypatch, nam
     """The score of a first token, or of a few iterations, is float32's but for rounding; emulated here."""
     model = saved_model(tokenizers, tmp_path, name, **MODELS[name])
     with pytest.raises(UserError, match="compute type 'int8' belongs to the engine ctranslate2"):
-        load_engine("native", model, compute_type="int8")
+        load_engine("torch", model, compute_type="int8")
     monkeypatch.setattr(optim, "computes_bfloat16", lambda device: True)
-    exact, rounded = (load_engine("native", model, compute_type=given) for given in ("auto", "bfloat16"))
+    exact, rounded = (load_engine("torch", model, compute_type=given) for given in ("auto", "bfloat16"))
     parallel = getattr(exact.model, "parallel", False)
     options = DecodingOptions(beam=1, max_length=6 if parallel else 1)
     scores = [
@@ -213,7 +213,7 @@ def test_mistakes_are_named(tokenizers, tmp_path) -> None:
         load_engine("ctranslate", tmp_path / "model")
     with pytest.raises(UserError, match=r"compute type 'int3' is not available on this processor; choose auto or"):
         load_engine("ctranslate2", tmp_path / "model", compute_type="int3")
-    with pytest.raises(UserError, match=r"use --engine native for sampling"):
+    with pytest.raises(UserError, match=r"use --engine torch for sampling"):
         other.decode(["a dog"], DecodingOptions(sampling=True))
     with pytest.raises(UserError, match=r"line 2 has [\d,]+ tokens; .* at most 4,095: split the line"):
         other.decode(["a dog", "dog " * MAX_POSITIONS], DecodingOptions())

@@ -65,7 +65,7 @@ class Stream:
         assert state["name"] == self.name
         self.position = state["position"]
 
-    def figures(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         return {}
 
 

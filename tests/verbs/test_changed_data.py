@@ -11,7 +11,7 @@ import pytest
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.decoding.corpus import NativeEngine
+from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import ShardStore
 from seqdistill.errors import UserError
@@ -117,7 +117,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def decoded(model: Path, sources: list[str], *, beam: int = 3, n_best: int = 1, expert: int | None = None) -> list:
     loaded = load_model(model, expert=expert)
     options = DecodingOptions(beam=beam, n_best=n_best, max_ratio=1.0)
-    return NativeEngine(loaded.model, loaded.tokenizers).decode(sources, options)
+    return TorchEngine(loaded.model, loaded.tokenizers).decode(sources, options)
 
 
 def targets(data: Path) -> list[str]:
@@ -215,7 +215,7 @@ class TestMixture:
 
     def test_translate_as_any_expert_on_both_engines(self, world: Path, call: Call) -> None:
         found = {}
-        for engine in ("native", "ctranslate2"):
+        for engine in ("torch", "ctranslate2"):
             precision = {"compute_type": "float32"} if engine == "ctranslate2" else {}
             for expert in (None, 1, 2, 3):
                 settings = TranslateSettings(
@@ -223,15 +223,15 @@ class TestMixture:
                 )
                 found[engine, expert] = list(translate_lines(settings, LINES))
         for expert in (None, 1, 2, 3):
-            assert found["native", expert] == found["ctranslate2", expert]
+            assert found["torch", expert] == found["ctranslate2", expert]
         best = int(load_model(world / "mixture").model.expert) + 1
-        assert found["native", None] == found["native", best]
+        assert found["torch", None] == found["torch", best]
         words = ("translate", "--model", str(world / "mixture"), "--beam", "1", "--max-ratio", "1", "--expert", "2")
         code, out, _ = call(*words, stdin="".join(f"{line}\n" for line in LINES).encode())
-        assert code == 0 and out.splitlines() == found["native", 2]
+        assert code == 0 and out.splitlines() == found["torch", 2]
 
     @pytest.mark.parametrize("expert", [0, 4])
-    @pytest.mark.parametrize("engine", ["native", "ctranslate2"])
+    @pytest.mark.parametrize("engine", ["torch", "ctranslate2"])
     def test_an_expert_it_does_not_have(
         self, world: Path, tmp_path: Path, call: Call, expert: int, engine: str
     ) -> None:

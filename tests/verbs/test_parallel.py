@@ -12,7 +12,7 @@ from toy_inserter import BEST, ToyConfig, ToyInserter
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.decoding.corpus import NativeEngine
+from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.rerank import mean_log_probs
 from seqdistill.decoding.shards import decode_to_shards
@@ -93,9 +93,9 @@ def translate(world: Path, model: str, lines: list[str] | None = None, **options
     return list(translate_lines(settings, LINES if lines is None else lines))
 
 
-def engine_of(directory: Path) -> NativeEngine:
+def engine_of(directory: Path) -> TorchEngine:
     loaded = load_model(directory)
-    return NativeEngine(loaded.model, loaded.tokenizers)
+    return TorchEngine(loaded.model, loaded.tokenizers)
 
 
 class TestCounts:
@@ -208,7 +208,7 @@ class TestOptionsThatMeanNothing:
             ("cmlm", {"rescoring_samples": 4}, "for a model with latent variables .flowseq., but this one has none"),
             ("flowseq", {"penalty": 1.0}, "this model inserts no words"),
             ("cmlm", {"sampling": True}, "writes all positions at once"),
-            ("cmlm", {"engine": "ctranslate2"}, "CMLM: use --engine native"),
+            ("cmlm", {"engine": "ctranslate2"}, "CMLM: use --engine torch"),
         ):
             with pytest.raises(UserError, match=message):
                 translate(world, model, **option)
@@ -487,7 +487,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("objective", ["imitkd", "nll+full"])
     def test_prefixes_have_no_labels_in_a_parallel_model(self, world: Path, tmp_path: Path, objective: str) -> None:
-        with pytest.raises(UserError, match=r"model 'cmlm' writes all positions at once: distil whole sequences"):
+        with pytest.raises(UserError, match=r"model 'cmlm' writes all positions at once: distill whole sequences"):
             self.train(world, tmp_path / "model", "cmlm", objective=objective, teacher=[world / "transformer"])
 
 

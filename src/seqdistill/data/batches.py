@@ -235,7 +235,7 @@ class Batches:
         self._epoch, self._position = epoch, position
         self._plans = {}
 
-    def figures(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """Nothing: what the stream does is decided before it begins."""
         return {}
 

@@ -68,7 +68,7 @@ EMPTY = Hypothesis((), 0.0, 0.0)
 """The only hypothesis of a source without words."""
 
 
-class NativeEngine:
+class TorchEngine:
     """Our own decoder: any model, any device.
 
     Sources are sorted by length and decoded in batches of at most `max_tokens` source tokens times hypotheses, longest
@@ -95,7 +95,7 @@ class NativeEngine:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        return {"engine": "native", "model": self._fingerprint, "precision": str(self.precision).removeprefix("torch.")}
+        return {"engine": "torch", "model": self._fingerprint, "precision": str(self.precision).removeprefix("torch.")}
 
     def decode(
         self, sources: Sequence[str], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None

@@ -113,8 +113,8 @@ def mean_log_probs(
         source, target = batch.source.to(device), batch.target.to(device)
         context = pad(target[:, :-1], (1, 0), value=BOS)
         log_probs = model.forward(source, context).log_softmax(-1).gather(2, target[..., None]).squeeze(2)
-        real = target != PAD
-        means = log_probs.masked_fill(~real, 0).double().sum(1) / real.sum(1)
+        mask = target != PAD
+        means = log_probs.masked_fill(~mask, 0).double().sum(1) / mask.sum(1)
         for row, mean in zip(batch.index.tolist(), means.tolist(), strict=True):
             scores[row] = mean
     return scores

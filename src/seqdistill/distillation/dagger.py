@@ -22,8 +22,8 @@ from seqdistill.data.batches import Batch, Batches, collate_sources
 from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
-from seqdistill.distillation.figures import Figures
 from seqdistill.distillation.imitation import MIXING, RolloutOptions
+from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
 from seqdistill.files import differences, sha256_file, sha256_json, written_beside
 from seqdistill.progress import Progress, Silent
@@ -82,7 +82,7 @@ class Dagger:
         batch_tokens: int,
         seed: int,
         folder: Path,
-        figures: Figures | None = None,
+        log_metrics: LogMetrics | None = None,
         progress: Progress | None = None,
         max_tokens: int = 8192,
     ) -> None:
@@ -102,7 +102,7 @@ class Dagger:
         self._options, self._rounds, self._max_updates = options, rounds, max_updates
         self._per_update = batches_per_update
         self._batch_tokens, self._seed, self._folder, self._max_tokens = batch_tokens, seed, folder, max_tokens
-        self._figures, self._progress = figures or Figures(), progress or Silent()
+        self._figures, self._progress = log_metrics or LogMetrics(), progress or Silent()
         self._taken, self._round = 0, 0
         self._batches: Batches | None = None
 
@@ -118,7 +118,7 @@ class Dagger:
         self._taken += 1
         return self._label(next(self._batches))
 
-    def figures(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """Means since the last call: the round, and share of time."""
         self._figures.add("round", self._round, 1)
         return self._figures.take()

@@ -22,7 +22,7 @@ from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import length_limit
-from seqdistill.distillation.figures import Figures
+from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences
 from seqdistill.vocabulary.sentencepiece import PAD
@@ -118,7 +118,7 @@ class Rollouts:
         *,
         max_updates: int,
         batches_per_update: int,
-        figures: Figures | None = None,
+        log_metrics: LogMetrics | None = None,
         max_tokens: int = 8192,
         rank: int = 0,
         ranks: int = 1,
@@ -133,7 +133,7 @@ class Rollouts:
         """
         self._source, self._student, self._label, self._options = batches, student, label, options
         self._max_updates, self._per_update, self._max_tokens = max_updates, batches_per_update, max_tokens
-        self._rank, self._ranks, self._figures = rank, ranks, figures or Figures()
+        self._rank, self._ranks, self._figures = rank, ranks, log_metrics or LogMetrics()
         self._size = options.pool * batches_per_update
         self._taken = 0
         self._origin: Mapping[str, Any] = {}
@@ -158,7 +158,7 @@ class Rollouts:
         part = min(1.0, update / self._max_updates)
         return MIXING[self._options.mixing](part, self._options.mixing_rate)
 
-    def figures(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """Means since the last call: share of roll-outs, of those cut off, their age in updates, and of time."""
         return self._figures.take()
 

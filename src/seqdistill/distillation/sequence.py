@@ -27,7 +27,7 @@ Similarity = Callable[[str, str], float]
 """(hypothesis, reference) -> how alike they are, such as smoothed sentence BLEU."""
 
 
-def distil(
+def distill_corpus(
     *,
     data: DataDirectory,
     engine: Callable[[], Engine],

@@ -11,7 +11,7 @@ from torch import nn
 from seqdistill.data.batches import Batch
 from seqdistill.data.pieces import in_pieces
 from seqdistill.decoding.limits import NEVER_WRITTEN
-from seqdistill.distillation.figures import Figures
+from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.transformer import contexts
 from seqdistill.models.interface import AutoregressiveModel
@@ -28,7 +28,7 @@ class Teacher:
         *,
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
-        figures: Figures | None = None,
+        log_metrics: LogMetrics | None = None,
     ) -> None:
         """Args:
             device: where the teachers run, which may be another than the student's.
@@ -42,10 +42,10 @@ class Teacher:
         if any(model.parallel for model in models):
             raise UserError(
                 "a teacher must write left to right to label the prefixes of another model, but this one writes all "
-                "positions at once: distil its outputs instead (`seqdistill distill`, then train on them)"
+                "positions at once: distill its outputs instead (`seqdistill distill`, then train on them)"
             )
         self.device, self.precision = torch.device(device), precision
-        self.figures = figures or Figures()
+        self.log_metrics = log_metrics or LogMetrics()
         self._models = [
             cast(AutoregressiveModel, model.to(self.device).eval().requires_grad_(False)) for model in models
         ]
@@ -57,10 +57,10 @@ class Teacher:
         Args:
             rows: where to do so; the labels of other rows are their targets. None: everywhere.
         """
-        with self.figures.timed("teacher"):
-            real = batch.target != PAD
+        with self.log_metrics.timed("teacher"):
+            mask = batch.target != PAD
             chosen = most_probable(self._projected(batch), never=NEVER_WRITTEN).to(batch.target.device)
-            labels = batch.target.masked_scatter(real, chosen)
+            labels = batch.target.masked_scatter(mask, chosen)
             if rows is not None:
                 kept = [row for row in range(len(labels)) if row not in rows]
                 labels[kept] = batch.target[kept]
@@ -68,7 +68,7 @@ class Teacher:
 
     def described(self, batch: Batch) -> Batch:
         """Sets `teacher_states`, of which `projected` makes the distributions."""
-        with self.figures.timed("teacher"):
+        with self.log_metrics.timed("teacher"):
             states = tuple(model.states.to(batch.target.device) for model in self._projected(batch))
             return batch._replace(teacher_states=states)
 
@@ -93,9 +93,9 @@ class Teacher:
 
     def _states(self, batch: Batch) -> list[torch.Tensor]:
         source, target = batch.source.to(self.device), batch.target.to(self.device)
-        real = target != PAD
+        mask = target != PAD
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
-            return [model.states(source, contexts(target))[real].float() for model in self._models]
+            return [model.states(source, contexts(target))[mask].float() for model in self._models]
 
 
 def check_vocabularies(teacher: Tokenizers, student: Tokenizers, *, where: str) -> None:
@@ -105,7 +105,7 @@ def check_vocabularies(teacher: Tokenizers, student: Tokenizers, *, where: str) 
         if (found := _first_difference(one, other)) is not None:
             raise UserError(
                 f"{where}: the teacher's {side} vocabulary is not that of the data ({found}), so its labels would mean "
-                "other words. Prepare the data with --tokenizer-from the teacher's data, or distil whole sequences, "
+                "other words. Prepare the data with --tokenizer-from the teacher's data, or distill whole sequences, "
                 "which are tokenised anew: `seqdistill distill --teacher ... --student-data DATA`, then train on that"
             )
 

@@ -12,7 +12,7 @@ import torch
 
 from seqdistill.data.batches import Batch
 from seqdistill.data.pieces import in_pieces
-from seqdistill.distillation.figures import Figures, spread
+from seqdistill.distillation.log_metrics import LogMetrics, spread
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.models.autoregressive.transformer import contexts
 from seqdistill.models.interface import Objective
@@ -21,27 +21,27 @@ from seqdistill.nn.losses import Loss
 from seqdistill.vocabulary.sentencepiece import PAD
 
 
-def hard_labels(student: Any, *, label_smoothing: float, figures: Figures) -> Objective:
+def hard_labels(student: Any, *, label_smoothing: float, log_metrics: LogMetrics) -> Objective:
     """Negative log-likelihood of a batch's labels, see `Teacher.labelled`."""
 
     def objective(batch: Batch) -> Loss:
         assert batch.labels is not None
-        real = batch.target != PAD
-        figures.add_by_position("disagreement", (batch.labels != batch.target).float(), real)
+        mask = batch.target != PAD
+        log_metrics.add_by_position("disagreement", (batch.labels != batch.target).float(), mask)
         return student.loss(batch, label_smoothing=label_smoothing)
 
     return _by_pieces(objective)
 
 
-def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *, figures: Figures) -> Objective:
+def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *, log_metrics: LogMetrics) -> Objective:
     """The divergence between the teacher's and the student's distribution, summed over the positions of the target,
     for batches described by `Teacher.described`."""
 
     def objective(batch: Batch) -> Loss:
-        real = batch.target != PAD
-        states = student.states(batch.source, contexts(batch.target))[real]
+        mask = batch.target != PAD
+        states = student.states(batch.source, contexts(batch.target))[mask]
         total, each = divergence_loss(Projected(states, student.output_weight), teacher.projected(batch), divergence)
-        figures.add_by_position("divergence", spread(each, real), real)
+        log_metrics.add_by_position("divergence", spread(each, mask), mask)
         return Loss(total, batch.num_labels)
 
     return _by_pieces(objective)

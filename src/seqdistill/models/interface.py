@@ -43,10 +43,10 @@ class CountsUpdates(Protocol):
 
 
 @runtime_checkable
-class TellsFigures(Protocol):
+class HasLogMetrics(Protocol):
     """A model that has to tell how its training goes, beside its loss."""
 
-    def figures(self) -> Mapping[str, float]:
+    def log_metrics(self) -> Mapping[str, float]:
         """What there is to tell since the last call; goes into the log."""
         ...
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from seqdistill.nn.cache import KeyValueCache, Slots
+from seqdistill.nn.cache import CacheRows, KeyValueCache
 
 Heads = Float[Tensor, "rows heads length head_dim"]
 
@@ -51,12 +51,12 @@ class SelfAttention(nn.Module):
         self,
         x: Float[Tensor, "groups group dim"],
         cache: KeyValueCache,
-        slots: Slots,
+        cache_rows: CacheRows,
     ) -> Float[Tensor, "groups group dim"]:
         """The next position of every row looks at itself and at what its row sees in the cache."""
         query, key, value = (split_heads(part, self.heads) for part in self.query_key_value(x).chunk(3, dim=-1))
-        stored = cache.append(key, value, slots.used)
-        return self.output(merge_heads(F.scaled_dot_product_attention(query, *stored, attn_mask=slots.hidden)))
+        stored = cache.append(key, value, cache_rows.used)
+        return self.output(merge_heads(F.scaled_dot_product_attention(query, *stored, attn_mask=cache_rows.hidden)))
 
 
 class CrossAttention(nn.Module):

@@ -1,9 +1,9 @@
 """Keys and values of what has been written, for decoding step by step: rows are dropped and copied without moving them.
 
-Rows that translate the same sentence form a group and share its cache: each step appends one slot for every row of the
-group. What makes a row itself is the set of slots it sees. So a beam search that lets one hypothesis continue twice and
-another not at all changes a mask of a few numbers, not the keys and values, and a sentence that leaves the batch has
-its place taken by the last one.
+Rows that translate the same sentence form a group and share its cache: each step appends a cache row for every row of
+the group. What makes a row itself is the set of cache rows it sees. So a beam search that lets one hypothesis continue
+twice and another not at all changes a mask of a few numbers, not the keys and values, and a sentence that leaves the
+batch has its place taken by the last one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ FIRST_ROOM = 16
 """Steps a new cache has room for; more is made by doubling."""
 
 
-class Slots:
-    """Which slots the rows of each group see; one for the caches of all layers."""
+class CacheRows:
+    """Which cache rows the rows of each group see; one for the caches of all layers."""
 
     def __init__(self, groups: int) -> None:
         self.groups = groups
@@ -27,7 +27,7 @@ class Slots:
         self._hidden: Float[Tensor, "groups group room"] | None = None
 
     def open(self, like: Tensor) -> None:
-        """Adds a slot for every row, seen by that row only; the mask has the type and device of `like`."""
+        """Adds a cache row for every row, seen by that row only; the mask has the type and device of `like`."""
         first, self.used = self.used, self.used + self.group
         if self.group == 1:
             return
@@ -44,8 +44,8 @@ class Slots:
         self._hidden[:, :, first : self.used].diagonal(dim1=1, dim2=2).zero_()
 
     @property
-    def hidden(self) -> Float[Tensor, "groups 1 group slots"] | None:
-        """What to add to attention scores: 0 where a row sees a slot, else minus infinity; None: all see all."""
+    def hidden(self) -> Float[Tensor, "groups 1 group cache_rows"] | None:
+        """What to add to attention scores: 0 where a row sees a cache row, else minus infinity; None: all see all."""
         return None if self._hidden is None else self._hidden[:, None, :, : self.used]
 
     def repeat(self, n: int) -> None:
@@ -62,7 +62,7 @@ class Slots:
 
 
 class KeyValueCache:
-    """One layer's keys and values in the slots that a `Slots` counts."""
+    """One layer's keys and values in the cache rows that a `CacheRows` counts."""
 
     def __init__(self) -> None:
         self._stored: tuple[Tensor, Tensor] | None = None
@@ -72,8 +72,8 @@ class KeyValueCache:
         key: Float[Tensor, "groups heads group head_dim"],
         value: Float[Tensor, "groups heads group head_dim"],
         used: int,
-    ) -> tuple[Float[Tensor, "groups heads slots head_dim"], Float[Tensor, "groups heads slots head_dim"]]:
-        """Fills the slots before `used`, which are the last; returns all, as views."""
+    ) -> tuple[Float[Tensor, "groups heads cache_rows head_dim"], Float[Tensor, "groups heads cache_rows head_dim"]]:
+        """Fills the cache rows before `used`, which are the last; returns all, as views."""
         first = used - key.shape[2]
         if self._stored is None or self._stored[0].shape[2] < used:
             self._grow(key, first)

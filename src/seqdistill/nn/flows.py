@@ -30,15 +30,15 @@ SMALLEST_DEVIATION = 1e-2
 class Condition(NamedTuple):
     """What a flow is conditioned on, besides its parameters."""
 
-    real: Bool[Tensor, "rows length"]
+    mask: Bool[Tensor, "rows length"]
     """False at padding, which stands at the right. Real lengths are multiples of the flow's `unit`."""
     memory: Float[Tensor, "rows source memory_dim"]
     """States of the source."""
-    memory_real: Bool[Tensor, "rows source"]
+    memory_mask: Bool[Tensor, "rows source"]
 
     def halved(self) -> Condition:
         """The same for sequences of which every second position is left, or of which two are one."""
-        return self._replace(real=self.real[:, ::2])
+        return self._replace(mask=self.mask[:, ::2])
 
 
 class ActNorm(nn.Module):
@@ -51,16 +51,16 @@ class ActNorm(nn.Module):
 
     def forward(self, x: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
         y = x * self.log_scale.exp() + self.shift
-        return y * condition.real[..., None], self.log_scale.sum() * condition.real.sum(1)
+        return y * condition.mask[..., None], self.log_scale.sum() * condition.mask.sum(1)
 
     def inverse(self, y: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
         x = (y - self.shift) * (-self.log_scale).exp()
-        return x * condition.real[..., None], -self.log_scale.sum() * condition.real.sum(1)
+        return x * condition.mask[..., None], -self.log_scale.sum() * condition.mask.sum(1)
 
     @torch.no_grad()
     def fit(self, x: Sequences, condition: Condition) -> None:
         """Makes the real positions of `forward(x)` have mean 0 and variance 1 in each dimension."""
-        deviation, mean = torch.std_mean(x[condition.real], dim=0, correction=0)
+        deviation, mean = torch.std_mean(x[condition.mask], dim=0, correction=0)
         self.log_scale.copy_(-deviation.clamp(min=SMALLEST_DEVIATION).log())
         self.shift.copy_(-mean * self.log_scale.exp())
 
@@ -78,10 +78,10 @@ class InvertibleHeads(nn.Module):
         self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(dim // heads, dim // heads)))
 
     def forward(self, x: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
-        return self._multiplied(x, self.weight), self._log_det() * condition.real.sum(1)
+        return self._multiplied(x, self.weight), self._log_det() * condition.mask.sum(1)
 
     def inverse(self, y: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
-        return self._multiplied(y, torch.linalg.inv(self.weight)), -self._log_det() * condition.real.sum(1)
+        return self._multiplied(y, torch.linalg.inv(self.weight)), -self._log_det() * condition.mask.sum(1)
 
     def _log_det(self) -> Float[Tensor, ""]:
         """Of one position."""
@@ -144,12 +144,12 @@ class AffineCoupling(nn.Module):
 
     def _chosen(self, read: Part, condition: Condition) -> tuple[Part, Part]:
         """Logarithm of the scale, and shift, of each element of the other part; 0 at padding."""
-        real = (condition.halved() if self.pattern == "time" else condition).real
+        mask = (condition.halved() if self.pattern == "time" else condition).mask
         x = read + sinusoids(read.shape[1], read.shape[2]).to(read)
         memory = self.memory(condition.memory)
-        states = self.layer(x, real[:, None, None], memory, condition.memory_real[:, None, None], causal=False)
-        raw, shift = (self.output(self.norm(states)).to(read.dtype) * real[..., None]).chunk(2, dim=-1)
-        return F.logsigmoid(raw + 2) * real[..., None], shift
+        states = self.layer(x, mask[:, None, None], memory, condition.memory_mask[:, None, None], causal=False)
+        raw, shift = (self.output(self.norm(states)).to(read.dtype) * mask[..., None]).chunk(2, dim=-1)
+        return F.logsigmoid(raw + 2) * mask[..., None], shift
 
     def _split(self, x: Sequences) -> tuple[Part, Part]:
         """The part that is read, and the one that is changed."""
@@ -214,8 +214,8 @@ class MultiScaleFlow(nn.Module):
         return 2 ** (len(self.levels) - 1)
 
     def forward(self, x: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
-        real, total, done = condition.real[..., None], x.new_zeros(len(x)), []
-        x = x * real
+        mask, total, done = condition.mask[..., None], x.new_zeros(len(x)), []
+        x = x * mask
         for number, level in enumerate(self.levels, 1):
             for layer in level:  # type: ignore[attr-defined]
                 x, log_det = layer(x, condition)
@@ -226,11 +226,11 @@ class MultiScaleFlow(nn.Module):
                 x, condition = squeeze(x), condition.halved()
         while done:
             x = torch.cat([unsqueeze(x), done.pop()], dim=-1)
-        return x * real, total
+        return x * mask, total
 
     def inverse(self, y: Sequences, condition: Condition) -> tuple[Sequences, LogDets]:
-        real, total, waiting = condition.real[..., None], y.new_zeros(len(y)), []
-        y = y * real
+        mask, total, waiting = condition.mask[..., None], y.new_zeros(len(y)), []
+        y = y * mask
         for _ in range(len(self.levels) - 1):
             y, rest = y.chunk(2, dim=-1)
             waiting.append((rest, condition))
@@ -242,12 +242,12 @@ class MultiScaleFlow(nn.Module):
             if waiting:
                 rest, condition = waiting.pop()
                 y = torch.cat([unsqueeze(y), rest], dim=-1)
-        return y * real, total
+        return y * mask, total
 
     def log_prob(self, x: Sequences, condition: Condition) -> Float[Tensor, " rows"]:
         """Natural log-density of real positions, if `forward` makes of them independent standard normals."""
         noise, log_det = self(x, condition)
-        constant = math.log(2 * math.pi) * x.shape[-1] * condition.real.sum(1)
+        constant = math.log(2 * math.pi) * x.shape[-1] * condition.mask.sum(1)
         return log_det - (noise.square().sum((1, 2)) + constant) / 2
 
     @torch.no_grad()

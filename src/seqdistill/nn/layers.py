@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.nn.attention import CrossAttention, SelfAttention
-from seqdistill.nn.cache import KeyValueCache, Slots
+from seqdistill.nn.cache import CacheRows, KeyValueCache
 from seqdistill.nn.dropout import add_dropped, dropout, relu_dropped
 
 
@@ -136,13 +136,13 @@ class DecoderLayer(nn.Module):
         self,
         x: Float[Tensor, "groups group dim"],
         cache: KeyValueCache,
-        slots: Slots,
+        cache_rows: CacheRows,
         memory_key: Float[Tensor, "groups heads source head_dim"],
         memory_value: Float[Tensor, "groups heads source head_dim"],
         memory_visible: Bool[Tensor, "groups 1 1 source"],
     ) -> Float[Tensor, "groups group dim"]:
         """One position of every row; the rows of a group read the same memory."""
-        x = self.around_self.after(x, self.self_attention.step(self.around_self.before(x), cache, slots))
+        x = self.around_self.after(x, self.self_attention.step(self.around_self.before(x), cache, cache_rows))
         asked = self.around_cross.before(x)
         x = self.around_cross.after(x, self.cross_attention.read(asked, memory_key, memory_value, memory_visible))
         return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x)))
@@ -160,12 +160,12 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(dim) if norm_first else nn.Identity()
 
     def forward(
-        self, x: Float[Tensor, "batch length dim"], real: Bool[Tensor, "batch length"]
+        self, x: Float[Tensor, "batch length dim"], mask: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch length dim"]:
-        """States of every position; `real` is False at padding, whose states mean nothing."""
+        """States of every position; `mask` is False at padding, whose states mean nothing."""
         x = dropout(x, self.dropout, training=self.training)
         for layer in self.layers:
-            x = layer(x, real[:, None, None])
+            x = layer(x, mask[:, None, None])
         return self.norm(x)
 
 
@@ -183,15 +183,15 @@ class Decoder(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch length dim"],
-        real: Bool[Tensor, "batch length"],
+        mask: Bool[Tensor, "batch length"],
         memory: Float[Tensor, "batch source dim"],
-        memory_real: Bool[Tensor, "batch source"],
+        memory_mask: Bool[Tensor, "batch source"],
         *,
         causal: bool,
     ) -> Float[Tensor, "batch length dim"]:
-        """States of every position; `real` and `memory_real` are False at padding, which must stand at the right."""
+        """States of every position; `mask` and `memory_mask` are False at padding, which must stand at the right."""
         x = dropout(x, self.dropout, training=self.training)
-        visible = None if causal else real[:, None, None]  # right padding lies in the future of every real token
+        visible = None if causal else mask[:, None, None]  # right padding lies in the future of every real token
         for layer in self.layers:
-            x = layer(x, visible, memory, memory_real[:, None, None], causal=causal)
+            x = layer(x, visible, memory, memory_mask[:, None, None], causal=causal)
         return self.norm(x)

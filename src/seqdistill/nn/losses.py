@@ -99,13 +99,13 @@ def sequence_nll(
 
     No gradient; in float32 at least; logits of a chunk of labels only are in memory.
     """
-    real = labels != padding
+    mask = labels != padding
     rows = rows_at_a_time(weight)
     exact = torch.promote_types(hidden.dtype, torch.float32)
-    chunks = zip(hidden[real].split(rows), labels[real].split(rows), strict=True)
+    chunks = zip(hidden[mask].split(rows), labels[mask].split(rows), strict=True)
     losses = [F.cross_entropy((states @ weight.T).to(exact), chunk, reduction="none") for states, chunk in chunks]
     places = torch.zeros(labels.shape, dtype=exact, device=hidden.device)
-    return places.masked_scatter_(real, torch.cat(losses).to(exact)).sum(1)
+    return places.masked_scatter_(mask, torch.cat(losses).to(exact)).sum(1)
 
 
 def label_smoothed_nll(
@@ -123,10 +123,10 @@ def label_smoothed_nll(
     `torch.nn.functional.cross_entropy(..., reduction="sum")`, but padding is left out before the product with the
     weights, and the logits are never all in memory. `shares`, which get no gradient, multiply the loss of each label.
     """
-    real = labels != padding
-    hidden, labels = hidden[real], labels[real]
+    mask = labels != padding
+    hidden, labels = hidden[mask], labels[mask]
     if shares is not None:
-        shares = shares[real].to(torch.promote_types(hidden.dtype, torch.float32))
+        shares = shares[mask].to(torch.promote_types(hidden.dtype, torch.float32))
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden = hidden.to(dtype)

@@ -41,7 +41,7 @@ class DecodingSettings(Settings):
         0, ge=0, description="Samples that FlowSeq scores its lengths by (importance-weighted decoding); 0: none."
     )
     rerank: Path | None = Field(None, description="Trained model that orders the hypotheses by its own score of them.")
-    engine: Literal["native", "ctranslate2"] = Field("native", description="What computes: our decoder or CTranslate2.")
+    engine: Literal["torch", "ctranslate2"] = Field("torch", description="What computes: our decoder or CTranslate2.")
     compute_type: str = Field(
         "auto",
         description="Precision: float32 (auto), bfloat16; CTranslate2 has others too, and for auto int8.",

@@ -61,7 +61,7 @@ def transformer_spec(loaded: LoadedModel) -> TransformerSpec:
         model, bos = model.transformer, model.start
     if not isinstance(model, Transformer):
         raise UserError(
-            f"CTranslate2 runs Transformers only, but this model is a {type(model).__name__}: use --engine native"
+            f"CTranslate2 runs Transformers only, but this model is a {type(model).__name__}: use --engine torch"
         )
     config = model.config
     spec: Any = TransformerSpec.from_config(  # Any: CTranslate2 declares its fields as None

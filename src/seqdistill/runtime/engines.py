@@ -11,7 +11,7 @@ from typing import Any
 import ctranslate2
 import torch
 
-from seqdistill.decoding.corpus import EMPTY, Engine, NativeEngine, TextHypothesis, as_text, longest_first
+from seqdistill.decoding.corpus import EMPTY, Engine, TextHypothesis, TorchEngine, as_text, longest_first
 from seqdistill.decoding.decode import refuse_refinement
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
@@ -38,7 +38,7 @@ def _torch_threads_kept() -> Iterator[None]:
 class CTranslate2Engine:
     """A Transformer of ours, converted and run by CTranslate2 on the CPU.
 
-    It follows the native engine's rules, and in float32 its greedy output is the same token for token. Beam search
+    It follows the torch engine's rules, and in float32 its greedy output is the same token for token. Beam search
     differs in one detail: a sentence stops only by rules 1 and 3 of `decoding.beam`.
     """
 
@@ -132,7 +132,7 @@ class CTranslate2Engine:
         if options.sampling:
             raise UserError(
                 "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be "
-                "repeated: use --engine native for sampling"
+                "repeated: use --engine torch for sampling"
             )
         self._check_lengths(sources)
         limits = [length_limit(len(words), options) for words in sources]
@@ -193,27 +193,27 @@ class CTranslate2Engine:
             if len(words) >= MAX_POSITIONS:
                 raise UserError(
                     f"line {line} has {len(words):,} tokens; a model converted to CTranslate2 reads at most "
-                    f"{MAX_POSITIONS - 1:,}: split the line, or use --engine native"
+                    f"{MAX_POSITIONS - 1:,}: split the line, or use --engine torch"
                 )
 
 
-def native_engine(
+def torch_engine(
     model_dir: Path,
     *,
     device: str | torch.device = "cpu",
     max_tokens: int = 8192,
     compute_type: str = "auto",
     expert: int | None = None,
-) -> NativeEngine:
+) -> TorchEngine:
     """Loads a model directory into our own decoder; the process keeps freed memory: decoding is 5-10 % faster.
 
     Raises:
         UserError: a compute type other than float32, auto (which is float32) and bfloat16, or one the device emulates.
     """
-    precision = native_precision(compute_type, torch.device(device))
+    precision = torch_precision(compute_type, torch.device(device))
     keep_freed_memory()
     loaded = load_model(model_dir, device, expert=expert)
-    return NativeEngine(
+    return TorchEngine(
         loaded.model,
         loaded.tokenizers,
         max_tokens=max_tokens,
@@ -223,8 +223,8 @@ def native_engine(
     )
 
 
-def native_precision(compute_type: str, device: torch.device) -> torch.dtype:
-    """What our own decoder computes in; raises as `native_engine`."""
+def torch_precision(compute_type: str, device: torch.device) -> torch.dtype:
+    """What our own decoder computes in; raises as `torch_engine`."""
     if compute_type not in ("auto", "float32", "bfloat16"):
         raise UserError(
             f"compute type {compute_type!r} belongs to the engine ctranslate2; ours computes in float32 or bfloat16"
@@ -232,7 +232,7 @@ def native_precision(compute_type: str, device: torch.device) -> torch.dtype:
     return choose_precision("float32" if compute_type == "auto" else compute_type, device)
 
 
-ENGINES: Mapping[str, Callable[..., Engine]] = {"native": native_engine, "ctranslate2": CTranslate2Engine.load}
+ENGINES: Mapping[str, Callable[..., Engine]] = {"torch": torch_engine, "ctranslate2": CTranslate2Engine.load}
 """Name of an engine -> what loads it."""
 
 
@@ -240,7 +240,7 @@ def load_engine(name: str, model_dir: Path, **options: Any) -> Engine:
     """An engine by name, for a model directory.
 
     Args:
-        options: keyword arguments of `native_engine` or `CTranslate2Engine.load`.
+        options: keyword arguments of `torch_engine` or `CTranslate2Engine.load`.
 
     Raises:
         UserError: unknown engine, or a model it cannot run.

@@ -59,11 +59,11 @@ class Log:
         count: float,
         rate: float,
         norm: float,
-        figures: Callable[[], Mapping[str, float]],
+        log_metrics: Callable[[], Mapping[str, float]],
     ) -> None:
         """Reports an update: its summed loss and labels, learning rate, and gradient norm before clipping.
 
-        The log gets a row each `log_every` updates, with the loss per label since the row before, and `figures`.
+        The log gets a row each `log_every` updates, with the loss per label since the row before, and `log_metrics`.
         """
         run.loss, run.labels, self._labels = run.loss + loss_sum, run.labels + count, self._labels + count
         speed = self._labels / max(time.monotonic() - self._began, 1e-9)
@@ -71,7 +71,7 @@ class Log:
             self._progress.advance(1, loss=loss_sum / count, lr=rate, tokens_per_second=speed)
         if run.update % self._options.log_every == 0:
             row = {"loss": run.loss / run.labels, "learning_rate": rate, "gradient_norm": norm}
-            self._write("train", run.update, row | {"tokens_per_second": round(speed, 1)} | dict(figures()))
+            self._write("train", run.update, row | {"tokens_per_second": round(speed, 1)} | dict(log_metrics()))
             run.loss, run.labels = 0.0, 0.0
             self.restart_clock()
 
@@ -79,13 +79,13 @@ class Log:
         """Reports the scores of a validation."""
         self._write("valid", update, scores)
 
-    def _write(self, kind: str, update: int, figures: Mapping[str, float]) -> None:
+    def _write(self, kind: str, update: int, log_metrics: Mapping[str, float]) -> None:
         if self._silent:
             return
-        self._file.write(json.dumps({"kind": kind, "update": update} | dict(figures)) + "\n")
+        self._file.write(json.dumps({"kind": kind, "update": update} | dict(log_metrics)) + "\n")
         self._file.flush()
         if self._writer is not None:
-            for name, value in figures.items():
+            for name, value in log_metrics.items():
                 self._writer.add_scalar(f"{kind}/{name}", value, update)
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.files import locked
-from seqdistill.models.interface import CountsUpdates, Objective, TellsFigures
+from seqdistill.models.interface import CountsUpdates, HasLogMetrics, Objective
 from seqdistill.progress import Progress, Silent
 from seqdistill.training import checkpoint
 from seqdistill.training.checkpoint import Run, Validation
@@ -42,7 +42,7 @@ class BatchStream(Protocol):
         """Goes to where `state` was taken; raises UserError if it is another stream's."""
         ...
 
-    def figures(self) -> Mapping[str, float]:
+    def log_metrics(self) -> Mapping[str, float]:
         """What the stream has to tell since it was last asked; goes into the log."""
         ...
 
@@ -92,7 +92,7 @@ def train(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = adam(parameters, betas=options.betas, epsilon=options.epsilon, weight_decay=options.weight_decay)
     begin_update = model.begin_update if isinstance(model, CountsUpdates) else lambda: None
-    told = model.figures if isinstance(model, TellsFigures) else dict
+    told = model.log_metrics if isinstance(model, HasLogMetrics) else dict
     folder = out / "checkpoints"
     with locked(folder) if ranks.first else nullcontext():
         run = _resume(folder, model, optimizer, batches, options, ranks)
@@ -120,7 +120,7 @@ def train(
                     count=count,
                     rate=rate,
                     norm=norm,
-                    figures=lambda: {**batches.figures(), **told()},
+                    log_metrics=lambda: {**batches.log_metrics(), **told()},
                 )
 
                 if validation_due := run.update % options.validate_every == 0 or run.update == options.max_updates:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdistill.data.directory import DataDirectory
-from seqdistill.distillation.sequence import Similarity, distil
+from seqdistill.distillation.sequence import Similarity, distill_corpus
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.options import DistillSettings
 from seqdistill.progress import Progress
@@ -35,7 +35,7 @@ def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[st
         options["workers"] = 1
     data = DataDirectory.open(settings.data)
     data.verify()
-    return distil(
+    return distill_corpus(
         data=data,
         engine=partial(load_decoder, settings.engine, settings.teacher, rerank=settings.rerank, **options),
         out=out,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from seqdistill.decoding.corpus import Engine, NativeEngine, TracingEngine
+from seqdistill.decoding.corpus import Engine, TorchEngine, TracingEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.penalty import read_penalty
@@ -14,7 +14,7 @@ from seqdistill.decoding.rerank import RerankingEngine, check_candidates
 from seqdistill.errors import UserError
 from seqdistill.models.saved import load_model, saved_class
 from seqdistill.options import DecodingSettings, EvaluateSettings, TranslateSettings
-from seqdistill.runtime.engines import load_engine, native_precision
+from seqdistill.runtime.engines import load_engine, torch_precision
 from seqdistill.training.optim import choose_device
 
 
@@ -30,7 +30,7 @@ def engine_options(settings: DecodingSettings) -> dict[str, Any]:
             raise UserError(f"CTranslate2 runs on the CPU here; leave out --device {settings.device}, or --engine")
         return expert | {"compute_type": settings.compute_type}
     device = choose_device(settings.device)
-    native_precision(settings.compute_type, device)  # now, not when the engine is loaded
+    torch_precision(settings.compute_type, device)  # now, not when the engine is loaded
     return expert | {"device": str(device), "compute_type": settings.compute_type}
 
 
@@ -89,7 +89,7 @@ def tracing(engine: Engine, settings: EvaluateSettings | TranslateSettings) -> T
     Raises:
         UserError: an engine that has none.
     """
-    if settings.engine != "native":
+    if settings.engine != "torch":
         raise UserError(
             f"a trace shows the iterations of a parallel model, which {settings.engine} does not run: leave out one of "
             "the two"
@@ -114,7 +114,7 @@ def _reranked(engine: Engine, teacher: Path | None, device: str) -> Engine:
 
 
 def _mixed(first_model: Path, settings: EvaluateSettings | TranslateSettings) -> Engine:
-    if settings.engine != "native":
+    if settings.engine != "torch":
         raise UserError(f"mixed decoding runs on our own decoder; leave out --engine {settings.engine}")
     first, second = load_model(first_model), load_model(settings.model, expert=settings.expert)
     if first.tokenizers.fingerprint != second.tokenizers.fingerprint:
@@ -124,10 +124,10 @@ def _mixed(first_model: Path, settings: EvaluateSettings | TranslateSettings) ->
         )
     pair = Mixed(first.model, second.model, first_tokens=settings.first_tokens)
     device = choose_device(settings.device)
-    return NativeEngine(
+    return TorchEngine(
         pair,
         second.tokenizers,
         device=device,
-        precision=native_precision(settings.compute_type, device),
+        precision=torch_precision(settings.compute_type, device),
         fingerprint=f"{first.fingerprint}+{second.fingerprint}",
     )

@@ -150,7 +150,7 @@ def _decode(
 def _number_of_traces(settings: EvaluateSettings, *, parallel: bool) -> int:
     if settings.traces is not None:
         return settings.traces
-    return NUM_TRACES if parallel and settings.engine == "native" and settings.first_model is None else 0
+    return NUM_TRACES if parallel and settings.engine == "torch" and settings.first_model is None else 0
 
 
 def _write_traces(

@@ -14,8 +14,8 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.decoding.ensemble import Ensemble
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.distillation.dagger import Dagger
-from seqdistill.distillation.figures import Figures
 from seqdistill.distillation.imitation import RolloutOptions, Rollouts
+from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.distillation.teacher import Teacher, check_vocabularies
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError, nearest
@@ -136,15 +136,15 @@ def assemble(
     if not method.needs_teacher:
         return (lambda batch: model.loss(batch, label_smoothing=smoothing)), batches
     _check_student(settings, model)
-    figures = Figures()
+    log_metrics = LogMetrics()
     device = ranks.device if ranks.size > 1 else choose_device(settings.device)
     models = [_load_teacher(directory, data) for directory in settings.teacher]
-    teacher = _teacher(settings, models, device, figures)
+    teacher = _teacher(settings, models, device, log_metrics)
     if method.full:
         divergence = Divergence(settings.divergence, settings.skew, settings.temperature, settings.teacher_top_k)
-        objective = full_distribution(model, teacher, divergence, figures=figures)
+        objective = full_distribution(model, teacher, divergence, log_metrics=log_metrics)
     else:
-        objective = hard_labels(model, label_smoothing=smoothing, figures=figures)
+        objective = hard_labels(model, label_smoothing=smoothing, log_metrics=log_metrics)
 
     def label(batch: Batch, rolled_out: Collection[int]) -> Batch:
         batch = batch.to(device)
@@ -168,7 +168,7 @@ def assemble(
             batch_tokens=settings.batch_tokens,
             seed=settings.seed,
             folder=out / "rounds",
-            figures=figures,
+            log_metrics=log_metrics,
             progress=progress,
         )
     return objective, Rollouts(
@@ -178,17 +178,17 @@ def assemble(
         NO_ROLLOUTS if method.contexts == "data" else rollout_options(settings),
         max_updates=settings.max_updates,
         batches_per_update=per_update,
-        figures=figures,
+        log_metrics=log_metrics,
         rank=ranks.rank,
         ranks=ranks.size,
     )
 
 
-def _teacher(settings: TrainSettings, models: Any, device: torch.device, figures: Figures) -> Teacher:
+def _teacher(settings: TrainSettings, models: Any, device: torch.device, log_metrics: LogMetrics) -> Teacher:
     """The teacher where, and in the precision in which, the settings want it; by default beside the student."""
     where = device if settings.teacher_device == "auto" else choose_device(settings.teacher_device)
     precision = choose_precision(settings.teacher_precision, where)
-    return Teacher(models, device=where, precision=precision, figures=figures)
+    return Teacher(models, device=where, precision=precision, log_metrics=log_metrics)
 
 
 def _check_targets(settings: TrainSettings, model: Any, batches: Batches) -> None:
@@ -206,7 +206,7 @@ def _check_student(settings: TrainSettings, model: Any) -> None:
     reads = f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r}"
     if model.parallel:
         raise UserError(
-            f"{reads} writes all positions at once: distil whole sequences (`seqdistill distill`), and train on them "
+            f"{reads} writes all positions at once: distill whole sequences (`seqdistill distill`), and train on them "
             "with nll"
         )
     if isinstance(model, Mixture):

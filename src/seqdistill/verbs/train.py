@@ -98,7 +98,7 @@ def _train(
     scores, chosen = dict(result.scores), {}
     if isinstance(result.model, Mixture):
         scores, chosen = _best_expert(result.model, scored, settings.metric)
-        result.model.figures()  # what is not told any more is no part of the model
+        result.model.log_metrics()  # what is not told any more is no part of the model
     if settings.max_length:
         longer = np.maximum(data.train.source_lengths, data.train.target_lengths) + 1
         chosen["pairs_left_out"] = int((longer > settings.max_length).sum())

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.targets import lines_of
-from seqdistill.decoding.corpus import NativeEngine
+from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write_penalty
 from seqdistill.errors import UserError
@@ -47,7 +47,7 @@ def tune(settings: TuneSettings, out: Path, progress: Progress) -> dict[str, Any
             f"{settings.model}: inserts no words, so there is no penalty to tune; it is for Insertion and Levenshtein "
             "Transformers"
         )
-    engine = NativeEngine(loaded.model, loaded.tokenizers, device=device)
+    engine = TorchEngine(loaded.model, loaded.tokenizers, device=device)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
     options = MetricOptions(lowercase=lowercase, tokenize=settings.tokenize, num_references=text.num_references)
     metric = create_metric("bleu", options)

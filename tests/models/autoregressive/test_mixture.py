@@ -11,7 +11,7 @@ from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.mixture import Mixture, MixtureConfig
-from seqdistill.models.interface import AutoregressiveModel, TellsFigures
+from seqdistill.models.interface import AutoregressiveModel, HasLogMetrics
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 VOCAB, UPDATES = 12, 150
@@ -33,7 +33,7 @@ def mixture(**sizes) -> Mixture:
 
 
 def test_meets_the_protocols() -> None:
-    assert isinstance(mixture(), AutoregressiveModel) and isinstance(mixture(), TellsFigures)
+    assert isinstance(mixture(), AutoregressiveModel) and isinstance(mixture(), HasLogMetrics)
 
 
 @torch.no_grad()
@@ -134,8 +134,8 @@ def test_shares_of_the_sentences_won_are_told_and_forgotten() -> None:
     model.loss(batch), model.loss(batch)
     model.eval().loss(batch)
     counts = [int((winners == expert).sum()) for expert in range(3)]
-    assert model.figures() == {f"expert_{k}_share": round(count / 5, 4) for k, count in enumerate(counts, 1)}
-    assert set(model.figures().values()) == {0.0}
+    assert model.log_metrics() == {f"expert_{k}_share": round(count / 5, 4) for k, count in enumerate(counts, 1)}
+    assert set(model.log_metrics().values()) == {0.0}
 
 
 def test_experts_part_two_ways_of_writing() -> None:
@@ -160,11 +160,11 @@ def test_experts_part_two_ways_of_writing() -> None:
             loss = model.loss(sentences(32))
             (loss.total / loss.count).backward()
             optimizer.step()
-        model.figures()
+        model.log_metrics()
         with torch.no_grad():
             losses[experts] = float(model.loss(sentences(500)).total) / 500
     assert losses[1] > 0.9 * math.log(2) and losses[2] < 0.1 * math.log(2)
-    assert all(0.4 < share < 0.6 for share in model.figures().values())
+    assert all(0.4 < share < 0.6 for share in model.log_metrics().values())
     unseen = sentences(100)
     sources = [tuple(word for word in row if word not in (PAD, EOS)) for row in unseen.source.tolist()]
     written = []

@@ -68,7 +68,7 @@ class TestLikelihood:
         uniform = torch.quasirandom.SobolEngine(4, scramble=True, seed=1).draw(points, dtype=torch.float64)
         noise = torch.special.ndtri(uniform.clamp(1e-12, 1 - 1e-12))[:, None]
         memory = model.encode(source).select(torch.zeros(len(noise), dtype=torch.int64))
-        condition = Condition(torch.ones(len(noise), 1, dtype=torch.bool), memory.states, memory.real)
+        condition = Condition(torch.ones(len(noise), 1, dtype=torch.bool), memory.states, memory.mask)
         z, _ = model.prior.inverse(noise, condition)
         words = (model._decoded(z, condition)[:, 0] @ model.target_embedding.weight.T).softmax(-1)
         return words.mean(0).log()
@@ -101,7 +101,7 @@ class TestLikelihood:
         torch.manual_seed(5)
         noise = torch.randn(*tokens.shape, 8)
         memory = model.encode(batch.source)
-        expected = model.length.loss(memory.states, memory.real, (tokens != PAD).sum(1)).sum()
+        expected = model.length.loss(memory.states, memory.mask, (tokens != PAD).sum(1)).sum()
         for row in range(len(PAIRS)):
             alone = memory.select(torch.tensor([row]))
             expected = expected - model.log_weights(tokens[row : row + 1], alone, noise[row : row + 1])[0]
@@ -163,21 +163,21 @@ class TestPhases:
         model = small(autoencoder_updates=0).train()
         batch = collate(PAIRS)
         tokens = padded_targets(batch.target, 4)
-        real = tokens != PAD
+        mask = tokens != PAD
         seen: list[Tensor] = []
         with torch.no_grad():
             model._fit(batch.source, tokens, means=True, prior=True)
             memory = model.encode(batch.source)
-            condition = Condition(real, memory.states, memory.real)
+            condition = Condition(mask, memory.states, memory.mask)
             posterior = model.posterior(model.target_embedding, tokens, condition)
-            for found in (posterior.mean[real], posterior.log_variance[real]):
+            for found in (posterior.mean[mask], posterior.log_variance[mask]):
                 torch.testing.assert_close(found.mean(0), torch.zeros(8), atol=1e-5, rtol=0)
                 torch.testing.assert_close(found.std(0, correction=0), torch.full((8,), FIRST_DEVIATION))
             first = next(layer for layer in model.prior.modules() if isinstance(layer, ActNorm))
             torch.manual_seed(9)
             model._fit(batch.source, tokens, means=False, prior=True)
             torch.manual_seed(9)
-            seen.append(first(posterior.at(torch.randn(*tokens.shape, 8)), condition)[0][real])
+            seen.append(first(posterior.at(torch.randn(*tokens.shape, 8)), condition)[0][mask])
         torch.testing.assert_close(seen[0].mean(0), torch.zeros(8), atol=1e-5, rtol=0)
         torch.testing.assert_close(seen[0].std(0, correction=0), torch.ones(8))
 
@@ -206,7 +206,7 @@ class TestRescoring:
                     tokens = padded_targets(torch.tensor([[*hypothesis.tokens, EOS]]), 4)
                     noise = model._common_noise(3, tokens.shape[1])
                     weights = model.log_weights(tokens.expand(3, -1), memory.select(torch.zeros(3).long()), noise)
-                    length = model.length.loss(memory.states, memory.real, torch.tensor([tokens.shape[1]]))
+                    length = model.length.loss(memory.states, memory.mask, torch.tensor([tokens.shape[1]]))
                     expected = float(weights.logsumexp(0) - math.log(3) - length)
                     assert hypothesis.log_prob == pytest.approx(expected, abs=1e-3)
                     assert its.log_prob == pytest.approx(expected, abs=1e-3)

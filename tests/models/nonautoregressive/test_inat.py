@@ -33,7 +33,7 @@ def logits_of(model: INAT, vectors: torch.Tensor, source: torch.Tensor) -> torch
     memory = model.encode(source)
     inputs = vectors + model.target_embedding.positions_to(vectors.shape[1])
     states = model.decoder(
-        inputs, torch.ones(1, vectors.shape[1], dtype=torch.bool), memory.states, memory.real, causal=False
+        inputs, torch.ones(1, vectors.shape[1], dtype=torch.bool), memory.states, memory.mask, causal=False
     )
     return states @ model.target_embedding.weight.T
 

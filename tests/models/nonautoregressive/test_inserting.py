@@ -120,9 +120,9 @@ class TestBoth:
             model.target_embedding.weight[[PAD, UNK, BOS, MASK]] *= 30
         canvas = written(model, collate_sources(SOURCES))
         assert canvas.tokens.any()
-        real = torch.arange(canvas.tokens.shape[1]) < (canvas.tokens != PAD).sum(1, keepdim=True)
-        assert not torch.isin(canvas.tokens[real], torch.tensor([PAD, UNK, BOS, EOS, MASK])).any()
-        assert (canvas.log_probs[real] <= 0).all() and not canvas.log_probs[~real].any()
+        mask = torch.arange(canvas.tokens.shape[1]) < (canvas.tokens != PAD).sum(1, keepdim=True)
+        assert not torch.isin(canvas.tokens[mask], torch.tensor([PAD, UNK, BOS, EOS, MASK])).any()
+        assert (canvas.log_probs[mask] <= 0).all() and not canvas.log_probs[~mask].any()
 
     def test_gradient_reaches_every_parameter(self, name: str) -> None:
         model = small(name, tied=False)

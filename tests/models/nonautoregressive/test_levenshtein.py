@@ -58,8 +58,8 @@ class TestLoss:
 
         def states(*tokens: int) -> Tensor:
             ends = torch.tensor([[BOS, *tokens, EOS]])
-            real = torch.ones_like(ends).bool()
-            return model.decoder(model.target_embedding(ends), real, memory.states, memory.real, causal=False)[0]
+            mask = torch.ones_like(ends).bool()
+            return model.decoder(model.target_embedding(ends), mask, memory.states, memory.mask, causal=False)[0]
 
         pairs = states(B, D)
         counts = model.placeholders(torch.cat([pairs[:-1], pairs[1:]], dim=1)).log_softmax(-1)

@@ -95,10 +95,10 @@ class Mixture(nn.Module):
         labels, context = batch.target if batch.labels is None else batch.labels, contexts(batch.target)
         training = self.training
         self.eval()
-        memory, real = self.transformer.read(batch.source)
+        memory, mask = self.transformer.read(batch.source)
         losses = [
             sequence_nll(
-                self.transformer.continued(memory, real, context, start.expand(len(labels), -1)),
+                self.transformer.continued(memory, mask, context, start.expand(len(labels), -1)),
                 self.output_weight,
                 labels,
                 padding=PAD,
@@ -108,7 +108,7 @@ class Mixture(nn.Module):
         self.train(training)
         return torch.stack(losses).argmin(0)
 
-    def figures(self) -> Mapping[str, float]:
+    def log_metrics(self) -> Mapping[str, float]:
         """The share of sentences that each expert has won since the last call; an expert that wins none has died."""
         shares = (self.won / self.won.sum().clamp(min=1)).tolist()
         self.won.zero_()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.models.sizes import check_sizes
-from seqdistill.nn.cache import KeyValueCache, Slots, keep_groups
+from seqdistill.nn.cache import CacheRows, KeyValueCache, keep_groups
 from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.sentencepiece import BOS, PAD
@@ -76,19 +76,19 @@ class Transformer(nn.Module):
         self, source: Int[Tensor, "batch source"]
     ) -> tuple[Float[Tensor, "batch source dim"], Bool[Tensor, "batch source"]]:
         """What the encoder makes of the source, and where the source is no padding."""
-        real = source != PAD
-        return self.encoder(self.source_embedding(source), real), real
+        mask = source != PAD
+        return self.encoder(self.source_embedding(source), mask), mask
 
     def continued(
         self,
         memory: Float[Tensor, "batch source dim"],
-        real: Bool[Tensor, "batch source"],
+        mask: Bool[Tensor, "batch source"],
         context: Int[Tensor, "batch target"],
         bos: Float[Tensor, "batch dim"] | None = None,
     ) -> Float[Tensor, "batch target dim"]:
         """As `states`, from what `read` returned; `bos`, where given, is the vector of each row's BOS."""
         target = self.target_embedding(context, first=bos)
-        return self.decoder(target, context != PAD, memory, real, causal=True)
+        return self.decoder(target, context != PAD, memory, mask, causal=True)
 
     @property
     def output_weight(self) -> Float[Tensor, "vocab dim"]:
@@ -103,9 +103,9 @@ class Transformer(nn.Module):
 
     def encode(self, source: Int[Tensor, "batch source"], bos: Float[Tensor, " dim"] | None = None) -> TransformerState:
         """The state before the first token, one row per sentence; `bos`, where given, is the vector of BOS."""
-        memory, real = self.read(source)
+        memory, mask = self.read(source)
         layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self._decoder_layers]
-        return TransformerState(layers, real[:, None, None], bos)
+        return TransformerState(layers, mask[:, None, None], bos)
 
     @property
     def _decoder_layers(self) -> list[DecoderLayer]:
@@ -119,13 +119,15 @@ class Transformer(nn.Module):
 
         Only for decoding: no gradient flows.
         """
-        slots = state.slots
+        cache_rows = state.cache_rows
         first = None if state.length or state.bos is None else state.bos.expand(len(tokens), -1)
-        x = self.target_embedding(tokens[:, None], state.length, first=first).view(slots.groups, slots.group, -1)
+        x = self.target_embedding(tokens[:, None], state.length, first=first).view(
+            cache_rows.groups, cache_rows.group, -1
+        )
         state.length += 1
-        slots.open(like=x)
+        cache_rows.open(like=x)
         for layer, stored in zip(self._decoder_layers, state.layers, strict=True):
-            x = layer.step(x, stored.written, slots, stored.key, stored.value, state.visible)
+            x = layer.step(x, stored.written, cache_rows, stored.key, stored.value, state.visible)
         logits = exact(F.linear(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight))
         return torch.log_softmax(logits, -1, out=logits), state
 
@@ -157,18 +159,18 @@ class TransformerState:
         self.layers = layers
         self.visible = visible
         self.bos = bos
-        self.slots = Slots(groups=len(visible))
+        self.cache_rows = CacheRows(groups=len(visible))
         self.length = 0
         """Tokens written so far, BOS included."""
 
     def repeat(self, n: int) -> TransformerState:
         """Makes a group of n rows of every row, side by side; nothing is copied."""
-        self.slots.repeat(n)
+        self.cache_rows.repeat(n)
         return self
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> TransformerState:
         """Keeps these rows in this order; they come in whole groups."""
-        groups = self.slots.select(rows)
+        groups = self.cache_rows.select(rows)
         self.visible = keep_groups(self.visible, groups)
         for number, (written, key, value) in enumerate(self.layers):
             written.select(groups)

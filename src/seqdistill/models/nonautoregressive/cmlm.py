@@ -70,8 +70,8 @@ class CMLM(nn.Module):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
-        real = source != PAD
-        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
+        mask = source != PAD
+        return EncodedSource(self.encoder(self.source_embedding(source), mask), mask)
 
     def forward(
         self, source: Int[Tensor, "batch source"], tokens: Int[Tensor, "batch target"]
@@ -100,7 +100,7 @@ class CMLM(nn.Module):
     ) -> Loss:
         """The loss when these of the target's words are masked."""
         memory = self.encode(batch.source)
-        length_loss = self.length.loss(memory.states, memory.real, (words != PAD).sum(1), batch.index)
+        length_loss = self.length.loss(memory.states, memory.mask, (words != PAD).sum(1), batch.index)
         spelled = label_smoothed_nll(
             self._states(words.masked_fill(masked, MASK), memory),
             self.target_embedding.weight,
@@ -112,7 +112,7 @@ class CMLM(nn.Module):
 
     def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
         """Masks in the most probable lengths; see `LengthPredictor.start`."""
-        return self.length.start(memory.states, memory.real, candidates=candidates)
+        return self.length.start(memory.states, memory.mask, candidates=candidates)
 
     def refine(
         self,
@@ -137,15 +137,15 @@ class CMLM(nn.Module):
         return rewritten(canvas, masked, states, self.target_embedding.weight)
 
     def _states(self, tokens: Int[Tensor, "rows target"], memory: EncodedSource) -> Float[Tensor, "rows target dim"]:
-        return self.decoder(self.target_embedding(tokens), tokens != PAD, memory.states, memory.real, causal=False)
+        return self.decoder(self.target_embedding(tokens), tokens != PAD, memory.states, memory.mask, causal=False)
 
 
 def random_masks(words: Int[Tensor, "rows length"]) -> Bool[Tensor, "rows length"]:
     """Of each row of n words a uniform number from 1 to n, drawn from torch's global generator (section 2.1)."""
-    real = words != PAD
-    lengths = real.sum(1)
+    mask = words != PAD
+    lengths = mask.sum(1)
     numbers = (torch.rand(len(words), device=words.device) * lengths).long() + 1
-    order = torch.rand(words.shape, device=words.device).masked_fill(~real, 2.0)
+    order = torch.rand(words.shape, device=words.device).masked_fill(~mask, 2.0)
     return _first(order, torch.minimum(numbers, lengths))
 
 

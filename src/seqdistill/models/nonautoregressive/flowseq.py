@@ -80,8 +80,8 @@ class FlowSeq(nn.Module):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
-        real = source != PAD
-        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
+        mask = source != PAD
+        return EncodedSource(self.encoder(self.source_embedding(source), mask), mask)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """What the phase of the training minimises; the negative evidence lower bound outside of training.
@@ -116,8 +116,8 @@ class FlowSeq(nn.Module):
             tokens: as `padded_targets` returns them.
             autoencode: leave out the prior; the divergence is 0.
         """
-        memory, real = self.encode(source), tokens != PAD
-        condition = _condition(memory, real)
+        memory, mask = self.encode(source), tokens != PAD
+        condition = _condition(memory, mask)
         posterior = self.posterior(self.target_embedding, tokens, condition)
         z = posterior.at(noise)
         states = self._decoded(z, condition)
@@ -125,27 +125,27 @@ class FlowSeq(nn.Module):
         words = label_smoothed_nll(states, weight, tokens, padding=PAD, label_smoothing=label_smoothing)
         divergence = torch.zeros_like(words.total)
         if not autoencode:
-            divergence = (posterior.log_prob(noise, real) - self.prior.log_prob(z, condition)).sum()
-        length = self.length.loss(memory.states, memory.real, real.sum(1)).sum()
+            divergence = (posterior.log_prob(noise, mask) - self.prior.log_prob(z, condition)).sum()
+        length = self.length.loss(memory.states, memory.mask, mask.sum(1)).sum()
         return Bound(words.total, divergence, length, words.count)
 
     def log_weights(
         self, tokens: Int[Tensor, "rows padded"], memory: EncodedSource, noise: Latents
     ) -> Float[Tensor, " rows"]:
         """log p(y, z | x, T) - log q(z | y, x), at z as in `bound`: means of their exponentials tend to p(y | x, T)."""
-        real = tokens != PAD
-        condition = _condition(memory, real)
+        mask = tokens != PAD
+        condition = _condition(memory, mask)
         posterior = self.posterior(self.target_embedding, tokens, condition)
         z = posterior.at(noise)
         words = sequence_nll(self._decoded(z, condition), self.target_embedding.weight, tokens, padding=PAD)
-        return self.prior.log_prob(z, condition) - posterior.log_prob(noise, real) - words
+        return self.prior.log_prob(z, condition) - posterior.log_prob(noise, mask) - words
 
     def forward(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch padded vocab"]:
         """Logits at every position of outputs with these padded lengths, at temperature 0."""
-        real = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
-        return F.linear(self._most_likely(self.encode(source), real), self.target_embedding.weight)
+        mask = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+        return F.linear(self._most_likely(self.encode(source), mask), self.target_embedding.weight)
 
     def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
         """Masks in the `candidates` most probable padded lengths of each sentence.
@@ -153,7 +153,7 @@ class FlowSeq(nn.Module):
         Raises:
             UserError: more candidates than there are lengths for every sentence.
         """
-        lengths, log_probs = self.length.most_probable(memory.states, memory.real, candidates=candidates)
+        lengths, log_probs = self.length.most_probable(memory.states, memory.mask, candidates=candidates)
         tokens = masks(lengths.flatten())
         nothing = torch.zeros(tokens.shape, device=tokens.device)
         return Canvas(tokens, nothing, log_probs.flatten(), torch.zeros_like(tokens[:, 0]))
@@ -171,11 +171,11 @@ class FlowSeq(nn.Module):
         """The most probable words before the first EOS, z at temperature 0; every iteration gives the same."""
         lengths = whole_units((canvas.tokens != PAD).sum(1), self.prior.unit)
         places = torch.arange(int(lengths.max()), device=lengths.device)
-        real = places < lengths[:, None]
-        states, weight = self._most_likely(memory, real), self.target_embedding.weight
-        found, their_log_probs = most_probable(states[real], weight, forbidden=(PAD, UNK, BOS, MASK))
-        words = torch.full(real.shape, EOS, device=found.device).masked_scatter(real, found)
-        log_probs = torch.zeros(real.shape, device=found.device).masked_scatter(real, their_log_probs.float())
+        mask = places < lengths[:, None]
+        states, weight = self._most_likely(memory, mask), self.target_embedding.weight
+        found, their_log_probs = most_probable(states[mask], weight, forbidden=(PAD, UNK, BOS, MASK))
+        words = torch.full(mask.shape, EOS, device=found.device).masked_scatter(mask, found)
+        log_probs = torch.zeros(mask.shape, device=found.device).masked_scatter(mask, their_log_probs.float())
         kept = ((words == EOS).cumsum(1) == 0) & (places < limits[:, None])
         return canvas._replace(
             tokens=words.masked_fill(~kept, PAD),
@@ -197,7 +197,7 @@ class FlowSeq(nn.Module):
         noise = self._common_noise(samples, tokens.shape[1]).to(memory.states)
         weights = [self.log_weights(tokens, memory, each.expand(len(tokens), -1, -1)) for each in noise]
         estimates = torch.stack(weights).logsumexp(0) - math.log(samples)
-        estimates = estimates - self.length.loss(memory.states, memory.real, (tokens != PAD).sum(1))
+        estimates = estimates - self.length.loss(memory.states, memory.mask, (tokens != PAD).sum(1))
         each = (estimates / kept.sum(1).clamp(min=1))[:, None].expand(kept.shape)
         return canvas._replace(
             log_probs=each.to(canvas.log_probs.dtype).masked_fill(~kept, 0.0), passes=canvas.passes + samples
@@ -230,10 +230,10 @@ class FlowSeq(nn.Module):
     def _noise(self, tokens: Int[Tensor, "rows padded"]) -> Latents:
         return torch.randn(*tokens.shape, self.config.dim, device=tokens.device)
 
-    def _most_likely(self, memory: EncodedSource, real: Bool[Tensor, "rows padded"]) -> Latents:
+    def _most_likely(self, memory: EncodedSource, mask: Bool[Tensor, "rows padded"]) -> Latents:
         """The decoder's states where the flow's noise is 0."""
-        condition = _condition(memory, real)
-        z, _ = self.prior.inverse(memory.states.new_zeros(*real.shape, self.config.dim), condition)
+        condition = _condition(memory, mask)
+        z, _ = self.prior.inverse(memory.states.new_zeros(*mask.shape, self.config.dim), condition)
         return self._decoded(z, condition)
 
     def _decoded(self, z: Latents, condition: Condition) -> Latents:
@@ -243,8 +243,8 @@ class FlowSeq(nn.Module):
         decoder was lost at temperature 0, as noise made up most of its length in training.
         """
         positions = self.target_embedding.positions_to(z.shape[1]).expand_as(z)
-        x = positions + self.reading(positions, z, condition.real[:, None, None])
-        return self.decoder(x, condition.real, condition.memory, condition.memory_real, causal=False)
+        x = positions + self.reading(positions, z, condition.mask[:, None, None])
+        return self.decoder(x, condition.mask, condition.memory, condition.memory_mask, causal=False)
 
     def _common_noise(self, samples: int, length: int) -> Float[Tensor, "samples length dim"]:
         """Of each position always the same, however long the rest is."""
@@ -255,6 +255,6 @@ class FlowSeq(nn.Module):
         return torch.cat(blocks, dim=1)
 
 
-def _condition(memory: EncodedSource, real: Bool[Tensor, "rows padded"]) -> Condition:
+def _condition(memory: EncodedSource, mask: Bool[Tensor, "rows padded"]) -> Condition:
     """What flow, posterior and decoder are conditioned on at these positions of targets."""
-    return Condition(real, memory.states, memory.real)
+    return Condition(mask, memory.states, memory.mask)

@@ -91,9 +91,9 @@ class INAT(nn.Module):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> CopiedSource:
         """Sources end with EOS, right-padded with PAD."""
-        real = source != PAD
-        states = self.encoder(self.source_embedding(source), real)
-        return CopiedSource(states, word_vectors(source, self.source_embedding), real)
+        mask = source != PAD
+        states = self.encoder(self.source_embedding(source), mask)
+        return CopiedSource(states, word_vectors(source, self.source_embedding), mask)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Negative log-likelihood of the target's words in each of `train_iterations` iterations, pooled: a target of n
@@ -107,14 +107,14 @@ class INAT(nn.Module):
             UserError: a target whose length has no class.
         """
         words = trimmed(words_of(batch.target))
-        real, weight = words != PAD, self.target_embedding.weight
-        lengths = real.sum(1)
+        mask, weight = words != PAD, self.target_embedding.weight
+        lengths = mask.sum(1)
         memory = self.encode(batch.source)
-        length_loss = self.length.loss(memory.states, memory.real, lengths, batch.index)
+        length_loss = self.length.loss(memory.states, memory.mask, lengths, batch.index)
         total, count = words.new_zeros((), dtype=length_loss.dtype), 0
         vectors = memory.stretched(lengths)
         for iteration in range(self.config.train_iterations):
-            states = self._states(vectors, real, memory)
+            states = self._states(vectors, mask, memory)
             spelled = label_smoothed_nll(states, weight, words, padding=PAD, label_smoothing=label_smoothing)
             total, count = total + spelled.total + (length_loss * lengths).sum(), count + spelled.count
             if iteration + 1 < self.config.train_iterations:
@@ -123,7 +123,7 @@ class INAT(nn.Module):
 
     def start(self, memory: CopiedSource, *, candidates: int) -> Canvas:
         """Masks in the most probable lengths; see `LengthPredictor.start`."""
-        return self.length.start(memory.states, memory.real, candidates=candidates)
+        return self.length.start(memory.states, memory.mask, candidates=candidates)
 
     def refine(
         self,
@@ -136,28 +136,28 @@ class INAT(nn.Module):
         penalty: float,  # noqa: ARG002
     ) -> Canvas:
         """One pass: the most probable word at every position, given the canvas (in step 0, given the source)."""
-        real = canvas.tokens != PAD
+        mask = canvas.tokens != PAD
         copied = step == 0
-        vectors = memory.stretched(real.sum(1)) if copied else word_vectors(canvas.tokens, self.target_embedding)
-        return rewritten(canvas, real, self._states(vectors, real, memory), self.target_embedding.weight)
+        vectors = memory.stretched(mask.sum(1)) if copied else word_vectors(canvas.tokens, self.target_embedding)
+        return rewritten(canvas, mask, self._states(vectors, mask, memory), self.target_embedding.weight)
 
     def _states(
         self,
         vectors: Float[Tensor, "rows target dim"],
-        real: Bool[Tensor, "rows target"],
+        mask: Bool[Tensor, "rows target"],
         memory: CopiedSource,
     ) -> Float[Tensor, "rows target dim"]:
         """The decoder's output for these word vectors."""
         inputs = vectors + self.target_embedding.positions_to(vectors.shape[1])
-        return self.decoder(inputs, real, memory.states, memory.real, causal=False)
+        return self.decoder(inputs, mask, memory.states, memory.mask, causal=False)
 
     @torch.no_grad()
     def _next_input(
         self, words: Int[Tensor, "batch target"], states: Float[Tensor, "batch target dim"]
     ) -> Int[Tensor, "batch target"]:
         """Corrupted targets for some sentences, predictions for the others."""
-        real = words != PAD
-        predicted = words.masked_scatter(real, most_probable(states[real], self.target_embedding.weight)[0])
+        mask = words != PAD
+        predicted = words.masked_scatter(mask, most_probable(states[mask], self.target_embedding.weight)[0])
         corrupted = corrupt(words, share=self.config.corruption, vocab=self.config.target_vocab)
         denoised = torch.rand(len(words), 1, device=words.device) < self.config.denoising
         return torch.where(denoised, corrupted, predicted)
@@ -171,9 +171,9 @@ def corrupt(words: Int[Tensor, "rows length"], *, share: float, vocab: int) -> I
     """
     kind = torch.rand(words.shape, device=words.device) / max(share, 1e-9)  # 1 and more: left alone
     random = torch.randint(FIRST_WORD, vocab, words.shape, device=words.device)
-    real = words != PAD
-    has_next = F.pad(real[:, 1:], (0, 1))
-    replaced = real & (kind < 1 / 3)
+    mask = words != PAD
+    has_next = F.pad(mask[:, 1:], (0, 1))
+    replaced = mask & (kind < 1 / 3)
     repeated = has_next & (kind >= 1 / 3) & (kind < 2 / 3)
     swapped = has_next & (kind >= 2 / 3) & (kind < 1)
     columns = list(words.unbind(1))

@@ -101,8 +101,8 @@ class InsertionTransformer(nn.Module):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
-        real = source != PAD
-        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
+        mask = source != PAD
+        return EncodedSource(self.encoder(self.source_embedding(source), mask), mask)
 
     def forward(
         self, source: Int[Tensor, "batch source"], tokens: Int[Tensor, "batch length"]
@@ -157,7 +157,7 @@ class InsertionTransformer(nn.Module):
 
     def _slots(self, tokens: Int[Tensor, "rows length"], memory: EncodedSource) -> Float[Tensor, "rows length+1 dim"]:
         ends = bracketed(tokens)
-        states = self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.real, causal=False)
+        states = self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.mask, causal=False)
         return self.slot(neighbours(states))
 
 

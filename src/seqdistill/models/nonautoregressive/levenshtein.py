@@ -93,8 +93,8 @@ class LevenshteinTransformer(nn.Module):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
-        real = source != PAD
-        return EncodedSource(self.encoder(self.source_embedding(source), real), real)
+        mask = source != PAD
+        return EncodedSource(self.encoder(self.source_embedding(source), mask), mask)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Negative log-likelihood of the expert's edits (section 3.2), summed over labels of all heads alike.
@@ -152,7 +152,7 @@ class LevenshteinTransformer(nn.Module):
     def _states(self, tokens: Int[Tensor, "rows length"], memory: EncodedSource) -> Float[Tensor, "rows length+2 dim"]:
         """The decoder's states of BOS, the tokens of each row, and EOS after its last."""
         ends = bracketed(tokens)
-        return self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.real, causal=False)
+        return self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.mask, causal=False)
 
     def _placeholder_loss(
         self, tokens: Int[Tensor, "rows length"], counts: Int[Tensor, "rows slots"], memory: EncodedSource
@@ -164,9 +164,9 @@ class LevenshteinTransformer(nn.Module):
     def _deletion_loss(
         self, tokens: Int[Tensor, "rows length"], deleted: Bool[Tensor, "rows length"], memory: EncodedSource
     ) -> Float[Tensor, ""]:
-        real = tokens != PAD
-        logits = self.deletion(self._states(tokens, memory)[:, 1:-1][real])
-        return F.cross_entropy(logits, deleted[real].long(), reduction="sum")
+        mask = tokens != PAD
+        logits = self.deletion(self._states(tokens, memory)[:, 1:-1][mask])
+        return F.cross_entropy(logits, deleted[mask].long(), reduction="sum")
 
     def _delete(self, canvas: Canvas, memory: EncodedSource) -> Canvas:
         keep = canvas.tokens != PAD

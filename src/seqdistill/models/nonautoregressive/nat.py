@@ -71,9 +71,9 @@ class NAT(nn.Module):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> CopiedSource:
         """Sources end with EOS, right-padded with PAD."""
-        real = source != PAD
-        states = self.encoder(self.source_embedding(source), real)
-        return CopiedSource(states, word_vectors(source, self.source_embedding), real)
+        mask = source != PAD
+        states = self.encoder(self.source_embedding(source), mask)
+        return CopiedSource(states, word_vectors(source, self.source_embedding), mask)
 
     def forward(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
@@ -91,7 +91,7 @@ class NAT(nn.Module):
         words = trimmed(words_of(batch.target))
         lengths = (words != PAD).sum(1)
         memory = self.encode(batch.source)
-        length_loss = self.length.loss(memory.states, memory.real, lengths, batch.index)
+        length_loss = self.length.loss(memory.states, memory.mask, lengths, batch.index)
         spelled = label_smoothed_nll(
             self._states(memory, lengths),
             self.target_embedding.weight,
@@ -103,7 +103,7 @@ class NAT(nn.Module):
 
     def start(self, memory: CopiedSource, *, candidates: int) -> Canvas:
         """Masks in the most probable lengths; see `LengthPredictor.start`."""
-        return self.length.start(memory.states, memory.real, candidates=candidates)
+        return self.length.start(memory.states, memory.mask, candidates=candidates)
 
     def refine(
         self,
@@ -116,12 +116,12 @@ class NAT(nn.Module):
         penalty: float,  # noqa: ARG002
     ) -> Canvas:
         """The most probable word at every position, whatever the canvas holds; every iteration gives the same."""
-        real = canvas.tokens != PAD
-        return rewritten(canvas, real, self._states(memory, real.sum(1)), self.target_embedding.weight)
+        mask = canvas.tokens != PAD
+        return rewritten(canvas, mask, self._states(memory, mask.sum(1)), self.target_embedding.weight)
 
     def _states(self, memory: CopiedSource, lengths: Int[Tensor, " rows"]) -> Float[Tensor, "rows target dim"]:
         """The decoder's output for copies of the source stretched to these lengths, which are at least 1."""
         copies = memory.stretched(lengths)
-        real = torch.arange(copies.shape[1], device=lengths.device) < lengths.clamp(min=1)[:, None]
+        mask = torch.arange(copies.shape[1], device=lengths.device) < lengths.clamp(min=1)[:, None]
         inputs = copies + self.target_embedding.positions_to(copies.shape[1])
-        return self.decoder(inputs, real, memory.states, memory.real, causal=False)
+        return self.decoder(inputs, mask, memory.states, memory.mask, causal=False)

@@ -25,8 +25,8 @@ def predictor(kind: str, *, best: dict[int, float] | None = None) -> LengthPredi
 
 def source(*lengths: int) -> tuple[torch.Tensor, torch.Tensor]:
     """States of sources of these lengths, and where they are real (EOS included)."""
-    real = torch.arange(max(lengths) + 1) <= torch.tensor(lengths)[:, None]
-    return torch.randn(*real.shape, 4), real
+    mask = torch.arange(max(lengths) + 1) <= torch.tensor(lengths)[:, None]
+    return torch.randn(*mask.shape, 4), mask
 
 
 def test_weights_are_named_as_those_of_a_linear_layer() -> None:
@@ -38,10 +38,10 @@ def test_weights_are_named_as_those_of_a_linear_layer() -> None:
 
 
 def test_logits_are_of_the_mean_over_real_states() -> None:
-    length, (states, real) = predictor("offset"), source(3, 1)
-    logits = length(states, real)
+    length, (states, mask) = predictor("offset"), source(3, 1)
+    logits = length(states, mask)
     torch.testing.assert_close(logits[1], F.linear(states[1, :2].mean(0), length.weight, length.bias))
-    torch.testing.assert_close(length(F.pad(states, (0, 0, 0, 5)), F.pad(real, (0, 5))), logits)
+    torch.testing.assert_close(length(F.pad(states, (0, 0, 0, 5)), F.pad(mask, (0, 5))), logits)
 
 
 @pytest.mark.parametrize(("kind", "shift"), [("absolute", 0), ("offset", 3 - 128)])
@@ -72,15 +72,15 @@ def test_candidates_of_a_sentence_stand_side_by_side() -> None:
     ],
 )
 def test_loss_is_a_tenth_of_the_cross_entropy(kind: str, source_length: int, target: int, expected: int) -> None:
-    length, (states, real) = predictor(kind), source(source_length)
-    found = length.loss(states, real, torch.tensor([target]), torch.tensor([0]))
-    torch.testing.assert_close(found, 0.1 * F.cross_entropy(length(states, real), torch.tensor([expected]))[None])
+    length, (states, mask) = predictor(kind), source(source_length)
+    found = length.loss(states, mask, torch.tensor([target]), torch.tensor([0]))
+    torch.testing.assert_close(found, 0.1 * F.cross_entropy(length(states, mask), torch.tensor([expected]))[None])
 
 
 def test_length_without_a_class() -> None:
-    states, real = source(1, 10)
+    states, mask = source(1, 10)
     with pytest.raises(UserError, match=r"line 8 .*: 256 target tokens.* allow at most 255"):
-        predictor("absolute").loss(states, real, torch.tensor([1, 256]), torch.tensor([2, 7]))
+        predictor("absolute").loss(states, mask, torch.tensor([1, 256]), torch.tensor([2, 7]))
 
 
 @pytest.mark.parametrize("candidates", [0, 128])

@@ -19,12 +19,12 @@ class EncodedSource(NamedTuple):
     """An encoded source, one row per sentence."""
 
     states: Float[Tensor, "rows source dim"]
-    real: Bool[Tensor, "rows source"]
+    mask: Bool[Tensor, "rows source"]
     """False where the source is padding."""
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> EncodedSource:
         """Keeps these rows in this order, repeats allowed."""
-        return EncodedSource(self.states[rows], self.real[rows])
+        return EncodedSource(self.states[rows], self.mask[rows])
 
 
 def words_of(target: Int[Tensor, "rows target"]) -> Int[Tensor, "rows words"]:

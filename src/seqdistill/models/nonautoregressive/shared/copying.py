@@ -19,13 +19,13 @@ class CopiedSource(NamedTuple):
     states: Float[Tensor, "rows source dim"]
     vectors: Float[Tensor, "rows source dim"]
     """Scaled word vectors without positions."""
-    real: Bool[Tensor, "rows source"]
+    mask: Bool[Tensor, "rows source"]
     """False where the source is padding."""
 
     @property
     def lengths(self) -> Int[Tensor, " rows"]:
         """Source tokens, EOS not counted."""
-        return self.real.sum(1) - 1
+        return self.mask.sum(1) - 1
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> CopiedSource:
         """Keeps these rows in this order, repeats allowed."""

@@ -70,9 +70,9 @@ def random_part(target: Int[Tensor, "rows target"]) -> Bool[Tensor, "rows target
     Stern et al. (2019), section 4. Whole targets are among them, which teach that nothing is missing. Drawn from
     torch's global generator of the device.
     """
-    real = target != PAD
-    order = torch.rand(target.shape, device=target.device).masked_fill(~real, 2).argsort(dim=1).argsort(dim=1)
-    lengths = real.sum(1, keepdim=True)
+    mask = target != PAD
+    order = torch.rand(target.shape, device=target.device).masked_fill(~mask, 2).argsort(dim=1).argsort(dim=1)
+    lengths = mask.sum(1, keepdim=True)
     count = (torch.rand(lengths.shape, device=target.device, dtype=torch.float64) * (lengths + 1)).long()
     return order < count
 

@@ -37,16 +37,16 @@ class LengthPredictor(nn.Module):
         self.longest = LENGTH_CLASSES - 1 if kind == "absolute" else None
 
     def forward(
-        self, states: Float[Tensor, "rows source dim"], real: Bool[Tensor, "rows source"]
+        self, states: Float[Tensor, "rows source dim"], mask: Bool[Tensor, "rows source"]
     ) -> Float[Tensor, "rows classes"]:
-        """Logits; `real` is False where the source is padding."""
-        total = states.masked_fill(~real[..., None], 0).sum(1)
-        return F.linear(total / real.sum(1, keepdim=True), self.weight, self.bias)
+        """Logits; `mask` is False where the source is padding."""
+        total = states.masked_fill(~mask[..., None], 0).sum(1)
+        return F.linear(total / mask.sum(1, keepdim=True), self.weight, self.bias)
 
     def loss(
         self,
         states: Float[Tensor, "batch source dim"],
-        real: Bool[Tensor, "batch source"],
+        mask: Bool[Tensor, "batch source"],
         lengths: Int[Tensor, " batch"],
         index: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
@@ -61,7 +61,7 @@ class LengthPredictor(nn.Module):
         Raises:
             UserError: a target whose length has no class.
         """
-        classes = lengths - self._shift(real)
+        classes = lengths - self._shift(mask)
         if self.kind == "offset":
             classes = classes.clamp(0, LENGTH_CLASSES - 1)
         elif len(outside := (classes >= LENGTH_CLASSES).nonzero()):
@@ -71,12 +71,12 @@ class LengthPredictor(nn.Module):
                 f"length classes (absolute) allow at most {LENGTH_CLASSES - 1}; leave such pairs out with max_length, "
                 "or set length=offset"
             )
-        return LENGTH_WEIGHT * F.cross_entropy(self(states, real), classes, reduction="none")
+        return LENGTH_WEIGHT * F.cross_entropy(self(states, mask), classes, reduction="none")
 
     def start(
         self,
         states: Float[Tensor, "batch source dim"],
-        real: Bool[Tensor, "batch source"],
+        mask: Bool[Tensor, "batch source"],
         *,
         candidates: int,
     ) -> Canvas:
@@ -89,14 +89,14 @@ class LengthPredictor(nn.Module):
             raise UserError(
                 f"a parallel decoder tries 1 to {LENGTH_CLASSES // 2 - 1} lengths, but beam is {candidates}"
             )
-        lengths = torch.arange(LENGTH_CLASSES, device=real.device) + self._shift(real)[:, None]
-        log_probs = exact(self(states, real)).log_softmax(-1).masked_fill(lengths < 1, -torch.inf)
+        lengths = torch.arange(LENGTH_CLASSES, device=mask.device) + self._shift(mask)[:, None]
+        log_probs = exact(self(states, mask)).log_softmax(-1).masked_fill(lengths < 1, -torch.inf)
         length_log_probs, best = log_probs.topk(candidates)
         tokens = masks(lengths.gather(1, best).flatten())
         nothing = torch.zeros(tokens.shape, device=tokens.device)
         return Canvas(tokens, nothing, length_log_probs.flatten(), torch.zeros_like(tokens[:, 0]))
 
-    def _shift(self, real: Bool[Tensor, "rows source"]) -> Int[Tensor, " rows"]:
+    def _shift(self, mask: Bool[Tensor, "rows source"]) -> Int[Tensor, " rows"]:
         """The length that class 0 stands for."""
-        source_lengths = real.sum(1) - 1
+        source_lengths = mask.sum(1) - 1
         return source_lengths - LENGTH_CLASSES // 2 if self.kind == "offset" else torch.zeros_like(source_lengths)

@@ -52,28 +52,28 @@ class PaddedLength(nn.Module):
         self.unit = unit
 
     def forward(
-        self, states: Float[Tensor, "rows source dim"], real: Bool[Tensor, "rows source"]
+        self, states: Float[Tensor, "rows source dim"], mask: Bool[Tensor, "rows source"]
     ) -> Float[Tensor, "rows differences"]:
         """Log-probabilities of the differences, minus infinity where there is no such length.
 
         Args:
             real: False where the source is padding.
         """
-        mean = states.masked_fill(~real[..., None], 0).sum(1) / real.sum(1, keepdim=True)
-        lengths = self._lengths(real)
+        mean = states.masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1, keepdim=True)
+        lengths = self._lengths(mask)
         possible = (lengths % self.unit == 0) & (lengths > 0)
         return exact(self.output(mean)).masked_fill(~possible, -torch.inf).log_softmax(-1)
 
     def loss(
         self,
         states: Float[Tensor, "rows source dim"],
-        real: Bool[Tensor, "rows source"],
+        mask: Bool[Tensor, "rows source"],
         lengths: Int[Tensor, " rows"],
     ) -> Float[Tensor, " rows"]:
         """Negative log-likelihood of lengths that are multiples of `unit`, in nats; in training, smoothed by 0.1 over
         the lengths that are possible."""
-        log_probs = self(states, real)
-        there = self._lengths(real)
+        log_probs = self(states, mask)
+        there = self._lengths(mask)
         possible = log_probs > -torch.inf
         distance = (there - lengths[:, None]).abs().masked_fill(~possible, torch.iinfo(torch.int64).max)
         exact = -log_probs.gather(1, distance.argmin(1, keepdim=True)).squeeze(1)
@@ -83,7 +83,7 @@ class PaddedLength(nn.Module):
         return (1 - LENGTH_SMOOTHING) * exact + LENGTH_SMOOTHING * even
 
     def most_probable(
-        self, states: Float[Tensor, "rows source dim"], real: Bool[Tensor, "rows source"], *, candidates: int
+        self, states: Float[Tensor, "rows source dim"], mask: Bool[Tensor, "rows source"], *, candidates: int
     ) -> tuple[Int[Tensor, "rows candidates"], Float[Tensor, "rows candidates"]]:
         """The best lengths of each row and their log-probabilities.
 
@@ -96,10 +96,10 @@ class PaddedLength(nn.Module):
                 f"this model tries 1 to {most} lengths (multiples of {self.unit}, at most {REACH} from the source's), "
                 f"but beam is {candidates}"
             )
-        log_probs, best = self(states, real).topk(candidates)
-        return self._lengths(real).gather(1, best), log_probs
+        log_probs, best = self(states, mask).topk(candidates)
+        return self._lengths(mask).gather(1, best), log_probs
 
-    def _lengths(self, real: Bool[Tensor, "rows source"]) -> Int[Tensor, "rows differences"]:
+    def _lengths(self, mask: Bool[Tensor, "rows source"]) -> Int[Tensor, "rows differences"]:
         """The length that each difference stands for."""
-        differences = torch.arange(-REACH, REACH + 1, device=real.device)
-        return real.sum(1, keepdim=True) - 1 + differences
+        differences = torch.arange(-REACH, REACH + 1, device=mask.device)
+        return mask.sum(1, keepdim=True) - 1 + differences

@@ -28,11 +28,11 @@ class Gaussian(NamedTuple):
         return self.mean + (self.log_variance / 2).exp() * noise
 
     def log_prob(
-        self, noise: Float[Tensor, "rows length dim"], real: Bool[Tensor, "rows length"]
+        self, noise: Float[Tensor, "rows length dim"], mask: Bool[Tensor, "rows length"]
     ) -> Float[Tensor, " rows"]:
         """Natural log-density of that sample, real positions only."""
         each = self.log_variance + noise.square() + math.log(2 * math.pi)
-        return -(each * real[..., None]).sum((1, 2)) / 2
+        return -(each * mask[..., None]).sum((1, 2)) / 2
 
 
 class Posterior(nn.Module):
@@ -59,12 +59,12 @@ class Posterior(nn.Module):
     @torch.no_grad()
     def fit_means(self, embedding: Embedding, tokens: Int[Tensor, "rows length"], condition: Condition) -> None:
         """Scales the map of means for this data, so that training starts where the decoder can read them."""
-        _fit(self.mean, self._states(embedding, tokens, condition)[condition.real])
+        _fit(self.mean, self._states(embedding, tokens, condition)[condition.mask])
 
     @torch.no_grad()
     def fit_variances(self, embedding: Embedding, tokens: Int[Tensor, "rows length"], condition: Condition) -> None:
         """Scales the map of log-variances for this data: variances are then near 1."""
-        _fit(self.log_variance, self._states(embedding, tokens, condition)[condition.real])
+        _fit(self.log_variance, self._states(embedding, tokens, condition)[condition.mask])
 
     def _states(
         self, embedding: Embedding, tokens: Int[Tensor, "rows length"], condition: Condition
@@ -74,7 +74,7 @@ class Posterior(nn.Module):
             seen = torch.rand(tokens.shape, device=tokens.device) >= self.word_dropout
             words = words * seen[..., None] / (1 - self.word_dropout)
         x = words + embedding.positions_to(tokens.shape[1])
-        return self.stack(x, condition.real, condition.memory, condition.memory_real, causal=False)
+        return self.stack(x, condition.mask, condition.memory, condition.memory_mask, causal=False)
 
 
 def _fit(linear: nn.Linear, x: Float[Tensor, "places dim"]) -> None:

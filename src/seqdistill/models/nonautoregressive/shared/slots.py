@@ -61,11 +61,11 @@ def kept(canvas: Canvas, keep: Bool[Tensor, "rows length"]) -> Canvas:
 
 def with_room(canvas: Canvas, counts: Int[Tensor, "rows slots"]) -> Canvas:
     """Inserts so many MASK in each slot, with a log-probability of 0; counts are 0 where there is no slot."""
-    real = canvas.tokens != PAD
-    lengths = real.sum(1) + counts.sum(1)
+    mask = canvas.tokens != PAD
+    lengths = mask.sum(1) + counts.sum(1)
     width = int(lengths.max())
     places = torch.arange(canvas.tokens.shape[1], device=counts.device) + counts.cumsum(1)[:, :-1]
-    places = torch.where(real, places, width)
+    places = torch.where(mask, places, width)
     fresh = torch.where(torch.arange(width + 1, device=counts.device) < lengths[:, None], MASK, PAD)
     return canvas._replace(
         tokens=fresh.scatter_(1, places, canvas.tokens)[:, :width],

@@ -14,7 +14,7 @@ POSITIONS = (1, 5, 9, 17, 33)
 """Positions in the output are counted from 1; each group begins at one of these and ends before the next."""
 
 
-class Figures:
+class LogMetrics:
     """Sums and counts by name; `take` gives the means and begins anew."""
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class Figures:
             earlier, number = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = (earlier + total, number + count)
 
-    def add_by_position(self, name: str, values: Float[Tensor, "batch target"], real: Tensor) -> None:
+    def add_by_position(self, name: str, values: Float[Tensor, "batch target"], mask: Tensor) -> None:
         """Adds a value of every real position to the mean of its group of positions."""
         for start, end in zip(POSITIONS, (*POSITIONS[1:], None), strict=True):
             columns = slice(start - 1, None if end is None else end - 1)
             if columns.start < values.shape[1]:
-                total, count = (values * real)[:, columns].sum(), float(real[:, columns].sum())
+                total, count = (values * mask)[:, columns].sum(), float(mask[:, columns].sum())
                 self.add(f"{name}_from_{start}", total.detach(), count)
 
     @contextmanager
@@ -52,7 +52,7 @@ class Figures:
         return means | shares
 
 
-def spread(values: Float[Tensor, " labels"], real: Tensor) -> Float[Tensor, "batch target"]:
+def spread(values: Float[Tensor, " labels"], mask: Tensor) -> Float[Tensor, "batch target"]:
     """Puts values of real positions, row by row, back into their places."""
-    places = values.new_zeros(real.shape)
-    return torch.masked_scatter(places, real, values)
+    places = values.new_zeros(mask.shape)
+    return torch.masked_scatter(places, mask, values)

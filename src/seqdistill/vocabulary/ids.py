@@ -1,0 +1,26 @@
+"""Ids with a meaning of their own: what models and decoders must know of a vocabulary."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class SpecialIds(NamedTuple):
+    """The special ids of one side of a vocabulary. None: it has no such symbol."""
+
+    pad: int
+    """Fills rows up; stands nowhere else. A vocabulary without one (GPT's) gets an id of its own, after the last."""
+    eos: int
+    """Ends every sentence."""
+    decoder_start: int
+    """What a decoder reads first: BOS of ours, PAD of Marian's, EOS of NLLB's."""
+    bos: int | None = None
+    unk: int | None = None
+    mask: int | None = None
+    """Stands where a non-autoregressive model has not written yet."""
+    never_written: tuple[int, ...] = ()
+    """Ids that no decoder and no engine writes, in ascending order."""
+
+
+OURS = SpecialIds(pad=0, eos=3, decoder_start=2, bos=2, unk=1, mask=4, never_written=(0, 1, 2, 4))
+"""Of the SentencePiece models that `prepare` trains. UNK is not written because it is no word (it reads "⁇")."""

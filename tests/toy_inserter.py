@@ -12,6 +12,7 @@ from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
 from seqdistill.nn.losses import Loss
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 BEST = 2.0
@@ -41,9 +42,9 @@ class ToyInserter(nn.Module):
 
     parallel, inserts, rescores, settles, iterations, longest_target = True, True, False, True, 10, None
 
-    def __init__(self, config: ToyConfig) -> None:
+    def __init__(self, config: ToyConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.weight = nn.Parameter(torch.tensor([config.bias]))
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqdistill.models.interface import Canvas
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 DIM = 6
@@ -35,6 +36,7 @@ class ToyWriter(nn.Module):
     """A random recurrent network; `scale` makes it more or less sure of itself."""
 
     parallel = False
+    source_ids = target_ids = OURS
 
     def __init__(self, vocab: int, *, seed: int = 1, scale: float = 2.0):
         super().__init__()
@@ -114,6 +116,7 @@ class ToyRefiner(nn.Module):
     """
 
     parallel, inserts, rescores, settles, longest_target = True, False, False, True, None
+    source_ids = target_ids = OURS
 
     def __init__(self, *, iterations: int, words: int = 20, speed: int = 2):
         super().__init__()

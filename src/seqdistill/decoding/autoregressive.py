@@ -15,6 +15,7 @@ from seqdistill.decoding.limits import forbid, length_limits, remaining
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.decoding.top import top_tokens
 from seqdistill.models.interface import State
+from seqdistill.vocabulary.ids import SpecialIds
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 Choose = Callable[[Tensor, int, Tensor], Tensor]
@@ -24,6 +25,9 @@ Choose = Callable[[Tensor, int, Tensor], Tensor]
 @runtime_checkable
 class Writer(Protocol):
     """What decoding needs of an AutoregressiveModel (see models/interface.py): no forward, no loss."""
+
+    source_ids: SpecialIds
+    target_ids: SpecialIds
 
     def encode(self, source: Int[Tensor, "batch source"]) -> State: ...
 

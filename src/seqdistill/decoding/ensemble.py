@@ -38,6 +38,7 @@ class Ensemble(nn.Module):
             raise UserError("an ensemble needs models that write left to right; a non-autoregressive one cannot")
         super().__init__()
         self.models = nn.ModuleList(models)
+        self.source_ids, self.target_ids = models[0].source_ids, models[0].target_ids
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EnsembleState:
         return EnsembleState(tuple(cast(Writer, model).encode(source) for model in self.models))

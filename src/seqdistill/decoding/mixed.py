@@ -53,6 +53,7 @@ class Mixed(nn.Module):
         super().__init__()
         self.first, self.second = cast(Writer, first), cast(Writer, second)
         self.first_tokens = first_tokens
+        self.source_ids, self.target_ids = self.second.source_ids, self.second.target_ids
 
     def encode(self, source: Int[Tensor, "batch source"]) -> MixedState:
         first = self.first.encode(source) if self.first_tokens > 0 else None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seqdistill.data.batches import Batch
 from seqdistill.nn.losses import Loss
+from seqdistill.vocabulary.ids import SpecialIds
 
 Objective = Callable[[Batch], Loss]
 """What training minimises: a function of one batch. The model is bound in it."""
@@ -54,6 +55,10 @@ class HasLogMetrics(Protocol):
 @runtime_checkable
 class AutoregressiveModel(Protocol):
     """A model that writes left to right."""
+
+    source_ids: SpecialIds
+    target_ids: SpecialIds
+    """Of the vocabularies it was made for; given at construction."""
 
     def forward(
         self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
@@ -112,6 +117,9 @@ class Memory(Protocol):
 class RefinementModel(Protocol):
     """A model that writes all positions at once, in one pass or several."""
 
+    source_ids: SpecialIds
+    target_ids: SpecialIds
+    """Of the vocabularies it was made for; given at construction."""
     iterations: int
     """Iterations it is decoded with at most, unless told otherwise: 1 for a single-pass model."""
     inserts: bool

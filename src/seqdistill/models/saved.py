@@ -83,7 +83,8 @@ def create_model(name: str, tokenizers: Tokenizers, **overrides: Any) -> nn.Modu
     if overrides.get("tied") and not tokenizers.joint:
         raise UserError("tied=true needs a joint vocabulary: run seqdistill prepare with one, or leave tied out")
     tied = {"tied": tokenizers.joint} if any(each.name == "tied" for each in fields(config_class)) else {}
-    return model_class(config_named(name, tied | overrides, **vocabularies))
+    config = config_named(name, tied | overrides, **vocabularies)
+    return model_class(config, source_ids=tokenizers.source.ids, target_ids=tokenizers.target.ids)
 
 
 def config_named(name: str, overrides: Mapping[str, Any], *, source_vocab: int = 8, target_vocab: int = 8) -> Any:
@@ -174,7 +175,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
     _check_vocabulary(config, tokenizers, directory)
     weights, digest = _read_weights(directory / WEIGHTS)
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not cost random numbers
-        model = model_class(config)
+        model = model_class(config, source_ids=tokenizers.source.ids, target_ids=tokenizers.target.ids)
     _fill(model, weights, directory / WEIGHTS)
     if expert is not None:
         digest = _of_expert(model, expert, digest, where=directory)

@@ -14,6 +14,7 @@ import sentencepiece
 
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, sha256, write_json, written_beside
+from seqdistill.vocabulary.ids import OURS
 
 PAD, UNK, BOS, EOS, MASK = 0, 1, 2, 3, 4
 
@@ -33,6 +34,8 @@ class Tokenizer:
     and runs of white space, `identity` changes nothing. A character not seen in training becomes UNK and reads " ⁇ ".
     With `lowercase`, text goes through `str.lower()` first, so that "ß" stays "ß" and "İ" becomes two characters.
     """
+
+    ids = OURS
 
     def __init__(self, model: bytes, *, lowercase: bool) -> None:
         """`model`: a serialized SentencePiece model.

@@ -18,6 +18,7 @@ from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig, TransformerState, contexts
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import PAD
 
 
@@ -47,10 +48,10 @@ class Mixture(nn.Module):
     won: Tensor
     """Sentences that each expert has won in this process since the figures were last told."""
 
-    def __init__(self, config: MixtureConfig) -> None:
+    def __init__(self, config: MixtureConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
-        self.config = config
-        self.transformer = Transformer(config)
+        self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
+        self.transformer = Transformer(config, source_ids=source_ids, target_ids=target_ids)
         self.starts = nn.Parameter(torch.empty(config.experts, config.dim))
         """What each expert has in place of BOS's vector."""
         nn.init.normal_(self.starts, std=config.dim**-0.5)

@@ -16,6 +16,7 @@ from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.transformer import contexts
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import PAD
 
 CELLS = {"sru": SRU, "gru": GRU, "lstm": LSTM}
@@ -159,9 +160,9 @@ class RNN(nn.Module):
 
     parallel = False
 
-    def __init__(self, config: RNNConfig) -> None:
+    def __init__(self, config: RNNConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.target_embedding = nn.Embedding(config.target_vocab, config.embedding_dim)
         self.source_embedding = (
             self.target_embedding if config.tied else nn.Embedding(config.source_vocab, config.embedding_dim)

@@ -15,6 +15,7 @@ from seqdistill.models.sizes import check_sizes
 from seqdistill.nn.cache import CacheRows, KeyValueCache, keep_groups
 from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import BOS, PAD
 
 
@@ -51,9 +52,11 @@ class Transformer(nn.Module):
 
     parallel = False
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(
+        self, config: TransformerConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding = Embedding(config.source_vocab, config.dim)
         self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
         sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)

@@ -16,6 +16,7 @@ from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, Lengt
 from seqdistill.models.sizes import check_sizes
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import MASK, PAD
 
 
@@ -57,9 +58,9 @@ class CMLM(nn.Module):
     settles = False
     iterations = 10
 
-    def __init__(self, config: CMLMConfig) -> None:
+    def __init__(self, config: CMLMConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding = Embedding(config.source_vocab, config.dim)
         self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
         sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)

@@ -21,6 +21,7 @@ from seqdistill.nn.attention import CrossAttention
 from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 Latents = Float[Tensor, "rows padded dim"]
@@ -58,9 +59,9 @@ class FlowSeq(nn.Module):
     longest_target = None
     iterations = 1
 
-    def __init__(self, config: FlowSeqConfig) -> None:
+    def __init__(self, config: FlowSeqConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding = Embedding(config.source_vocab, config.dim)
         self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
         sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)

@@ -33,6 +33,7 @@ from seqdistill.models.nonautoregressive.shared.slots import (
 from seqdistill.models.sizes import check_sizes
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import MASK, PAD
 
 PLACEHOLDER_CLASSES = 256
@@ -80,9 +81,11 @@ class LevenshteinTransformer(nn.Module):
     longest_target = PLACEHOLDER_CLASSES - 1
     iterations = 10
 
-    def __init__(self, config: LevenshteinTransformerConfig) -> None:
+    def __init__(
+        self, config: LevenshteinTransformerConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding = Embedding(config.source_vocab, config.dim)
         self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
         sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)

@@ -16,7 +16,7 @@ from seqdistill.console import Terminal
 from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.journal import FINISHED
-from seqdistill.options import DecisionTheorySettings
+from seqdistill.options import DecisionTheoryOptions
 from seqdistill.reports.results import write_result
 from seqdistill.stages import run_stage
 
@@ -37,7 +37,7 @@ def main() -> None:
     studies = {"softmax": sizes, "sum": {"normalise": "sum", "a": [1.0], "b": [1.0], **sizes}}
     rows, figures, seconds = [], {}, 0.0
     for name, values in studies.items():
-        out, settings = given.out / name, DecisionTheorySettings.read(values, where=name)
+        out, settings = given.out / name, DecisionTheoryOptions.read(values, where=name)
         results = run_stage("decision-theory", settings, out, Terminal(), title=name).results
         prefix = "" if name == "softmax" else f"{name}_"
         figures |= {f"{prefix}{figure}": value for figure, value in results["figures"].items()}

@@ -24,7 +24,7 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import reported
 from seqdistill.models.saved import create_model, save_model
-from seqdistill.options import PrepareSettings, TrainSettings
+from seqdistill.options import PrepareOptions, TrainOptions
 from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, Step, read_recipe
 from seqdistill.reports.results import write_result
@@ -35,7 +35,7 @@ from seqdistill.verbs.train import train
 FOLDER = Path(__file__).parents[1] / "recipes" / "full-size"
 
 
-def made_up_data(prepared: PrepareSettings, out: Path) -> DataDirectory:
+def made_up_data(prepared: PrepareOptions, out: Path) -> DataDirectory:
     """A data directory with a vocabulary as large as the recipe's, of sentences of random letters.
 
     Sources and targets have 24 words; of a summary's, sources have 400 and targets 60.
@@ -66,20 +66,20 @@ def kinds_of(recipe: Recipe) -> list[Step]:
     return [next(group) for _, group in itertools.groupby(trainings, key=kind)]
 
 
-def small(settings: TrainSettings, data: Path, teacher: Path, **changed: Any) -> TrainSettings:
+def small(settings: TrainOptions, data: Path, teacher: Path, **changed: Any) -> TrainOptions:
     """The same training on other data, from a teacher with random weights."""
     values = {"data": data, "init": None, "teacher": [teacher] if settings.teacher else []}
     return settings.model_copy(update=values | changed)
 
 
-def prepared_by(recipe: Recipe) -> PrepareSettings:
+def prepared_by(recipe: Recipe) -> PrepareOptions:
     """How the recipe's text is prepared."""
-    return next(step.settings for step in recipe.steps if isinstance(step.settings, PrepareSettings))
+    return next(step.settings for step in recipe.steps if isinstance(step.settings, PrepareOptions))
 
 
 def ready(recipe: Recipe, work: Path) -> tuple[Path, Path]:
     """Made-up data, and a teacher with random weights: the recipe's first model."""
-    teacher = next(step.settings for step in recipe.steps if isinstance(step.settings, TrainSettings))
+    teacher = next(step.settings for step in recipe.steps if isinstance(step.settings, TrainOptions))
     data = made_up_data(prepared_by(recipe), work / "data")
     torch.manual_seed(1)
     save_model(create_model(teacher.model, data.tokenizers, **teacher.set), data.tokenizers, work / "teacher")

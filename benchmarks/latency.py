@@ -20,7 +20,7 @@ import torch
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import reported
 from seqdistill.models.saved import load_model
-from seqdistill.options import TranslateSettings
+from seqdistill.options import TranslateOptions
 from seqdistill.reports.results import write_result
 from seqdistill.verbs.engine import open_engine
 
@@ -82,7 +82,7 @@ def opened(run: Path) -> Any:
     for name, stage in {"teacher": "teacher", **STUDENTS}.items():
         for engine in ("torch", "ctranslate2") if name in ("teacher", "transformer2") else ("torch",):
             for beam in (1, 5):
-                settings = TranslateSettings.model_validate({"model": run / stage, "engine": engine, "beam": beam})
+                settings = TranslateOptions.model_validate({"model": run / stage, "engine": engine, "beam": beam})
                 yield name, engine, settings, open_engine(settings)
 
 

@@ -20,7 +20,7 @@ from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.journal import FINISHED, fingerprint
-from seqdistill.options import ModesSettings
+from seqdistill.options import ModesOptions
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.reports.results import write_result
 from seqdistill.verbs.systems import System, systems_in
@@ -52,9 +52,9 @@ def main() -> None:
 
 def tables(recipe: Recipe) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Figures and rows of the recipe's study, which is finished."""
-    (study,) = (step for step in recipe.steps if isinstance(step.settings, ModesSettings))
+    (study,) = (step for step in recipe.steps if isinstance(step.settings, ModesOptions))
     settings, results = study.settings, read_json(study.directory / FINISHED)["results"]
-    assert isinstance(settings, ModesSettings)
+    assert isinstance(settings, ModesOptions)
     complexities = {row["corpus"]: row for row in results["corpora"]}
     published = PUBLISHED if len(results["languages"]) == 3 else {}
     figures = dict(results["figures"])

@@ -24,7 +24,7 @@ from seqdistill.decoding.corpus import Engine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import reported
-from seqdistill.options import TranslateSettings
+from seqdistill.options import TranslateOptions
 from seqdistill.reports.results import write_result
 from seqdistill.verbs.engine import decoding_options, open_engine
 
@@ -96,7 +96,7 @@ def opened(run: Path, teachers: Path) -> Iterator[Timed]:
 
 
 def timed(name: str, given: dict[str, Any]) -> Timed:
-    settings = TranslateSettings.model_validate(given)
+    settings = TranslateOptions.model_validate(given)
     return Timed(name, open_engine(settings), decoding_options(settings, settings.model), [], [])
 
 

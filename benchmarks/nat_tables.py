@@ -34,7 +34,7 @@ from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.journal import FINISHED, status
-from seqdistill.options import TrainSettings
+from seqdistill.options import TrainOptions
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.reports.results import commit, read_result, write_result
 from seqdistill.verbs.systems import System, gain, systems_in
@@ -117,7 +117,7 @@ def main() -> None:
     seconds += sum(row["training_seconds"] for row in rows)
     started = time.time() - seconds / given.jobs
     learned_from = {
-        step.name: step.settings.data.name for step in recipe.steps if isinstance(step.settings, TrainSettings)
+        step.name: step.settings.data.name for step in recipe.steps if isinstance(step.settings, TrainOptions)
     }
     single = learned_from.get("at-generation2", "base")
     measured = measures_in(recipe)

@@ -12,7 +12,7 @@ import torch
 from seqdistill.data.directory import DataDirectory
 from seqdistill.models.interface import CountsUpdates
 from seqdistill.models.saved import create_model
-from seqdistill.options import TrainSettings
+from seqdistill.options import TrainOptions
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
 from seqdistill.training.distributed import joined
@@ -49,7 +49,7 @@ def test_every_kind_of_training_does_an_update(path: Path, tmp_path: Path, full_
         assert_updates(settings, DataDirectory.open(data), tmp_path / stage.name)
 
 
-def assert_updates(settings: TrainSettings, data: DataDirectory, out: Path) -> None:
+def assert_updates(settings: TrainOptions, data: DataDirectory, out: Path) -> None:
     model = create_model(settings.model, data.tokenizers, **settings.set).train()
     with joined(torch.device("cpu")) as ranks:
         objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=Silent())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.options import TrainSettings
+from seqdistill.options import TrainOptions
 from seqdistill.pipeline import plan, run, stages_in
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
@@ -55,7 +55,7 @@ def test_stages_run_after_what_they_need_whatever_the_order_of_the_file(tmp_path
     assert names[-1] == "student-test"
     settings = {step.name: step.settings for step in recipe.steps}
     student, teacher = settings["student"], settings["teacher"]
-    assert isinstance(student, TrainSettings) and isinstance(teacher, TrainSettings)
+    assert isinstance(student, TrainOptions) and isinstance(teacher, TrainOptions)
     assert student.data == tmp_path / "out" / "distilled"
     assert (student.batch_tokens, student.max_updates, teacher.max_updates) == (99, 10, 20)
     assert teacher.set == {"dim": 32}
@@ -182,7 +182,7 @@ def test_seeds_repeat_a_stage_and_all_that_read_it(tmp_path: Path) -> None:
     pairs = [f"{name}-{seed}" for name in ("student", "tuned", "tuned-test") for seed in (1, 7)]
     assert sorted(steps) == sorted(["teacher", *pairs])
     student, tuned, test = (steps[name].settings for name in ("student-7", "tuned-7", "tuned-test-7"))
-    assert isinstance(student, TrainSettings) and isinstance(tuned, TrainSettings)
+    assert isinstance(student, TrainOptions) and isinstance(tuned, TrainOptions)
     assert student.seed == 7 and student.teacher == [tmp_path / "out" / "teacher", Path("elsewhere")]
     assert tuned.seed == 1 and tuned.init == tmp_path / "out" / "student-7"
     assert test.model == tmp_path / "out" / "tuned-7"  # type: ignore[attr-defined]

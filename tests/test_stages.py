@@ -12,7 +12,7 @@ from seqdistill import stages
 from seqdistill.errors import UserError
 from seqdistill.files import locked, read_json
 from seqdistill.journal import FINISHED, UNFINISHED
-from seqdistill.options import EvaluateSettings, PrepareSettings, Settings, TrainSettings
+from seqdistill.options import EvaluateOptions, Options, PrepareOptions, TrainOptions
 from seqdistill.progress import Progress, Silent
 from seqdistill.stages import STAGES, Outcome, Stage, Titled, differing, run_stage
 
@@ -25,7 +25,7 @@ class Performed:
         self.trouble: BaseException | None = None
         self.before_trouble = ""
 
-    def __call__(self, settings: Settings, out: Path, progress: Progress) -> dict[str, Any]:
+    def __call__(self, settings: Options, out: Path, progress: Progress) -> dict[str, Any]:
         self.calls += 1
         if self.before_trouble:
             (out / self.before_trouble).write_text("made")
@@ -52,7 +52,7 @@ def text(tmp_path: Path) -> Path:
 
 
 def prepare(text: Path, out: Path, **options: Any) -> Outcome:
-    settings = PrepareSettings(source=text, target=text, **options)
+    settings = PrepareOptions(source=text, target=text, **options)
     return run_stage("prepare", settings, out, Silent(), title="prepare")
 
 
@@ -140,11 +140,11 @@ def test_an_output_that_was_cut_is_noticed(performed: Performed, text: Path, tmp
 def test_differing_names_what_changed_and_is_empty_for_the_same(
     performed: Performed, text: Path, tmp_path: Path
 ) -> None:
-    same = PrepareSettings(source=text, target=text)
+    same = PrepareOptions(source=text, target=text)
     assert differing("prepare", same, tmp_path / "out") == []
     prepare(text, tmp_path / "out")
     assert differing("prepare", same, tmp_path / "out") == []
-    other = PrepareSettings(source=text, target=text, lowercase=True)
+    other = PrepareOptions(source=text, target=text, lowercase=True)
     assert differing("prepare", other, tmp_path / "out") == ["settings.lowercase: False there, True now"]
 
 
@@ -164,7 +164,7 @@ def test_a_stage_recorded_before_an_option_existed_is_one_with_its_default(
 def test_ranks_but_the_first_train_along_and_leave_the_directory_to_the_first(
     performed: Performed, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, settings = tmp_path / "out", TrainSettings(data=text, model="sru")
+    out, settings = tmp_path / "out", TrainOptions(data=text, model="sru")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     out.mkdir()
@@ -243,6 +243,6 @@ def test_options_that_cannot_be_are_found_before_anything_runs(
 
 
 def test_options_that_can_be_pass() -> None:
-    STAGES["prepare"].check(PrepareSettings(corpus="hub:any/name"))
-    STAGES["evaluate"].check(EvaluateSettings(model=Path("m"), metrics="bleu, ter", beam=1, sampling=True))
-    STAGES["train"].check(TrainSettings(data=Path("d"), model="nat"))
+    STAGES["prepare"].check(PrepareOptions(corpus="hub:any/name"))
+    STAGES["evaluate"].check(EvaluateOptions(model=Path("m"), metrics="bleu, ter", beam=1, sampling=True))
+    STAGES["train"].check(TrainOptions(data=Path("d"), model="nat"))

@@ -3,15 +3,15 @@
 from seqdistill import options
 
 VERBS = {
-    "prepare": options.PrepareSettings,
-    "train": options.TrainSettings,
-    "distill": options.DistillSettings,
-    "tune": options.TuneSettings,
-    "evaluate": options.EvaluateSettings,
-    "measure": options.MeasureSettings,
-    "translate": options.TranslateSettings,
-    "compare": options.CompareSettings,
-    "report": options.ReportSettings,
-    "study decision-theory": options.DecisionTheorySettings,
-    "study modes": options.ModesSettings,
+    "prepare": options.PrepareOptions,
+    "train": options.TrainOptions,
+    "distill": options.DistillOptions,
+    "tune": options.TuneOptions,
+    "evaluate": options.EvaluateOptions,
+    "measure": options.MeasureOptions,
+    "translate": options.TranslateOptions,
+    "compare": options.CompareOptions,
+    "report": options.ReportOptions,
+    "study decision-theory": options.DecisionTheoryOptions,
+    "study modes": options.ModesOptions,
 }

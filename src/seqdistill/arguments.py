@@ -12,11 +12,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from seqdistill.errors import UserError
-from seqdistill.options import Settings
+from seqdistill.options import Options
 
 
 def command(
-    within: typer.Typer, settings: type[Settings], example: str
+    within: typer.Typer, settings: type[Options], example: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Registers `function(settings, **others)` as a verb whose options are the fields of `settings`."""
 

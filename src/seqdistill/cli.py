@@ -19,18 +19,18 @@ from seqdistill.arguments import command
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import UserError
 from seqdistill.options import (
-    CompareSettings,
-    DecisionTheorySettings,
-    DistillSettings,
-    EvaluateSettings,
-    MeasureSettings,
-    ModesSettings,
-    PrepareSettings,
-    ReportSettings,
-    Settings,
-    TrainSettings,
-    TranslateSettings,
-    TuneSettings,
+    CompareOptions,
+    DecisionTheoryOptions,
+    DistillOptions,
+    EvaluateOptions,
+    MeasureOptions,
+    ModesOptions,
+    Options,
+    PrepareOptions,
+    ReportOptions,
+    TrainOptions,
+    TranslateOptions,
+    TuneOptions,
 )
 from seqdistill.shown import Part
 
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _run(
-    verb: str, settings: Settings, out: Path, show: Callable[[dict[str, Any]], Iterable[Part]] = shown.everything
+    verb: str, settings: Options, out: Path, show: Callable[[dict[str, Any]], Iterable[Part]] = shown.everything
 ) -> None:
     from seqdistill.stages import run_stage
 
@@ -116,52 +116,52 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @command(
     app,
-    PrepareSettings,
+    PrepareOptions,
     "seqdistill prepare --source train.en --target train.de --valid-source valid.en --valid-target valid.de "
     "--vocab-size 8000 --out data",
 )
-def prepare(settings: PrepareSettings, out: Out) -> None:
+def prepare(settings: PrepareOptions, out: Out) -> None:
     """Turn parallel text into a data directory: filtered, split, tokenised, ready to train on."""
     _run("prepare", settings, out)
 
 
-@command(app, TrainSettings, "seqdistill train --data data --model transformer-small --max-updates 20000 --out teacher")
-def train(settings: TrainSettings, out: Out) -> None:
+@command(app, TrainOptions, "seqdistill train --data data --model transformer-small --max-updates 20000 --out teacher")
+def train(settings: TrainOptions, out: Out) -> None:
     """Train a model; cut off at any moment, the same command continues to the same weights."""
     _run("train", settings, out)
 
 
 @command(
     app,
-    DistillSettings,
+    DistillOptions,
     "seqdistill distill --teacher teacher --data data --beam 5 --n-best 5 --engine ctranslate2 --out distilled",
 )
-def distill(settings: DistillSettings, out: Out) -> None:
+def distill(settings: DistillOptions, out: Out) -> None:
     """Let a teacher rewrite the training targets: sequence-level distillation (Kim and Rush, 2016)."""
     _run("distill", settings, out)
 
 
 @command(
     app,
-    EvaluateSettings,
+    EvaluateOptions,
     "seqdistill evaluate --model teacher --source test.en --reference test.de --metrics bleu,chrf,ter --out scores",
 )
-def evaluate(settings: EvaluateSettings, out: Out) -> None:
+def evaluate(settings: EvaluateOptions, out: Out) -> None:
     """Decode text with a model and score it; metrics: bleu, chrf, chrf++, ter, rouge1, rouge2, rougeL, ribes, meteor,
     beer, comet."""
     _run("evaluate", settings, out)
 
 
 @command(
-    app, TuneSettings, "seqdistill tune --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned"
+    app, TuneOptions, "seqdistill tune --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned"
 )
-def tune(settings: TuneSettings, out: Out) -> None:
+def tune(settings: TuneOptions, out: Out) -> None:
     """Find the penalty on inserting nothing that is best on validation text, for models that insert words."""
     _run("tune", settings, out, shown.penalties)
 
 
-@command(app, TranslateSettings, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
-def translate(settings: TranslateSettings) -> None:
+@command(app, TranslateOptions, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
+def translate(settings: TranslateOptions) -> None:
     """Translate standard input to standard output, a line for a line, in order."""
     from seqdistill.verbs.translate import trace_lines, translate_lines
 
@@ -194,9 +194,9 @@ def _standard_input() -> Iterator[str]:
             ) from None
 
 
-@command(app, CompareSettings, "seqdistill compare teacher.out student.out --reference test.de")
+@command(app, CompareOptions, "seqdistill compare teacher.out student.out --reference test.de")
 def compare(
-    settings: CompareSettings,
+    settings: CompareOptions,
     a: Annotated[Path, typer.Argument(help="Outputs of system A, one a line.")],
     b: Annotated[Path, typer.Argument(help="Outputs of system B, one a line.")],
 ) -> None:
@@ -206,9 +206,9 @@ def compare(
     _show(shown.comparisons(compare_files(settings, a, b)))
 
 
-@command(app, ReportSettings, "seqdistill report runs/demo --page report.html")
+@command(app, ReportOptions, "seqdistill report runs/demo --page report.html")
 def report(
-    settings: ReportSettings,
+    settings: ReportOptions,
     directory: Annotated[Path, typer.Argument(help="Directory with the stages of a run.")],
     page: Annotated[Path | None, typer.Option(help="The page to write; default DIRECTORY/report.html.")] = None,
 ) -> None:
@@ -223,10 +223,10 @@ def report(
 
 @command(
     app,
-    MeasureSettings,
+    MeasureOptions,
     "seqdistill measure tiny base big --real data --source-language en --target-language de --out measures",
 )
-def measure(settings: MeasureSettings, out: Out) -> None:
+def measure(settings: MeasureOptions, out: Out) -> None:
     """Measure parallel corpora (complexity, faithfulness, reordering), and say which suits which student (Zhou et al.
     2020)."""
     from seqdistill.verbs.measure import PAGE
@@ -235,19 +235,19 @@ def measure(settings: MeasureSettings, out: Out) -> None:
     typer.echo(f"page: {out / PAGE}")
 
 
-@command(study, DecisionTheorySettings, "seqdistill study decision-theory --hmms 50 --out decisions")
-def decision_theory(settings: DecisionTheorySettings, out: Out) -> None:
+@command(study, DecisionTheoryOptions, "seqdistill study decision-theory --hmms 50 --out decisions")
+def decision_theory(settings: DecisionTheoryOptions, out: Out) -> None:
     """Which distilled data is best for which accuracy, on random HMMs (Zhou et al. 2020, appendix D)."""
     _run("decision-theory", settings, out, shown.decisions)
 
 
 @command(
     study,
-    ModesSettings,
+    ModesOptions,
     "seqdistill study modes --output at=at-test --output nat=nat-test --language de=train.de --language fr=train.fr "
     "--corpus full=data --corpus distilled=distilled --out modes",
 )
-def modes(settings: ModesSettings, out: Out) -> None:
+def modes(settings: ModesOptions, out: Out) -> None:
     """Which of the languages they were trained on do models write, or mix? (Zhou et al. 2020, section 3.1)."""
     _run("modes", settings, out, shown.modes)
     typer.echo(f"page: {out / 'modes.html'}")

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError, nearest
-from seqdistill.options import ReportSettings, Settings
+from seqdistill.options import Options, ReportOptions
 from seqdistill.stages import STAGES
 
 
@@ -46,7 +46,7 @@ class Step:
 
     kind: str
     name: str
-    settings: Settings
+    settings: Options
     directory: Path
     needs: tuple[str, ...]
     """Names of the stages it reads."""
@@ -59,7 +59,7 @@ class Recipe:
     name: str
     description: str
     steps: tuple[Step, ...]
-    report: ReportSettings | None
+    report: ReportOptions | None
     out: Path
 
 
@@ -80,7 +80,7 @@ def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
         name=name,
         description=content.get("description", ""),
         steps=tuple(_in_order(path, _steps(path, content, directory))),
-        report=None if report is None else ReportSettings.read(report, where=f"{path}: [report]"),
+        report=None if report is None else ReportOptions.read(report, where=f"{path}: [report]"),
         out=directory,
     )
 

@@ -13,15 +13,15 @@ from seqdistill.errors import UserError
 from seqdistill.files import locked, read_json
 from seqdistill.journal import FINISHED, UNFINISHED, Request, abandon, begin, changes, fingerprint, finish, status
 from seqdistill.options import (
-    DecisionTheorySettings,
-    DistillSettings,
-    EvaluateSettings,
-    MeasureSettings,
-    ModesSettings,
-    PrepareSettings,
-    Settings,
-    TrainSettings,
-    TuneSettings,
+    DecisionTheoryOptions,
+    DistillOptions,
+    EvaluateOptions,
+    MeasureOptions,
+    ModesOptions,
+    Options,
+    PrepareOptions,
+    TrainOptions,
+    TuneOptions,
 )
 from seqdistill.progress import Progress
 from seqdistill.verbs import decision_theory, distill, evaluate, measure, modes, prepare, train, tune
@@ -30,7 +30,7 @@ from seqdistill.verbs import decision_theory, distill, evaluate, measure, modes,
 class Stage(NamedTuple):
     """A verb: its options, and what it does with them in a directory."""
 
-    settings: type[Settings]
+    settings: type[Options]
     check: Callable[[Any], None]
     """Finds what is wrong with the options by themselves, before hours are spent on the stages before."""
     perform: Callable[[Any, Path, Progress], dict[str, Any]]
@@ -40,26 +40,26 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "prepare": Stage(PrepareSettings, prepare.check, prepare.prepare, ("data.json", "*.arrow", "tokenizer/*")),
-    "train": Stage(TrainSettings, train.check, train.train, ("model/**/*",)),
-    "distill": Stage(DistillSettings, distill.check, distill.distill, ("data.json", "*.arrow", "tokenizer/*")),
-    "tune": Stage(TuneSettings, tune.check, tune.tune, (PENALTY_FILE,)),
+    "prepare": Stage(PrepareOptions, prepare.check, prepare.prepare, ("data.json", "*.arrow", "tokenizer/*")),
+    "train": Stage(TrainOptions, train.check, train.train, ("model/**/*",)),
+    "distill": Stage(DistillOptions, distill.check, distill.distill, ("data.json", "*.arrow", "tokenizer/*")),
+    "tune": Stage(TuneOptions, tune.check, tune.tune, (PENALTY_FILE,)),
     "evaluate": Stage(
-        EvaluateSettings,
+        EvaluateOptions,
         evaluate.check,
         evaluate.evaluate,
         ("hypotheses.txt", "references.txt", "sources.txt", "scores.json", evaluate.TRACES),
     ),
     "measure": Stage(
-        MeasureSettings,
+        MeasureOptions,
         measure.check,
         measure.measure_corpora,
         (measure.PAGE, "*/sentences.tsv", "*/*.pharaoh", "*/table.npz", "*/table.tsv.gz"),
     ),
     "decision-theory": Stage(
-        DecisionTheorySettings, decision_theory.check, decision_theory.study, ("study.json", "hmms/*.json")
+        DecisionTheoryOptions, decision_theory.check, decision_theory.study, ("study.json", "hmms/*.json")
     ),
-    "modes": Stage(ModesSettings, modes.check, modes.study, ("modes.json",)),
+    "modes": Stage(ModesOptions, modes.check, modes.study, ("modes.json",)),
 }
 
 
@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
     results: dict[str, Any]
 
 
-def run_stage(kind: str, settings: Settings, out: Path, progress: Progress, *, title: str) -> Outcome:
+def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, title: str) -> Outcome:
     """Does a stage, unless its directory says it is done; continues it if it was cut off.
 
     Raises:
@@ -101,7 +101,7 @@ def run_stage(kind: str, settings: Settings, out: Path, progress: Progress, *, t
     return Outcome(True, results)
 
 
-def differing(kind: str, settings: Settings, out: Path) -> list[str]:
+def differing(kind: str, settings: Options, out: Path) -> list[str]:
     """What distinguishes the stage in this directory from the one asked for; empty when nothing does, or none is."""
     found = status(out)
     if found == "absent":
@@ -110,7 +110,7 @@ def differing(kind: str, settings: Settings, out: Path) -> list[str]:
     return changes(recorded, _request(kind, settings))
 
 
-def _request(kind: str, settings: Settings) -> Request:
+def _request(kind: str, settings: Options) -> Request:
     inputs = {name: fingerprint(path) for name, path in settings.given_inputs()}
     return Request(kind, settings.of_result(), inputs, defaults=settings.defaults())
 

@@ -55,7 +55,7 @@ def another(verb: str, name: str) -> Any:
 
 def test_numbers_are_finite():
     with pytest.raises(UserError, match=r"'penalties\.0': Input should be a finite number, but it is inf"):
-        options.TuneSettings.read({"model": "m", "data": "d", "penalties": [float("inf")]}, where="here")
+        options.TuneOptions.read({"model": "m", "data": "d", "penalties": [float("inf")]}, where="here")
 
 
 def words_of(name: str, value: Any, *, unnamed: tuple[str, ...] = ()) -> list[str]:
@@ -76,12 +76,12 @@ def words_of(name: str, value: Any, *, unnamed: tuple[str, ...] = ()) -> list[st
 @pytest.mark.parametrize(("verb", "name"), ALL, ids=lambda part: str(part))
 def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.MonkeyPatch, verb: str, name: str) -> None:
     """No option is dropped on its way, none is known to recipes alone, and the last of two counts."""
-    model, seen = VERBS[verb], list[options.Settings]()
+    model, seen = VERBS[verb], list[options.Options]()
     targets = {"translate": "seqdistill.verbs.translate.translate_lines"}
     targets |= {"compare": "seqdistill.verbs.compare.compare_files", "report": "seqdistill.verbs.report.write_report"}
 
     def caught(*given: Any, **others: Any) -> list[Any]:
-        seen.extend(part for part in (*given, *others.values()) if isinstance(part, options.Settings))
+        seen.extend(part for part in (*given, *others.values()) if isinstance(part, options.Options))
         return []
 
     monkeypatch.setattr(targets.get(verb, "seqdistill.cli._run"), caught)
@@ -118,27 +118,27 @@ def test_every_option_is_described(verb: str, name: str) -> None:
 
 def test_defaults_are_those_of_what_they_stand_for() -> None:
     mirrored = [
-        (options.TrainSettings, TrainingOptions, {"tensorboard"}),  # a library writes no files it was not asked for
+        (options.TrainOptions, TrainingOptions, {"tensorboard"}),  # a library writes no files it was not asked for
         (options.DecodingSettings, DecodingOptions, {"beam"}),  # a user's default is the model's
-        (options.EvaluateSettings, MetricOptions, {"language"}),
-        (options.DecisionTheorySettings, Design, {"a", "b"}),  # lists there, tuples here
+        (options.EvaluateOptions, MetricOptions, {"language"}),
+        (options.DecisionTheoryOptions, Design, {"a", "b"}),  # lists there, tuples here
     ]
     for model, options, differing in mirrored:
         shared = {option.name: option.default for option in fields(options) if option.name in model.model_fields}
         assert len(shared) >= 6 and differing <= shared.keys()
         for name in shared.keys() - differing - {"max_updates"}:
             assert model.model_fields[name].default == shared[name], name
-    measure = {name: field.default for name, field in options.MeasureSettings.model_fields.items()}
+    measure = {name: field.default for name, field in options.MeasureOptions.model_fields.items()}
     aligner = {field.name: field.default for field in fields(AlignerOptions)}
     assert aligner == {name: measure[name] for name in aligner}
     assert (measure["smoothing"], measure["reordering_links"]) == (SMOOTHING, REORDERING_LINKS)
     assert (measure["samples"], measure["seed"]) == (intervals.NUM_SAMPLES, intervals.SEED)
-    train = {name: field.default for name, field in options.TrainSettings.model_fields.items()}
+    train = {name: field.default for name, field in options.TrainOptions.model_fields.items()}
     rollouts = {field.name: field.default for field in fields(RolloutOptions) if field.name != "decoding"}
     assert rollouts == {name: train[name] for name in rollouts}
     divergence = Divergence(train["divergence"], train["skew"], train["temperature"], train["teacher_top_k"])
     assert divergence == Divergence()
-    compare, distill = options.CompareSettings.model_fields, options.DistillSettings.model_fields
+    compare, distill = options.CompareOptions.model_fields, options.DistillOptions.model_fields
     assert (compare["samples"].default, compare["seed"].default) == (NUM_SAMPLES, SEED)
     assert distill["shard_lines"].default == SHARD_LINES
 
@@ -157,23 +157,23 @@ def test_every_field_of_the_options_is_set_from_the_settings() -> None:
     for option in fields(DecodingOptions):
         if option.name != "n_best":
             assert getattr(options, option.name) == getattr(given, option.name)
-    assert {field.name for field in fields(Design)} == options.DecisionTheorySettings.model_fields.keys() - {"workers"}
-    study = options.ModesSettings.model_fields
+    assert {field.name for field in fields(Design)} == options.DecisionTheoryOptions.model_fields.keys() - {"workers"}
+    study = options.ModesOptions.model_fields
     assert {field.name for field in fields(modes.Design)} == study.keys() - {"workers"}
     assert study["smoothing"].default == SMOOTHING
-    grid = options.DecisionTheorySettings.model_fields
+    grid = options.DecisionTheoryOptions.model_fields
     assert (tuple(grid["a"].default), tuple(grid["b"].default)) == (Design().a, Design().b)
-    missing = {option.name for option in fields(TrainingOptions)} - options.TrainSettings.model_fields.keys()
+    missing = {option.name for option in fields(TrainingOptions)} - options.TrainOptions.model_fields.keys()
     assert missing == {"betas", "epsilon"}
 
 
 def test_what_changes_the_result_is_recorded_and_what_does_not_is_not() -> None:
-    a = options.TrainSettings(data=Path("a"), model="sru", threads=1, device="cpu")
-    b = options.TrainSettings(data=Path("b"), model="sru", threads=2, device="cuda")
+    a = options.TrainOptions(data=Path("a"), model="sru", threads=1, device="cpu")
+    b = options.TrainOptions(data=Path("b"), model="sru", threads=2, device="cuda")
     assert a.of_result() == b.of_result()
-    assert a.of_result() != options.TrainSettings(data=Path("a"), model="sru", seed=2).of_result()
-    cached = options.PrepareSettings(corpus="home-assistant", cache=Path("nowhere yet"))
-    assert cached.of_result() == options.PrepareSettings(corpus="home-assistant").of_result()
+    assert a.of_result() != options.TrainOptions(data=Path("a"), model="sru", seed=2).of_result()
+    cached = options.PrepareOptions(corpus="home-assistant", cache=Path("nowhere yet"))
+    assert cached.of_result() == options.PrepareOptions(corpus="home-assistant").of_result()
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -188,12 +188,12 @@ def test_inputs_and_free_are_fields_and_exclude_each_other(kind: str) -> None:
 
 def test_inputs_go_by_their_fields_their_numbers_or_their_names() -> None:
     """As manifests recorded them: one of a list by its field, but a teacher by its number too."""
-    prepare = options.PrepareSettings(source=Path("s"), target="t", test_target=["a", "b"])  # type: ignore[arg-type]
+    prepare = options.PrepareOptions(source=Path("s"), target="t", test_target=["a", "b"])  # type: ignore[arg-type]
     named = {"source": Path("s"), "target": Path("t"), "test_target 1": Path("a"), "test_target 2": Path("b")}
     assert dict(prepare.given_inputs()) == named
-    train = options.TrainSettings(data=Path("d"), model="sru", teacher="t")  # type: ignore[arg-type]
+    train = options.TrainOptions(data=Path("d"), model="sru", teacher="t")  # type: ignore[arg-type]
     assert dict(train.given_inputs()) == {"data": Path("d"), "teacher 1": Path("t")}
-    study = options.ModesSettings(output={"at": Path("o")}, language={"de": Path("x"), "fr": Path("y")})
+    study = options.ModesOptions(output={"at": Path("o")}, language={"de": Path("x"), "fr": Path("y")})
     named = {"output at": Path("o"), "language de": Path("x"), "language fr": Path("y")}
     assert dict(study.given_inputs()) == named
 
@@ -211,5 +211,5 @@ def test_inputs_go_by_their_fields_their_numbers_or_their_names() -> None:
 )
 def test_mistakes_are_all_named_at_once_in_one_line(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
-        options.TrainSettings.read(values, where="here")
+        options.TrainOptions.read(values, where="here")
     assert "\n" not in str(error.value)

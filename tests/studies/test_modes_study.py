@@ -21,7 +21,7 @@ from seqdistill.files import read_json, write_json
 from seqdistill.journal import FINISHED
 from seqdistill.measures.modes import language_models
 from seqdistill.measures.tokenizers import create_tokenizer
-from seqdistill.options import ModesSettings
+from seqdistill.options import ModesOptions
 from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.reports.results import read_result, write_result
@@ -366,7 +366,7 @@ def test_a_recipe_names_stages_in_its_tables(tmp_path: Path) -> None:
     (tmp_path / "toy.toml").write_text(RECIPE)
     recipe = read_recipe(tmp_path / "toy.toml", out=tmp_path / "out")
     study = recipe.steps[-1]
-    assert study.kind == "modes" and isinstance(study.settings, ModesSettings)
+    assert study.kind == "modes" and isinstance(study.settings, ModesOptions)
     assert study.settings.output["nat-random"] == tmp_path / "out" / "test-nat-random"
     assert study.settings.language == {"de": Path("train.de"), "fr": Path("train.fr")}
     assert {"test-at", "full", "random", "distilled"} <= set(study.needs) and "train.de" not in study.needs

@@ -19,7 +19,7 @@ from seqdistill.files import read_json
 from seqdistill.journal import FINISHED, fingerprint
 from seqdistill.metrics.scores import sentence_bleu
 from seqdistill.models.saved import load_model
-from seqdistill.options import DistillSettings, EvaluateSettings, TrainSettings, TranslateSettings
+from seqdistill.options import DistillOptions, EvaluateOptions, TrainOptions, TranslateOptions
 from seqdistill.pipeline import run as run_recipe
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
@@ -164,7 +164,7 @@ class TestMixture:
         results = read_json(world / "mixture" / FINISHED)["results"]
         by_expert = []
         for number in (1, 2, 3):
-            settings = EvaluateSettings(
+            settings = EvaluateOptions(
                 model=world / "mixture",
                 **{"data": world.parent / "data", "split": "valid", "beam": 1, "max_ratio": 3.0, "expert": number},
                 **{"speed_lines": 0, "metrics": "bleu"},
@@ -184,7 +184,7 @@ class TestMixture:
         """The third is best at first and the second afterwards; the first one's scores decide nothing."""
         bleu = iter([1.0, 2.0, 9.0, 3.0, 8.0, 7.0, 3.0, 8.0, 7.0])
         monkeypatch.setattr(train_verb, "validation_scores", lambda *_, **__: {"bleu": next(bleu)})
-        settings = TrainSettings(
+        settings = TrainOptions(
             model="mixture",
             data=world.parent / "data",
             set={"dim": 16, "ffn_dim": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2},
@@ -218,7 +218,7 @@ class TestMixture:
         for engine in ("torch", "ctranslate2"):
             precision = {"compute_type": "float32"} if engine == "ctranslate2" else {}
             for expert in (None, 1, 2, 3):
-                settings = TranslateSettings(
+                settings = TranslateOptions(
                     model=world / "mixture", beam=1, max_ratio=1.0, expert=expert, engine=engine, **precision
                 )
                 found[engine, expert] = list(translate_lines(settings, LINES))
@@ -241,20 +241,20 @@ class TestMixture:
         assert code == 2 and message in errors and "Traceback" not in errors
         asked: dict[str, Any] = {"expert": expert, "engine": engine}
         for kind, settings in (
-            ("evaluate", EvaluateSettings(model=world / "mixture", data=world.parent / "data", **asked)),
-            ("distill", DistillSettings(teacher=world / "mixture", data=world.parent / "data", **asked)),
+            ("evaluate", EvaluateOptions(model=world / "mixture", data=world.parent / "data", **asked)),
+            ("distill", DistillOptions(teacher=world / "mixture", data=world.parent / "data", **asked)),
         ):
             with pytest.raises(UserError, match=message):
                 run_stage(kind, settings, tmp_path / kind, Silent(), title=kind)
             assert not (tmp_path / kind / FINISHED).exists()
 
     def test_an_expert_of_a_model_that_is_no_mixture(self, world: Path) -> None:
-        settings = TranslateSettings(model=world / "generation1", expert=1)
+        settings = TranslateOptions(model=world / "generation1", expert=1)
         with pytest.raises(UserError, match="expert 1 is asked for, but this model is no mixture"):
             list(translate_lines(settings, LINES))
 
     def test_learns_whole_targets_only(self, world: Path, tmp_path: Path) -> None:
-        settings = TrainSettings(
+        settings = TrainOptions(
             data=world.parent / "data",
             model="mixture",
             objective="imitkd",

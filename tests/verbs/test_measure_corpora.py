@@ -24,7 +24,7 @@ from seqdistill.measures.bitext import read_bitext
 from seqdistill.measures.lexicon import LexicalTable
 from seqdistill.measures.links import read_pharaoh
 from seqdistill.measures.tokenizers import create_tokenizer
-from seqdistill.options import PrepareSettings
+from seqdistill.options import PrepareOptions
 from seqdistill.progress import Silent
 from seqdistill.stages import run_stage
 
@@ -150,7 +150,7 @@ def test_data_directories_keep_their_lines_where_a_teacher_wrote_nothing(text: P
     (text / "valid.txt").write_text("sun rain\n")
     options = {"source": text / "sources.txt", "target": text / "real.txt", "vocab_size": 60, "lowercase": True}
     options |= {"valid_source": text / "valid.txt", "valid_target": text / "valid.txt", "keep_duplicates": True}
-    run_stage("prepare", PrepareSettings.read(options, where="test"), text / "data", Silent(), title="data")
+    run_stage("prepare", PrepareOptions.read(options, where="test"), text / "data", Silent(), title="data")
     data = DataDirectory.open(text / "data")
     targets = ["" if at % 7 == 3 else f"X {line}" for at, line in enumerate(data.train.targets())]
     retarget(data, targets, text / "distilled")

@@ -16,7 +16,7 @@ from seqdistill.data.prepare import prepare
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
 from seqdistill.models.saved import load_model
-from seqdistill.options import TrainSettings
+from seqdistill.options import TrainOptions
 from seqdistill.progress import Silent
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.verbs.objectives import OBJECTIVES, check_objective
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared(tmp_path_factory.mktemp("data") / "data")
 
 
-def settings(data: Path, model: str = "sru", **values: Any) -> TrainSettings:
+def settings(data: Path, model: str = "sru", **values: Any) -> TrainOptions:
     given = {
         "max_updates": 6,
         "validate_every": 3,
@@ -58,7 +58,7 @@ def settings(data: Path, model: str = "sru", **values: Any) -> TrainSettings:
         "tensorboard": False,
         "threads": 1,
     }
-    return TrainSettings(data=data, model=model, set=TINY[model], **(given | values))
+    return TrainOptions(data=data, model=model, set=TINY[model], **(given | values))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ class Interrupting(Silent):
 )
 def test_what_means_nothing_is_refused_before_anything_is_read(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_objective(TrainSettings(data=Path("none"), model="sru", **values))
+        check_objective(TrainOptions(data=Path("none"), model="sru", **values))
 
 
 def test_teachers_that_cannot_teach(data: Path, teachers: list[Path], tmp_path: Path) -> None:

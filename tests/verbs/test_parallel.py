@@ -21,12 +21,12 @@ from seqdistill.files import read_json, write_json
 from seqdistill.models import saved
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import (
-    DistillSettings,
-    EvaluateSettings,
-    ReportSettings,
-    TrainSettings,
-    TranslateSettings,
-    TuneSettings,
+    DistillOptions,
+    EvaluateOptions,
+    ReportOptions,
+    TrainOptions,
+    TranslateOptions,
+    TuneOptions,
 )
 from seqdistill.pipeline import run as run_recipe
 from seqdistill.progress import Silent
@@ -83,13 +83,13 @@ def register_toy(patch: pytest.MonkeyPatch) -> None:
 
 def evaluate(world: Path, out: Path, model: str, **options: Any) -> dict[str, Any]:
     given = {"beam": 1, "speed_lines": 1, "metrics": "bleu", "data": world / "data"}
-    settings = EvaluateSettings(model=world / model, **(given | options))
+    settings = EvaluateOptions(model=world / model, **(given | options))
     STAGES["evaluate"].check(settings)
     return run_stage("evaluate", settings, out, Silent(), title="evaluate").results
 
 
 def translate(world: Path, model: str, lines: list[str] | None = None, **options: Any) -> list[str]:
-    settings = TranslateSettings(model=world / model, **({"beam": 1} | options))
+    settings = TranslateOptions(model=world / model, **({"beam": 1} | options))
     return list(translate_lines(settings, LINES if lines is None else lines))
 
 
@@ -142,7 +142,7 @@ class TestTraces:
         hypotheses = (tmp_path / "cmlm-test" / "hypotheses.txt").read_text().splitlines()
         assert [row["line"] for row in stored] == [3, 7, 11]
         assert [row["translation"] for row in stored] == [hypotheses[row["line"] - 1] for row in stored]
-        write_report(tmp_path, tmp_path / "report.html", ReportSettings())
+        write_report(tmp_path, tmp_path / "report.html", ReportOptions())
         page = (tmp_path / "report.html").read_text()
         assert page.count('<tr class="given">') >= 3 and "Refinement, iteration by iteration" in page
         marked = any(changed for row in stored for step in row["iterations"] for _, changed in step["parts"])
@@ -157,7 +157,7 @@ class TestTraces:
 
     @pytest.mark.parametrize("beam", [1, 3])
     def test_translate_shows_how_each_line_came_about(self, world: Path, beam: int) -> None:
-        settings = TranslateSettings(model=world / "cmlm", beam=beam)
+        settings = TranslateOptions(model=world / "cmlm", beam=beam)
         traced = list(trace_lines(settings, LINES))
         assert [translation for translation, _ in traced] == translate(world, "cmlm", beam=beam)
         assert traced[1] == ("", ["    "])
@@ -181,7 +181,7 @@ class TestTraces:
             ({"first_model": world / "transformer", "first_tokens": 1}, "this one writes left to right"),
         ):
             with pytest.raises(UserError, match=message):
-                list(trace_lines(TranslateSettings(model=world / "transformer", trace=True, **options), LINES))
+                list(trace_lines(TranslateOptions(model=world / "transformer", trace=True, **options), LINES))
             with pytest.raises(UserError, match=message):
                 evaluate(world, tmp_path / "scores", "transformer", traces=2, **options)
 
@@ -197,7 +197,7 @@ class TestOptionsThatMeanNothing:
             evaluate(world, tmp_path / "scores", "transformer", engine="ctranslate2", **option)
         with pytest.raises(UserError, match="for parallel models, which CTranslate2 does not run"):
             STAGES["distill"].check(
-                DistillSettings(teacher=world / "transformer", data=world / "data", engine="ctranslate2", **option)
+                DistillOptions(teacher=world / "transformer", data=world / "data", engine="ctranslate2", **option)
             )
 
     def test_for_parallel_models(self, world: Path) -> None:
@@ -223,7 +223,7 @@ class TestOptionsThatMeanNothing:
         assert code == 0 and out.splitlines() == translate(world, "flowseq", **options)
         assert out.splitlines()[1] == "", "an empty line stays one"
         assert evaluate(world, tmp_path / "scores", "flowseq", **options)["passes"] == 5
-        settings = DistillSettings(teacher=world / "flowseq", data=world / "data", workers=1, **options)
+        settings = DistillOptions(teacher=world / "flowseq", data=world / "data", workers=1, **options)
         run_stage("distill", settings, tmp_path / "distilled", Silent(), title="distill")
         assert read_json(tmp_path / "distilled" / "shards" / "store.json")["options"]["rescoring_samples"] == 4
 
@@ -234,7 +234,7 @@ class TestOptionsThatMeanNothing:
 
 class TestPenalty:
     def tuned(self, world: Path, out: Path, model: str = "toy", **options: Any) -> dict[str, Any]:
-        settings = TuneSettings(model=world / model, data=world / "data", **options)
+        settings = TuneOptions(model=world / model, data=world / "data", **options)
         STAGES["tune"].check(settings)
         return run_stage("tune", settings, out, Silent(), title="tune").results
 
@@ -278,7 +278,7 @@ class TestPenalty:
         assert evaluate(world, tmp_path / "scores", "toy", penalty_file=tmp_path / "tuned")["bleu"] == pytest.approx(
             100
         )
-        distilled = DistillSettings(
+        distilled = DistillOptions(
             teacher=world / "toy", data=world / "data", beam=1, workers=1, penalty_file=tmp_path / "tuned"
         )
         results = run_stage("distill", distilled, tmp_path / "distilled", Silent(), title="distill").results
@@ -320,7 +320,7 @@ class TestPenalty:
         prepare(train=copies(60, 1), valid=None, test=None, out=tmp_path / "data", vocab_size=60, filters=keep)
         with pytest.raises(UserError, match="holds no validation data, which decides the penalty"):
             run_stage(
-                "tune", TuneSettings(model=world / "toy", data=tmp_path / "data"), tmp_path / "t", Silent(), title="t"
+                "tune", TuneOptions(model=world / "toy", data=tmp_path / "data"), tmp_path / "t", Silent(), title="t"
             )
 
     def test_test_text_decides_nothing(self, world: Path, tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ class TestPenalty:
         keep = Filters(keep_copies=True)
         prepare(**parts, out=tmp_path / "data", tokenizer_from=world / "data", filters=keep)
         first = self.tuned(world, tmp_path / "a", penalties=[0.0, BEST])
-        settings = TuneSettings(model=world / "toy", data=tmp_path / "data", penalties=[0.0, BEST])
+        settings = TuneOptions(model=world / "toy", data=tmp_path / "data", penalties=[0.0, BEST])
         assert run_stage("tune", settings, tmp_path / "b", Silent(), title="tune").results == first
 
     def test_in_a_recipe(self, world: Path, tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ class TestReranking:
         short = {"beam": 4, "length_penalty": 0.0}  # the student's own choice: the shortest
         assert translate(world, "cmlm", lines, **short) != expected
         assert translate(world, "cmlm", lines, **short, rerank=world / "transformer") == expected
-        settings = TranslateSettings(model=world / "cmlm", **short, rerank=world / "transformer")
+        settings = TranslateOptions(model=world / "cmlm", **short, rerank=world / "transformer")
         assert [translation for translation, _ in trace_lines(settings, lines)] == expected
         (tmp_path / "text").write_text("".join(f"{line}\n" for line in lines))
         text = {"data": None, "source": tmp_path / "text", "reference": tmp_path / "text"}
@@ -393,7 +393,7 @@ class TestReranking:
     def test_distill_in_several_processes(self, world: Path, tmp_path: Path) -> None:
         stores = []
         for workers in (1, 2):
-            settings = DistillSettings(
+            settings = DistillOptions(
                 teacher=world / "cmlm",
                 data=world / "data",
                 beam=2,
@@ -411,7 +411,7 @@ class TestReranking:
         with pytest.raises(UserError, match="must write left to right"):
             translate(world, "cmlm", beam=4, rerank=world / "nat")
         with pytest.raises(UserError, match="give a beam of 2 or more"):
-            STAGES["evaluate"].check(EvaluateSettings(model=world / "cmlm", beam=1, rerank=world / "transformer"))
+            STAGES["evaluate"].check(EvaluateOptions(model=world / "cmlm", beam=1, rerank=world / "transformer"))
         with pytest.raises(UserError, match="no such directory"):
             translate(world, "cmlm", beam=4, rerank=tmp_path / "none")
         with pytest.raises(UserError, match="has one candidate a sentence, so there is nothing to rerank"):
@@ -424,7 +424,7 @@ class TestTraining:
     def train(self, world: Path, out: Path, model: str, **options: Any) -> dict[str, Any]:
         given = {"max_updates": 4, "validate_every": 2, "warmup": 2, "batch_tokens": 128, "tensorboard": False}
         given |= {"threads": 1, "set": SIZES}
-        settings = TrainSettings(model=model, data=world / "data", **(given | options))
+        settings = TrainOptions(model=model, data=world / "data", **(given | options))
         return run_stage("train", settings, out, Silent(), title="train").results
 
     @pytest.mark.parametrize("model", ["inat", "cmlm"])
@@ -450,7 +450,7 @@ class TestTraining:
         assert results["averaged"] == "2, 4"
         assert int(load_model(tmp_path / "model").model.phases.updates) == 4
         assert evaluate(world, tmp_path / "scores", str(tmp_path / "model"), split="valid")["passes"] == 1
-        settings = TrainSettings(model="flowseq", data=world / "data", max_updates=5000)
+        settings = TrainOptions(model="flowseq", data=world / "data", max_updates=5000)
         with pytest.raises(UserError, match="cannot translate before the end of its autoencoder_updates"):
             STAGES["train"].check(settings)
 
@@ -478,7 +478,7 @@ class TestTraining:
         assert code == 2
         assert "2 targets are too long" in errors and "that of pair 2:" in errors and "--max-length 256" in errors
         assert [path.name for path in (tmp_path / "refused").iterdir()] == [".lock"]
-        settings = TrainSettings(model=model, **given, max_length=256, tensorboard=False)
+        settings = TrainOptions(model=model, **given, max_length=256, tensorboard=False)
         results = run_stage("train", settings, tmp_path / "model", Silent(), title="train").results
         assert results["pairs_left_out"] == 2 and results["valid"]["left_out"] == 2
         scores = evaluate(world, tmp_path / "scores", str(tmp_path / "model"), data=tmp_path / "data")

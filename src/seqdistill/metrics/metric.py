@@ -51,7 +51,7 @@ class Metric(Protocol):
 
     @property
     def signature(self) -> str:
-        """Settings and version, as `key:value|key:value`."""
+        """Options and version, as `key:value|key:value`."""
         ...
 
     @property

@@ -1,31 +1,31 @@
 """The options of every verb, once: command line, recipes and Python read these same names, types and defaults."""
 
-from seqdistill.options.base import Settings
-from seqdistill.options.learning import PrepareSettings, TrainSettings
-from seqdistill.options.measuring import DecisionTheorySettings, MeasureSettings, ModesSettings, ReportSettings
+from seqdistill.options.base import Options
+from seqdistill.options.learning import PrepareOptions, TrainOptions
+from seqdistill.options.measuring import DecisionTheoryOptions, MeasureOptions, ModesOptions, ReportOptions
 from seqdistill.options.writing import (
-    CompareSettings,
+    CompareOptions,
     DecodingSettings,
-    DistillSettings,
-    EvaluateSettings,
-    ScoringSettings,
-    TranslateSettings,
-    TuneSettings,
+    DistillOptions,
+    EvaluateOptions,
+    ScoringOptions,
+    TranslateOptions,
+    TuneOptions,
 )
 
 __all__ = [
-    "CompareSettings",
-    "DecisionTheorySettings",
+    "CompareOptions",
+    "DecisionTheoryOptions",
     "DecodingSettings",
-    "DistillSettings",
-    "EvaluateSettings",
-    "MeasureSettings",
-    "ModesSettings",
-    "PrepareSettings",
-    "ReportSettings",
-    "ScoringSettings",
-    "Settings",
-    "TrainSettings",
-    "TranslateSettings",
-    "TuneSettings",
+    "DistillOptions",
+    "EvaluateOptions",
+    "MeasureOptions",
+    "ModesOptions",
+    "Options",
+    "PrepareOptions",
+    "ReportOptions",
+    "ScoringOptions",
+    "TrainOptions",
+    "TranslateOptions",
+    "TuneOptions",
 ]

@@ -10,13 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from seqdistill.errors import UserError, nearest
 
-S = TypeVar("S", bound="Settings")
+S = TypeVar("S", bound="Options")
 
 OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value)
 """A list of which a single value may be given as it is."""
 
 
-class Settings(BaseModel):
+class Options(BaseModel):
     """Options of one verb. A field's description is its help text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

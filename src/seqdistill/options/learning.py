@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from seqdistill.options.base import OneOrMore, Settings
+from seqdistill.options.base import OneOrMore, Options
 
 
-class PrepareSettings(Settings):
+class PrepareOptions(Options):
     """Text to a data directory: read, filter, split, train the tokenizer, store token ids."""
 
     inputs = (
@@ -71,7 +71,7 @@ class PrepareSettings(Settings):
     seed: int = Field(1, description="Seed of what is held out and of what is drawn.")
 
 
-class TrainSettings(Settings):
+class TrainOptions(Options):
     """A model trained on a data directory."""
 
     inputs = ("data", "init", "teacher")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from seqdistill.options.base import Settings
+from seqdistill.options.base import Options
 
 
-class MeasureSettings(Settings):
+class MeasureOptions(Options):
     """Measures of one or several parallel corpora: complexity, faithfulness, reordering and more."""
 
     inputs = ("corpora", "real", "source")
@@ -49,7 +49,7 @@ class MeasureSettings(Settings):
     scratch: Path | None = Field(None, description="Folder of the aligner's temporary file; default the system's.")
 
 
-class DecisionTheorySettings(Settings):
+class DecisionTheoryOptions(Options):
     """The decision theory study on random HMMs; `seqdistill.studies.decision_theory.Design` says what each value is."""
 
     free = ("workers",)
@@ -78,7 +78,7 @@ class DecisionTheorySettings(Settings):
     workers: int = Field(0, ge=0, description="HMMs studied side by side, on one core each; 0: one a core.")
 
 
-class ModesSettings(Settings):
+class ModesOptions(Options):
     """The modes study: which of the languages it was trained on a model writes, and what its data are like."""
 
     inputs = ("output", "language", "corpus")
@@ -106,7 +106,7 @@ class ModesSettings(Settings):
     workers: int = Field(0, ge=0, description="Threads of the word aligner; 0: one a core.")
 
 
-class ReportSettings(Settings):
+class ReportOptions(Options):
     """One HTML page about the stages in a directory."""
 
     title: str = Field("Distillation report", description="Heading of the page.")

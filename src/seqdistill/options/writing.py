@@ -11,10 +11,10 @@ from pydantic import Field
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.metrics.scores import MetricOptions
 from seqdistill.metrics.significance import NUM_SAMPLES, SEED
-from seqdistill.options.base import OneOrMore, Settings
+from seqdistill.options.base import OneOrMore, Options
 
 
-class DecodingSettings(Settings):
+class DecodingSettings(Options):
     """How text is decoded; shared by distill, translate and evaluate."""
 
     beam: int | None = Field(
@@ -61,7 +61,7 @@ class DecodingSettings(Settings):
         return DecodingOptions(n_best=n_best, **given)
 
 
-class DistillSettings(DecodingSettings):
+class DistillOptions(DecodingSettings):
     """A data directory whose training targets a teacher wrote."""
 
     inputs = ("teacher", "data", "student_data", "penalty_file", "rerank")
@@ -79,7 +79,7 @@ class DistillSettings(DecodingSettings):
     workers: int = Field(0, ge=0, description="Processes that decode side by side; 0: as the engine uses all cores.")
 
 
-class ScoringSettings(Settings):
+class ScoringOptions(Options):
     """How outputs are scored; shared by evaluate and compare."""
 
     metrics: str = Field("bleu,chrf,ter", description="Comma-separated; `seqdistill evaluate --help` names all.")
@@ -113,7 +113,7 @@ class ScoringSettings(Settings):
         )
 
 
-class EvaluateSettings(ScoringSettings, DecodingSettings):
+class EvaluateOptions(ScoringOptions, DecodingSettings):
     """Outputs of a model, scored against references."""
 
     inputs = ("model", "first_model", "data", "source", "reference", "penalty_file", "rerank", "beer_home")
@@ -135,7 +135,7 @@ class EvaluateSettings(ScoringSettings, DecodingSettings):
     )
 
 
-class TuneSettings(Settings):
+class TuneOptions(Options):
     """The penalty on inserting nothing that gives a model its best validation BLEU."""
 
     inputs = ("model", "data")
@@ -154,7 +154,7 @@ class TuneSettings(Settings):
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
 
 
-class TranslateSettings(DecodingSettings):
+class TranslateOptions(DecodingSettings):
     """Standard input to standard output, line by line, in order."""
 
     model: Path = Field(description="Trained model, from `train`.")
@@ -163,7 +163,7 @@ class TranslateSettings(DecodingSettings):
     trace: bool = Field(False, description="Show each iteration of a parallel model on standard error.")
 
 
-class CompareSettings(ScoringSettings):
+class CompareOptions(ScoringOptions):
     """Two outputs of the same text: does the difference hold?"""
 
     reference: Path = Field(description="References, one a line.")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
-from seqdistill.options import CompareSettings
+from seqdistill.options import CompareOptions
 from seqdistill.text.lines import read_lines
 
 
-def compare_files(settings: CompareSettings, a: Path, b: Path) -> list[Comparison]:
+def compare_files(settings: CompareOptions, a: Path, b: Path) -> list[Comparison]:
     """Paired bootstrap resampling (Koehn, 2004) of B against A, for every metric asked for.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from seqdistill.data.directory import DESCRIPTION, DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.measures.comparable import check_common, other_source
-from seqdistill.options import MeasureSettings
+from seqdistill.options import MeasureOptions
 from seqdistill.text.corpus import ParallelCorpus
 
 
@@ -27,7 +27,7 @@ class Corpus(NamedTuple):
     """Whether it was made for models that know no case."""
 
 
-def corpora_to_measure(settings: MeasureSettings) -> tuple[Corpus | None, list[Corpus]]:
+def corpora_to_measure(settings: MeasureOptions) -> tuple[Corpus | None, list[Corpus]]:
     """The real corpus, if one was named, and all to measure, the real one first.
 
     Raises:
@@ -104,7 +104,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _corpus(path: Path, name: str, settings: MeasureSettings) -> Corpus:
+def _corpus(path: Path, name: str, settings: MeasureOptions) -> Corpus:
     if settings.source is not None:
         if path.is_dir():
             raise UserError(f"{path}: with --source every corpus is a file of targets, but this is a directory")

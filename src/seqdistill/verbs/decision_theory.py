@@ -6,17 +6,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from seqdistill.options import DecisionTheorySettings
+from seqdistill.options import DecisionTheoryOptions
 from seqdistill.progress import Progress
 from seqdistill.studies import decision_theory
 
 
-def check(settings: DecisionTheorySettings) -> None:
+def check(settings: DecisionTheoryOptions) -> None:
     """Raises UserError for values that make no study."""
     decision_theory.check(_design(settings))
 
 
-def study(settings: DecisionTheorySettings, out: Path, progress: Progress) -> dict[str, Any]:
+def study(settings: DecisionTheoryOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Writes hmms/*.json and study.json; see `seqdistill.studies.decision_theory.run`.
 
     Raises:
@@ -25,6 +25,6 @@ def study(settings: DecisionTheorySettings, out: Path, progress: Progress) -> di
     return decision_theory.run(_design(settings), out, progress, workers=settings.workers)
 
 
-def _design(settings: DecisionTheorySettings) -> decision_theory.Design:
+def _design(settings: DecisionTheoryOptions) -> decision_theory.Design:
     names = [field.name for field in fields(decision_theory.Design)]
     return decision_theory.Design(**{name: getattr(settings, name) for name in names})

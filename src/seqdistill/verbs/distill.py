@@ -9,7 +9,7 @@ from typing import Any
 from seqdistill.data.directory import DataDirectory
 from seqdistill.distillation.sequence import Similarity, distill_corpus
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
-from seqdistill.options import DistillSettings
+from seqdistill.options import DistillOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.engines import usable_cores
 from seqdistill.verbs.engine import check_decoding, decoding_options, engine_options, load_decoder
@@ -17,12 +17,12 @@ from seqdistill.verbs.engine import check_decoding, decoding_options, engine_opt
 SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}
 
 
-def check(settings: DistillSettings) -> None:
+def check(settings: DistillOptions) -> None:
     """Raises UserError for options of decoding that exclude each other."""
     check_decoding(settings, n_best=settings.n_best)
 
 
-def distill(settings: DistillSettings, out: Path, progress: Progress) -> dict[str, Any]:
+def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Decodes the training sources into `out`/shards, then writes `out` as a data directory.
 
     Raises:

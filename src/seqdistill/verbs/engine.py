@@ -13,7 +13,7 @@ from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine, check_candidates
 from seqdistill.errors import UserError
 from seqdistill.models.saved import load_model, saved_class
-from seqdistill.options import DecodingSettings, EvaluateSettings, TranslateSettings
+from seqdistill.options import DecodingSettings, EvaluateOptions, TranslateOptions
 from seqdistill.runtime.engines import load_engine, torch_precision
 from seqdistill.training.optim import choose_device
 
@@ -70,7 +70,7 @@ def decoding_options(settings: DecodingSettings, model: Path, *, n_best: int = 1
     return replace(options, penalty=read_penalty(settings.penalty_file, fingerprint=load_model(model).fingerprint))
 
 
-def open_engine(settings: EvaluateSettings | TranslateSettings) -> Engine:
+def open_engine(settings: EvaluateOptions | TranslateOptions) -> Engine:
     """Loads the model, or the two models of mixed decoding, into the engine; a teacher that reranks around it.
 
     Raises:
@@ -83,7 +83,7 @@ def open_engine(settings: EvaluateSettings | TranslateSettings) -> Engine:
     return _reranked(_mixed(settings.first_model, settings), settings.rerank, str(choose_device(settings.device)))
 
 
-def tracing(engine: Engine, settings: EvaluateSettings | TranslateSettings) -> TracingEngine:
+def tracing(engine: Engine, settings: EvaluateOptions | TranslateOptions) -> TracingEngine:
     """The opened engine, where iterations are to be shown.
 
     Raises:
@@ -113,7 +113,7 @@ def _reranked(engine: Engine, teacher: Path | None, device: str) -> Engine:
     return RerankingEngine(engine, loaded.model, loaded.tokenizers, device=device, fingerprint=loaded.fingerprint)
 
 
-def _mixed(first_model: Path, settings: EvaluateSettings | TranslateSettings) -> Engine:
+def _mixed(first_model: Path, settings: EvaluateOptions | TranslateOptions) -> Engine:
     if settings.engine != "torch":
         raise UserError(f"mixed decoding runs on our own decoder; leave out --engine {settings.engine}")
     first, second = load_model(first_model), load_model(settings.model, expert=settings.expert)

@@ -22,7 +22,7 @@ from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
 from seqdistill.models.saved import load_model
-from seqdistill.options import EvaluateSettings
+from seqdistill.options import EvaluateOptions
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.training.optim import choose_device
@@ -47,14 +47,14 @@ class TestSet(NamedTuple):
         return max(map(len, self.references))
 
 
-def check(settings: EvaluateSettings) -> None:
+def check(settings: EvaluateOptions) -> None:
     """Raises UserError for an unknown metric, or options of decoding that exclude each other."""
     for name in settings.metric_names:
         check_name(name)
     check_decoding(settings)
 
 
-def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[str, Any]:
+def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Writes hypotheses.txt, scores.json, traces.json (of parallel models) and, apart as no two runs agree, speed.json.
 
     A source with several references is decoded once; references.txt then has tabs between them.
@@ -111,7 +111,7 @@ def evaluate(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[
     return results | {"parameters": parameters} | speed
 
 
-def _test_set(settings: EvaluateSettings) -> TestSet:
+def _test_set(settings: EvaluateOptions) -> TestSet:
     given = settings.source is not None or bool(settings.reference)
     if given == (settings.data is not None):
         raise UserError("evaluate needs either --data (and --split) or --source with --reference")
@@ -147,7 +147,7 @@ def _decode(
     return decoded, seconds
 
 
-def _number_of_traces(settings: EvaluateSettings, *, parallel: bool) -> int:
+def _number_of_traces(settings: EvaluateOptions, *, parallel: bool) -> int:
     if settings.traces is not None:
         return settings.traces
     return NUM_TRACES if parallel and settings.engine == "torch" and settings.first_model is None else 0
@@ -183,7 +183,7 @@ def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progr
 
 
 def _perplexity(
-    settings: EvaluateSettings, test: TestSet, model: torch.nn.Module, tokenizers: Tokenizers, out: Path
+    settings: EvaluateOptions, test: TestSet, model: torch.nn.Module, tokenizers: Tokenizers, out: Path
 ) -> dict[str, float]:
     """Per subword token of all references, EOS included (a parallel model: of its own loss); and how many of them are
     too long for it, if any are."""

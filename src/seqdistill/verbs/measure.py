@@ -20,7 +20,7 @@ from seqdistill.measures.links import write_pharaoh
 from seqdistill.measures.measure import Measures, measure
 from seqdistill.measures.symmetry import check_heuristic
 from seqdistill.measures.tokenizers import create_tokenizer
-from seqdistill.options import MeasureSettings
+from seqdistill.options import MeasureOptions
 from seqdistill.progress import Progress
 from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions, write_corpus_page
 from seqdistill.reports.corpus_plots import AlignedPair
@@ -32,7 +32,7 @@ READABLE = range(8, 21)
 """Words on each side of the sentence pair that is drawn, where there is one."""
 
 
-def check(settings: MeasureSettings) -> None:
+def check(settings: MeasureOptions) -> None:
     """Raises UserError for options that no measuring can have, before any text is read."""
     _aligner(settings)
     check_students(settings.student)
@@ -46,7 +46,7 @@ def check(settings: MeasureSettings) -> None:
         raise UserError("measure needs at least one corpus: a data directory, a table, or with --source targets")
 
 
-def measure_corpora(settings: MeasureSettings, out: Path, progress: Progress) -> dict[str, Any]:
+def measure_corpora(settings: MeasureOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Writes a folder for each corpus (links, lexical table, sentences.tsv) and the page measures.html.
 
     Returns:
@@ -84,7 +84,7 @@ def measure_corpora(settings: MeasureSettings, out: Path, progress: Progress) ->
     return _results(measured, advised)
 
 
-def _create_tokenizers(settings: MeasureSettings, *, lowercase: bool) -> list[Any]:
+def _create_tokenizers(settings: MeasureOptions, *, lowercase: bool) -> list[Any]:
     return [
         create_tokenizer(language, name=name, lowercase=lowercase)
         for language, name in (
@@ -94,7 +94,7 @@ def _create_tokenizers(settings: MeasureSettings, *, lowercase: bool) -> list[An
     ]
 
 
-def _aligner(settings: MeasureSettings) -> AlignerOptions:
+def _aligner(settings: MeasureOptions) -> AlignerOptions:
     return AlignerOptions(
         iterations=settings.iterations,
         p0=settings.p0,
@@ -106,7 +106,7 @@ def _aligner(settings: MeasureSettings) -> AlignerOptions:
 
 
 def _aligned(
-    corpus: Corpus, settings: MeasureSettings, folder: Path, progress: Progress, *, lowercase: bool
+    corpus: Corpus, settings: MeasureOptions, folder: Path, progress: Progress, *, lowercase: bool
 ) -> Alignment:
     """The corpus' alignment: read where an earlier run of this stage left it, otherwise made and written."""
     workers = settings.workers or usable_cores()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from seqdistill.files import read_json
-from seqdistill.options import ModesSettings
+from seqdistill.options import ModesOptions
 from seqdistill.progress import Progress
 from seqdistill.reports.page import Page, Part, write_page
 from seqdistill.reports.plots import Labels, share_plot
@@ -25,12 +25,12 @@ INTRO = (
 )
 
 
-def check(settings: ModesSettings) -> None:
+def check(settings: ModesOptions) -> None:
     """Raises UserError for values that make no study."""
     modes.check(_design(settings))
 
 
-def study(settings: ModesSettings, out: Path, progress: Progress) -> dict[str, Any]:
+def study(settings: ModesOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Writes modes.json (see `seqdistill.studies.modes.run`) and modes.html.
 
     Raises:
@@ -70,5 +70,5 @@ def _shares(row: Mapping[str, Any], languages: Sequence[str]) -> dict[str, float
     return shares | {"mixed": max(0.0, 1 - sum(shares.values()))}
 
 
-def _design(settings: ModesSettings) -> modes.Design:
+def _design(settings: ModesOptions) -> modes.Design:
     return modes.Design(**{field.name: getattr(settings, field.name) for field in fields(modes.Design)})

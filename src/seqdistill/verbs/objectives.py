@@ -23,7 +23,7 @@ from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.interface import Objective
 from seqdistill.models.saved import load_model
 from seqdistill.nn.divergences import DIVERGENCES, Divergence
-from seqdistill.options import TrainSettings
+from seqdistill.options import TrainOptions
 from seqdistill.progress import Progress
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.loop import BatchStream
@@ -59,10 +59,10 @@ NO_ROLLOUTS = RolloutOptions(DecodingOptions(), mixing="constant", mixing_rate=1
 
 TEACHER = ("teacher", "teacher_device", "teacher_precision")
 FULL = ("divergence", "skew", "temperature", "teacher_top_k")
-ROLLOUTS = ("mixing", "mixing_rate", *(name for name in TrainSettings.model_fields if name.startswith("rollout_")))
+ROLLOUTS = ("mixing", "mixing_rate", *(name for name in TrainOptions.model_fields if name.startswith("rollout_")))
 
 
-def check_objective(settings: TrainSettings) -> None:
+def check_objective(settings: TrainOptions) -> None:
     """Raises UserError for an unknown objective, a missing teacher, or an option that the objective does not read."""
     name = settings.objective
     if name not in OBJECTIVES:
@@ -81,7 +81,7 @@ def check_objective(settings: TrainSettings) -> None:
         "label_smoothing": not method.full,
     }
     for option, is_read in read.items():
-        default = TrainSettings.model_fields[option].get_default(call_default_factory=True)
+        default = TrainOptions.model_fields[option].get_default(call_default_factory=True)
         if not is_read and getattr(settings, option) != default:
             raise UserError(
                 f"objective {name!r} does not read {option}, which is {getattr(settings, option)!r}: leave it out, "
@@ -92,7 +92,7 @@ def check_objective(settings: TrainSettings) -> None:
     rollout_options(settings)
 
 
-def rollout_options(settings: TrainSettings) -> RolloutOptions:
+def rollout_options(settings: TrainOptions) -> RolloutOptions:
     """How the student's outputs are drawn and mixed with the data's.
 
     Raises:
@@ -108,7 +108,7 @@ def rollout_options(settings: TrainSettings) -> RolloutOptions:
 
 
 def assemble(
-    settings: TrainSettings,
+    settings: TrainOptions,
     model: Any,
     data: DataDirectory,
     *,
@@ -184,14 +184,14 @@ def assemble(
     )
 
 
-def _teacher(settings: TrainSettings, models: Any, device: torch.device, log_metrics: LogMetrics) -> Teacher:
+def _teacher(settings: TrainOptions, models: Any, device: torch.device, log_metrics: LogMetrics) -> Teacher:
     """The teacher where, and in the precision in which, the settings want it; by default beside the student."""
     where = device if settings.teacher_device == "auto" else choose_device(settings.teacher_device)
     precision = choose_precision(settings.teacher_precision, where)
     return Teacher(models, device=where, precision=precision, log_metrics=log_metrics)
 
 
-def _check_targets(settings: TrainSettings, model: Any, batches: Batches) -> None:
+def _check_targets(settings: TrainOptions, model: Any, batches: Batches) -> None:
     """Raises UserError for a target that the model has no loss for."""
     longest = model.longest_target if model.parallel else None
     if longest is not None and (found := batches.longer_targets(longest)):
@@ -201,7 +201,7 @@ def _check_targets(settings: TrainSettings, model: Any, batches: Batches) -> Non
         )
 
 
-def _check_student(settings: TrainSettings, model: Any) -> None:
+def _check_student(settings: TrainOptions, model: Any) -> None:
     """Raises UserError unless a teacher can label the student's prefixes one by one."""
     reads = f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r}"
     if model.parallel:

@@ -7,20 +7,20 @@ from typing import Any
 
 from seqdistill.data.prepare import prepare as prepare_data
 from seqdistill.errors import UserError
-from seqdistill.options import PrepareSettings
+from seqdistill.options import PrepareOptions
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus, Splits
 from seqdistill.text.filters import Filters
 from seqdistill.text.sources import find_source, load_source, recommended_filters
 
 
-def check(settings: PrepareSettings) -> None:
+def check(settings: PrepareOptions) -> None:
     """Raises UserError for an unknown public source, and names the nearest."""
     if settings.corpus is not None and not settings.corpus.startswith("hub:"):
         find_source(settings.corpus)
 
 
-def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[str, Any]:
+def prepare(settings: PrepareOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Reads, filters, splits, trains the tokenizer and stores; returns the counts.
 
     Raises:
@@ -48,7 +48,7 @@ def prepare(settings: PrepareSettings, out: Path, progress: Progress) -> dict[st
     )
 
 
-def _filters(settings: PrepareSettings) -> Filters:
+def _filters(settings: PrepareOptions) -> Filters:
     usual = recommended_filters(settings.corpus, settings.languages)
     return Filters(
         max_length=settings.max_length or usual.max_length,
@@ -58,7 +58,7 @@ def _filters(settings: PrepareSettings) -> Filters:
     )
 
 
-def _splits(settings: PrepareSettings, progress: Progress) -> Splits:
+def _splits(settings: PrepareOptions, progress: Progress) -> Splits:
     own = {name: _corpus(settings, name) for name in ("", "valid_", "test_")}
     train, valid, test = own.values()
     if settings.corpus is None:
@@ -74,7 +74,7 @@ def _splits(settings: PrepareSettings, progress: Progress) -> Splits:
     return Splits(public.train, valid or public.valid, test or public.test)
 
 
-def _corpus(settings: PrepareSettings, prefix: str) -> ParallelCorpus | None:
+def _corpus(settings: PrepareOptions, prefix: str) -> ParallelCorpus | None:
     source, target, table = (getattr(settings, f"{prefix}{part}") for part in ("source", "target", "table"))
     flag = f"--{prefix.replace('_', '-')}"
     if table is not None:

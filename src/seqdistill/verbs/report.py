@@ -9,7 +9,7 @@ from seqdistill.decoding.trace import Trace, trace_from
 from seqdistill.files import read_json
 from seqdistill.journal import FINISHED, status
 from seqdistill.metrics.metric import SEPARATOR
-from seqdistill.options import ReportSettings
+from seqdistill.options import ReportOptions
 from seqdistill.reports.page import Curve, Example, Page, write_page
 from seqdistill.reports.training_log import read_log
 from seqdistill.text.lines import read_lines
@@ -19,7 +19,7 @@ from seqdistill.verbs.systems import System, gains, row_of, systems_in
 NUM_EXAMPLES = 8
 
 
-def write_report(directory: Path, page: Path, settings: ReportSettings) -> None:
+def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
     """Draws what the finished stages in the folders of `directory` say.
 
     Raises:

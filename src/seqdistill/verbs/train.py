@@ -15,7 +15,7 @@ from seqdistill.errors import UserError
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.saved import config_named, create_model, load_model, save_model
-from seqdistill.options import TrainSettings
+from seqdistill.options import TrainOptions
 from seqdistill.progress import Progress
 from seqdistill.training.distributed import Ranks, joined
 from seqdistill.training.loop import train as run_loop
@@ -25,7 +25,7 @@ from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.objectives import assemble, check_objective
 
 
-def check(settings: TrainSettings) -> None:
+def check(settings: TrainOptions) -> None:
     """Raises UserError for an unknown objective, model or value of an option, and names the nearest valid one."""
     check_objective(settings)
     config, options = config_named(settings.model, settings.set), _options(settings)
@@ -33,12 +33,12 @@ def check(settings: TrainSettings) -> None:
         check_updates(options.max_updates, patience=options.patience * options.validate_every)
 
 
-def _options(settings: TrainSettings) -> TrainingOptions:
+def _options(settings: TrainOptions) -> TrainingOptions:
     shared = TrainingOptions.__dataclass_fields__.keys() & type(settings).model_fields.keys()
     return TrainingOptions(**{name: getattr(settings, name) for name in shared})
 
 
-def train(settings: TrainSettings, out: Path, progress: Progress) -> dict[str, Any]:
+def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Trains into `out`, continuing where an earlier run stopped; the final model goes to `out`/model.
 
     Raises:
@@ -51,7 +51,7 @@ def train(settings: TrainSettings, out: Path, progress: Progress) -> dict[str, A
 
 
 def _train(
-    settings: TrainSettings, options: TrainingOptions, ranks: Ranks, out: Path, progress: Progress
+    settings: TrainOptions, options: TrainingOptions, ranks: Ranks, out: Path, progress: Progress
 ) -> dict[str, Any]:
     data = DataDirectory.open(settings.data)
     data.verify()

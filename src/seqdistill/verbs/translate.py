@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from seqdistill.options import TranslateSettings
+from seqdistill.options import TranslateOptions
 from seqdistill.runtime.translator import Translator
 from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 
 
-def translate_lines(settings: TranslateSettings, lines: Iterable[str]) -> Iterator[str]:
+def translate_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[str]:
     """One translation a line; an empty line gives an empty one."""
     options = decoding_options(settings, settings.model)
     return Translator(open_engine(settings), options).translate(lines)
 
 
-def trace_lines(settings: TranslateSettings, lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+def trace_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """The same, a line at a time: its translation, and in lines of text the iterations that led to it.
 
     Raises:

@@ -16,7 +16,7 @@ from seqdistill.files import read_json, write_json
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.models.saved import load_model
-from seqdistill.options import TuneSettings
+from seqdistill.options import TuneOptions
 from seqdistill.progress import Progress
 from seqdistill.training.optim import choose_device
 
@@ -24,7 +24,7 @@ TRIALS = "trials.json"
 """What was tried so far: a run that was cut off goes on after it."""
 
 
-def check(settings: TuneSettings) -> None:
+def check(settings: TuneOptions) -> None:
     """Raises UserError for penalties that cannot be tried, or options of decoding out of range."""
     penalties = settings.penalties
     if not penalties or len(set(penalties)) < len(penalties):
@@ -32,7 +32,7 @@ def check(settings: TuneSettings) -> None:
     _options(settings)
 
 
-def tune(settings: TuneSettings, out: Path, progress: Progress) -> dict[str, Any]:
+def tune(settings: TuneOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Decodes the validation sources greedily with each penalty; writes penalty.json.
 
     Raises:
@@ -80,7 +80,7 @@ class _Text(NamedTuple):
     num_references: int
 
 
-def _validation_text(settings: TuneSettings) -> _Text:
+def _validation_text(settings: TuneOptions) -> _Text:
     data = DataDirectory.open(settings.data)
     if data.valid is None:
         raise UserError(
@@ -93,5 +93,5 @@ def _validation_text(settings: TuneSettings) -> _Text:
     return _Text([line.source for line in lines], references, number)
 
 
-def _options(settings: TuneSettings) -> DecodingOptions:
+def _options(settings: TuneOptions) -> DecodingOptions:
     return DecodingOptions(iterations=settings.iterations, max_length=settings.max_length, max_ratio=settings.max_ratio)

@@ -22,8 +22,6 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-
 from seqdistill.errors import reported
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import Bitext, read_bitext
@@ -32,6 +30,8 @@ from seqdistill.measures.links import write_pharaoh
 from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
+
+import numpy as np
 
 REPLACED = 0.05
 ITERATIONS = 5

@@ -18,8 +18,6 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from seqdistill.errors import reported
 from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import align
@@ -31,6 +29,8 @@ from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.lines import read_lines
+
+import numpy as np
 
 OTHER_TEXT = {
     "deen": [("news-de-en/train", "de", "en"), ("multi30k/train", "de", "en")],

@@ -18,11 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ctranslate2
-import torch
-import transformers
 from decoding_model import make_model, make_sources, make_tokenizers
-
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.corpus import TorchEngine, longest_first
 from seqdistill.decoding.hypothesis import DecodingOptions
@@ -35,6 +31,10 @@ from seqdistill.reports.results import write_result
 from seqdistill.runtime.conversion import convert, pieces
 from seqdistill.runtime.engines import CTranslate2Engine, torch_engine, usable_cores
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
+
+import ctranslate2
+import torch
+import transformers
 
 OPTIONS = DecodingOptions(beam=5)
 Outputs = list[tuple[int, ...]]

@@ -14,9 +14,6 @@ import statistics
 import time
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
 from seqdistill.data.batches import Batch, collate
 from seqdistill.errors import reported
 from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
@@ -30,6 +27,9 @@ from seqdistill.models.nonautoregressive.shared.edits import (
 from seqdistill.models.nonautoregressive.shared.slots import compacted
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.vocabulary.sentencepiece import MASK, PAD
+
+import torch
+from torch import Tensor
 
 VOCAB = 8000
 

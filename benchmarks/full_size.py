@@ -17,9 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import reported
@@ -31,6 +28,9 @@ from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
 from seqdistill.verbs.train import train
+
+import numpy as np
+import torch
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "full-size"
 

@@ -19,8 +19,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from seqdistill.data.batches import Batches
 from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.hypothesis import DecodingOptions
@@ -36,6 +34,8 @@ from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import adam, divide_and_clip, step
 from seqdistill.vocabulary.sentencepiece import train_tokenizers
+
+import torch
 
 BATCH_TOKENS = 2048
 WARMING_UPDATES = 150

@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import reported
 from seqdistill.models.saved import load_model
 from seqdistill.options import TranslateOptions
 from seqdistill.reports.results import write_result
 from seqdistill.verbs.engine import open_engine
+
+import torch
 
 STUDENTS = {
     "sru3": "sru3-imitkd-full",

@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from seqdistill.data.directory import DataDirectory
 from seqdistill.decoding.corpus import Engine
 from seqdistill.decoding.hypothesis import DecodingOptions
@@ -27,6 +25,8 @@ from seqdistill.errors import reported
 from seqdistill.options import TranslateOptions
 from seqdistill.reports.results import write_result
 from seqdistill.verbs.engine import decoding_options, open_engine
+
+import torch
 
 STUDENTS = {
     "vanilla": "vanilla-base",

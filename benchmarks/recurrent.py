@@ -14,9 +14,6 @@ import statistics
 import time
 from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
-
 from seqdistill.data.batches import Batch
 from seqdistill.errors import reported
 from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
@@ -24,6 +21,9 @@ from seqdistill.nn.recurrent import GRU, SRU
 from seqdistill.reports.results import write_result
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.vocabulary.sentencepiece import EOS, PAD
+
+import torch
+from torch import Tensor, nn
 
 TIME, SENTENCES, VOCAB = 16, 128, 8000
 Update = Callable[[], None]

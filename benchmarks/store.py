@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-
 from seqdistill.data.batches import Batches
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
@@ -29,6 +27,8 @@ from seqdistill.errors import reported
 from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
+
+import numpy as np
 
 MAX_TOKENS = 4096
 

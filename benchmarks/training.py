@@ -26,13 +26,13 @@ import venv
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from seqdistill.data.store import Store, build_store
 from seqdistill.errors import reported
 from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.vocabulary.sentencepiece import train_tokenizers
+
+import torch
 
 SIZES = {
     "vocab": 8000,

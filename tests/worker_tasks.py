@@ -54,3 +54,10 @@ def is_a_mistake_later() -> Callable[[int], int]:
         return task
 
     return work
+
+
+def loads_openmp() -> Callable[[int], int]:
+    """Imports torch, and so OpenMP."""
+    import torch
+
+    return lambda task: torch.ones(task).numel()

@@ -1,0 +1,23 @@
+"""How long OpenMP's threads spin while they wait for each other; settled before torch or CTranslate2 loads OpenMP.
+
+By default libgomp, which the wheels of both carry, spins 300,000 times at a barrier before it sleeps. On a quiet machine
+that saves the kernel's wake-ups. Beside one busy process, which keeps a thread from its core, the others spin through
+most of its absence, and what they burn is taken from it in turn: training fell to a third, beside two to a fifth
+(results/bench-beside.json, docs/benchmarks.md). 1,000 spins, microseconds, cover the barriers of a quiet machine.
+"""
+
+import os
+
+SPINS = "1000"
+
+CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+"""Variables by which a user says how threads wait; one that is set settles it."""
+
+
+def spin_briefly() -> None:
+    """Sets GOMP_SPINCOUNT for this process and those it starts, unless the user has chosen.
+
+    Without effect in a process that has imported torch or CTranslate2 before.
+    """
+    if not any(name in os.environ for name in CHOICES):
+        os.environ["GOMP_SPINCOUNT"] = SPINS

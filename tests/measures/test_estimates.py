@@ -8,7 +8,8 @@ import pytest
 
 from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import Alignment
-from seqdistill.measures.estimates import BY_TOKEN, BY_TYPE, complexity_of, faithfulness_of
+from seqdistill.measures.complexity import BY_TOKEN, BY_TYPE
+from seqdistill.measures.estimates import complexity_of, faithfulness_of
 from seqdistill.measures.lexicon import LexicalTable, table_of_links
 from seqdistill.measures.links import Links
 

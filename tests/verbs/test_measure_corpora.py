@@ -76,7 +76,10 @@ def test_a_table_a_page_links_tables_and_advice(text: Path, call) -> None:
     assert code == 0, errors
     rows = [line.split() for line in output.splitlines()[1:4]]
     assert [row[0] for row in rows] == ["real.txt", "tiny.txt", "big.txt"]
-    assert "vanilla NAT: train it on tiny.txt" in output and "Levenshtein: train it on big.txt" in output
+    assert (
+        "nat (vanilla NAT): train it on tiny.txt" in output
+        and "Levenshtein Transformer): train it on big.txt" in output
+    )
     assert "page: out/measures.html" in output
     results = read_json(Path("out/manifest.json"))["results"]
     real, tiny, big = results["corpora"]

@@ -12,14 +12,15 @@ COMPLEXITY, FAITHFULNESS = "complexity_by_token", "faithfulness_by_token"
 """The measures it goes by. By type, as published, they say of a small corpus what its aligner makes of words that occur
 once, half of all; of Multi30k they put teachers in the reverse order (docs/measures.md)."""
 WEAKEST, STRONGEST = (11.4, 1 / 3), (25.2, 1.0)
-"""BLEU on real data (WMT'14 English to German), and place of the best corpus, of vanilla NAT and of the Levenshtein
-model: the second simplest of four teachers' corpora, and the most faithful one."""
+"""BLEU on real data (WMT'14 English to German), and place of the best corpus, of `nat` and of `levt`: the second
+simplest of four teachers' corpora, and the most faithful one."""
 
 
 class StudentKind(NamedTuple):
     """A kind of student.
 
     Args:
+        title: what it is called beside the name that `train --model` knows it by.
         published_bleu: on real data, WMT'14 English to German; None for students that write left to right.
         evidence: what is published about its data.
     """
@@ -44,17 +45,17 @@ _ANY = (
 )
 STUDENTS: dict[str, StudentKind] = {
     "autoregressive": StudentKind(
-        "autoregressive (SRU, GRU, LSTM, Transformer)",
+        "Transformer, SRU, GRU, LSTM",
         None,
         "Lin et al. 2020: trained on its teacher's own outputs, a 2-layer SRU gains 1.8 to 2.5 BLEU",
     ),
     "nat": StudentKind("vanilla NAT", 11.4, "Zhou et al. 2020: best on the small of four teachers' data"),
     "flowseq": StudentKind("FlowSeq", 18.6, _BETWEEN),
     "inat": StudentKind("iNAT", 19.3, _BETWEEN),
-    "insertion": StudentKind("Insertion Transformer", 20.9, _BETWEEN),
+    "inst": StudentKind("Insertion Transformer", 20.9, _BETWEEN),
     "cmlm": StudentKind("mask-predict", 23.5, _BETWEEN),
-    "levenshtein": StudentKind("Levenshtein", 25.2, _BIG),
-    "levenshtein-big": StudentKind("Levenshtein, big", 26.5, _BIG),
+    "levt": StudentKind("Levenshtein Transformer", 25.2, _BIG),
+    "levt-big": StudentKind("Levenshtein Transformer, big", 26.5, _BIG),
 }
 
 
@@ -127,10 +128,13 @@ def advise(distilled: Sequence[Measures], real: Measures | None = None, *, stude
     if len(ranked) == 1 and simple:
         advice.append(Advice("any student", ranked[0].corpus, _reason(ranked, 0, real), _ANY))
     elif simple:
-        for kind in map(STUDENTS.__getitem__, students or STUDENTS):
+        for name in students or STUDENTS:
+            kind = STUDENTS[name]
             suited = simple if kind.place < 1 else ranked
             place = round(kind.place * (len(suited) - 1))
-            advice.append(Advice(kind.title, suited[place].corpus, _reason(suited, place, real), kind.evidence))
+            advice.append(
+                Advice(f"{name} ({kind.title})", suited[place].corpus, _reason(suited, place, real), kind.evidence)
+            )
     return Advised(advice, list(excluded.values()), notes)
 
 

@@ -16,6 +16,24 @@ SMOOTHING = 0.01
 """Share of the background distribution in both sides of a divergence."""
 
 
+class Weighting(NamedTuple):
+    """What a source word counts in a mean.
+
+    Args:
+        by_token: as often as it occurs; otherwise each word once, as in Zhou et al. 2020.
+    """
+
+    by_token: bool
+
+    def weights(self, table: LexicalTable) -> Float[np.ndarray, " source_words"]:
+        """Of each word; they sum to 1, and a word without a row counts nothing."""
+        counts = table.has_row() * (table.source_frequencies if self.by_token else 1)
+        return counts / counts.sum()
+
+
+BY_TYPE, BY_TOKEN = Weighting(by_token=False), Weighting(by_token=True)
+
+
 class Faithfulness(NamedTuple):
     """F(d) and where it comes from.
 
@@ -36,13 +54,31 @@ class Faithfulness(NamedTuple):
     num_unseen: int
 
 
-def complexity(table: LexicalTable) -> float:
-    """C(d) = 1/|Vx| sum_x H(y | x), in nats, over the source words that have a row (equation 2)."""
-    return float(table.entropies()[table.has_row()].mean())
+def complexity(table: LexicalTable, weighting: Weighting = BY_TYPE) -> float:
+    """C(d) = 1/|Vx| sum_x H(y | x), in nats: the conditional entropy of equation 3, word by word, and their mean.
+
+    By token the mean is sum_x count(x) H(y | x) / sum_x count(x). Words without a row are left out of it.
+
+    A word with two translations, 3/4 and 1/4, and one that is seen twice as often and has a single translation:
+
+        >>> table = LexicalTable(
+        ...     ("Bank", "der"), ("bank", "bench", "the"), np.array([4, 8]), np.array([3, 1, 8]),
+        ...     starts=np.array([0, 2, 3]), targets=np.array([0, 1, 2]), probabilities=np.array([3 / 4, 1 / 4, 1]),
+        ...     signature="by hand",
+        ... )
+        >>> round(float(table.entropies()[0]), 4)  # H(3/4, 1/4) = 3/4 ln 4/3 + 1/4 ln 4; the other one's is 0
+        0.5623
+        >>> round(complexity(table), 4), round(complexity(table, BY_TOKEN), 4)  # 0.5623 / 2 and 0.5623 * 4 / 12
+        (0.2812, 0.1874)
+    """
+    return float(weighting.weights(table) @ table.entropies())
 
 
-def faithfulness(real: LexicalTable, distilled: LexicalTable, *, smoothing: float = SMOOTHING) -> Faithfulness:
-    """F(d) = 1/|Vx| sum_x KL(p_real(. | x) || p_distilled(. | x)), in nats, over words with a row in the real table.
+def faithfulness(
+    real: LexicalTable, distilled: LexicalTable, weighting: Weighting = BY_TYPE, *, smoothing: float = SMOOTHING
+) -> Faithfulness:
+    """F(d) = 1/|Vx| sum_x KL(p_real(. | x) || p_distilled(. | x)), in nats, over words with a row in the real table
+    (equation 4).
 
     Without smoothing the sum is infinite as soon as one real translation is missing in d. Both distributions are mixed
     with the same background q: p' = (1 - smoothing) p + smoothing q, where q is the mean of both corpora's target word
@@ -68,9 +104,9 @@ def faithfulness(real: LexicalTable, distilled: LexicalTable, *, smoothing: floa
         merged = _merged(real, distilled, block, rows[block], (real_number, distilled_number), len(words))
         divergences[block] = _divergences(merged, background, smoothing, gradients)
     counted = real.has_row()
-    return Faithfulness(
-        float(divergences[counted].mean()), divergences * counted, *gradients, int((rows[counted] < 0).sum())
-    )
+    divergences *= counted
+    value = float(weighting.weights(real) @ divergences)
+    return Faithfulness(value, divergences, *gradients, int((rows[counted] < 0).sum()))
 
 
 class _Merged(NamedTuple):

@@ -17,36 +17,17 @@ from jaxtyping import Float, Int
 
 from seqdistill.measures.alignment import Alignment
 from seqdistill.measures.bitext import Side
-from seqdistill.measures.complexity import entropy_gradient, faithfulness, influences, sentence_values
+from seqdistill.measures.complexity import (
+    Weighting,
+    complexity,
+    entropy_gradient,
+    faithfulness,
+    influences,
+    sentence_values,
+)
 from seqdistill.measures.left_out import complexity_moved, lost_with
 from seqdistill.measures.lexicon import LexicalTable
 from seqdistill.measures.wording import Ratio
-
-
-class Weighting(NamedTuple):
-    """What a source word counts in a mean.
-
-    Args:
-        by_token: as often as it occurs; otherwise each word once (equation 2 of Zhou et al. 2020).
-    """
-
-    by_token: bool
-
-    def weights(self, table: LexicalTable) -> Float[np.ndarray, " source_words"]:
-        """Of each word; they sum to 1, and a word without a row counts nothing."""
-        counts = table.has_row() * (table.source_frequencies if self.by_token else 1)
-        return counts / counts.sum()
-
-    def moved(
-        self, table: LexicalTable, side: Side, above: Float[np.ndarray, " source_words"]
-    ) -> Float[np.ndarray, " pairs"]:
-        """How much each sentence moves the mean by the words it has; `above`: each word's value less the mean."""
-        if not self.by_token:
-            return np.zeros(len(side.starts) - 1)
-        return sentence_values(side, above * table.has_row()) / (table.source_frequencies * table.has_row()).sum()
-
-
-BY_TYPE, BY_TOKEN = Weighting(by_token=False), Weighting(by_token=True)
 
 
 class FaithfulnessOf(NamedTuple):
@@ -71,14 +52,13 @@ def complexity_of(alignment: Alignment, table: LexicalTable, weighting: Weightin
         counted: whether the table is of counts of the forward links, not of a model.
     """
     bitext, links, entropies = alignment.bitext, alignment.forward, table.entropies()
-    weights = weighting.weights(table)
-    value = float(weights @ entropies)
+    value = complexity(table, weighting)
     if counted:
         moved = complexity_moved(table, bitext, links, by_token=weighting.by_token)
         moved -= moved.mean()
     else:
-        moved = influences(table, entropy_gradient(table), bitext, links, weights)
-        moved += weighting.moved(table, bitext.source, entropies - value)
+        moved = influences(table, entropy_gradient(table), bitext, links, weighting.weights(table))
+        moved += _moved_by_words(weighting, table, bitext.source, entropies - value)
     return Ratio(value, sentence_values(bitext.source, entropies), moved)
 
 
@@ -98,15 +78,14 @@ def faithfulness_of(
         counted: whether they are of counts of the forward links, not of models.
     """
     table, real_table = tables
-    found = faithfulness(real_table, table, smoothing=smoothing)
-    weights = weighting.weights(real_table)
-    value = float(weights @ found.divergences)
+    found = faithfulness(real_table, table, weighting, smoothing=smoothing)
+    value, weights = found.value, weighting.weights(real_table)
     number = {word: at for at, word in enumerate(real_table.source_words)}
     at = np.array([number.get(word, -1) for word in table.source_words])
     moved = np.zeros(real.bitext.num_lines)
     moved[real.bitext.lines - 1] += influences(
         real_table, found.real_gradient, real.bitext, real.forward, weights
-    ) + weighting.moved(real_table, real.bitext.source, found.divergences - value)
+    ) + _moved_by_words(weighting, real_table, real.bitext.source, found.divergences - value)
     moved[distilled.bitext.lines - 1] += influences(
         table, found.distilled_gradient, distilled.bitext, distilled.forward, np.where(at >= 0, weights[at], 0.0)
     )
@@ -116,3 +95,12 @@ def faithfulness_of(
     lines = np.union1d(real.bitext.lines, distilled.bitext.lines)
     sentences = sentence_values(distilled.bitext.source, np.where(at >= 0, found.divergences[at], 0.0))
     return FaithfulnessOf(Ratio(value, sentences, moved[lines - 1]), lines, found.num_unseen)
+
+
+def _moved_by_words(
+    weighting: Weighting, table: LexicalTable, side: Side, above: Float[np.ndarray, " source_words"]
+) -> Float[np.ndarray, " pairs"]:
+    """How much each sentence moves the mean by the words it has; `above`: each word's value less the mean."""
+    if not weighting.by_token:
+        return np.zeros(len(side.starts) - 1)
+    return sentence_values(side, above * table.has_row()) / (table.source_frequencies * table.has_row()).sum()

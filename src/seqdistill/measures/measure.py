@@ -14,8 +14,8 @@ from seqdistill.errors import UserError
 from seqdistill.measures.alignment import Alignment
 from seqdistill.measures.bitext import Bitext, Side, Skipped
 from seqdistill.measures.comparable import check_comparable
-from seqdistill.measures.complexity import SMOOTHING
-from seqdistill.measures.estimates import BY_TOKEN, BY_TYPE, complexity_of, faithfulness_of
+from seqdistill.measures.complexity import BY_TOKEN, BY_TYPE, SMOOTHING
+from seqdistill.measures.estimates import complexity_of, faithfulness_of
 from seqdistill.measures.intervals import MAX_UNITS, NUM_SAMPLES, SEED, Interval, check_resampling, resampled_interval
 from seqdistill.measures.reordering import reordering_scores
 from seqdistill.measures.wording import Ratio, mean, ratio, repetitions, type_token_ratio

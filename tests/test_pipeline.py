@@ -76,7 +76,7 @@ languages = "en-de"
 [train]
 one = { data = "data", model = "levt" }
 two = { data = "data", model = "sru" }
-[tune.penalty]
+[tune-penalty.penalty]
 data = "data"
 model = "one"
 [evaluate.test]

@@ -6,7 +6,7 @@ VERBS = {
     "prepare": options.PrepareOptions,
     "train": options.TrainOptions,
     "distill": options.DistillOptions,
-    "tune": options.TuneOptions,
+    "tune-penalty": options.TunePenaltyOptions,
     "evaluate": options.EvaluateOptions,
     "measure": options.MeasureOptions,
     "translate": options.TranslateOptions,

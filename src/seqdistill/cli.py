@@ -30,7 +30,7 @@ from seqdistill.options import (
     ReportOptions,
     TrainOptions,
     TranslateOptions,
-    TuneOptions,
+    TunePenaltyOptions,
 )
 from seqdistill.shown import Part
 
@@ -153,11 +153,13 @@ def evaluate(settings: EvaluateOptions, out: Out) -> None:
 
 
 @command(
-    app, TuneOptions, "seqdistill tune --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned"
+    app,
+    TunePenaltyOptions,
+    "seqdistill tune-penalty --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned",
 )
-def tune(settings: TuneOptions, out: Out) -> None:
+def tune_penalty(settings: TunePenaltyOptions, out: Out) -> None:
     """Find the penalty on inserting nothing that is best on validation text, for models that insert words."""
-    _run("tune", settings, out, shown.penalties)
+    _run("tune-penalty", settings, out, shown.penalties)
 
 
 @command(app, TranslateOptions, "seqdistill translate --model teacher --beam 5 < test.en > test.out")

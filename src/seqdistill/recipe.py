@@ -227,6 +227,6 @@ def _in_order(path: Path, steps: list[Step]) -> list[Step]:
     for step in steps:
         place(step, ())
         for scores in steps:
-            if scores.kind in ("tune", "evaluate") and placed.keys() >= set(scores.needs):
+            if scores.kind in ("tune-penalty", "evaluate") and placed.keys() >= set(scores.needs):
                 place(scores, ())
     return list(placed.values())

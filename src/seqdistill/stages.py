@@ -21,10 +21,10 @@ from seqdistill.options import (
     Options,
     PrepareOptions,
     TrainOptions,
-    TuneOptions,
+    TunePenaltyOptions,
 )
 from seqdistill.progress import Progress
-from seqdistill.verbs import decision_theory, distill, evaluate, measure, modes, prepare, train, tune
+from seqdistill.verbs import decision_theory, distill, evaluate, measure, modes, prepare, train, tune_penalty
 
 
 class Stage(NamedTuple):
@@ -43,7 +43,7 @@ STAGES: dict[str, Stage] = {
     "prepare": Stage(PrepareOptions, prepare.check, prepare.prepare, ("data.json", "*.arrow", "tokenizer/*")),
     "train": Stage(TrainOptions, train.check, train.train, ("model/**/*",)),
     "distill": Stage(DistillOptions, distill.check, distill.distill, ("data.json", "*.arrow", "tokenizer/*")),
-    "tune": Stage(TuneOptions, tune.check, tune.tune, (PENALTY_FILE,)),
+    "tune-penalty": Stage(TunePenaltyOptions, tune_penalty.check, tune_penalty.tune_penalty, (PENALTY_FILE,)),
     "evaluate": Stage(
         EvaluateOptions,
         evaluate.check,

@@ -55,7 +55,7 @@ def another(verb: str, name: str) -> Any:
 
 def test_numbers_are_finite():
     with pytest.raises(UserError, match=r"'penalties\.0': Input should be a finite number, but it is inf"):
-        options.TuneOptions.read({"model": "m", "data": "d", "penalties": [float("inf")]}, where="here")
+        options.TunePenaltyOptions.read({"model": "m", "data": "d", "penalties": [float("inf")]}, where="here")
 
 
 def words_of(name: str, value: Any, *, unnamed: tuple[str, ...] = ()) -> list[str]:

@@ -26,7 +26,7 @@ from seqdistill.options import (
     ReportOptions,
     TrainOptions,
     TranslateOptions,
-    TuneOptions,
+    TunePenaltyOptions,
 )
 from seqdistill.pipeline import run as run_recipe
 from seqdistill.progress import Silent
@@ -34,7 +34,7 @@ from seqdistill.recipe import read_recipe
 from seqdistill.stages import STAGES, run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import Filters
-from seqdistill.verbs import tune as tune_verb
+from seqdistill.verbs import tune_penalty as tune_verb
 from seqdistill.verbs.report import write_report
 from seqdistill.verbs.translate import trace_lines, translate_lines
 
@@ -234,9 +234,9 @@ class TestOptionsThatMeanNothing:
 
 class TestPenalty:
     def tuned(self, world: Path, out: Path, model: str = "toy", **options: Any) -> dict[str, Any]:
-        settings = TuneOptions(model=world / model, data=world / "data", **options)
-        STAGES["tune"].check(settings)
-        return run_stage("tune", settings, out, Silent(), title="tune").results
+        settings = TunePenaltyOptions(model=world / model, data=world / "data", **options)
+        STAGES["tune-penalty"].check(settings)
+        return run_stage("tune-penalty", settings, out, Silent(), title="tune-penalty").results
 
     def test_the_best_of_the_validation_text(self, world: Path, tmp_path: Path) -> None:
         """The toy copies its source at a penalty of BEST, and all targets are copies."""
@@ -320,7 +320,11 @@ class TestPenalty:
         prepare(train=copies(60, 1), valid=None, test=None, out=tmp_path / "data", vocab_size=60, filters=keep)
         with pytest.raises(UserError, match="holds no validation data, which decides the penalty"):
             run_stage(
-                "tune", TuneOptions(model=world / "toy", data=tmp_path / "data"), tmp_path / "t", Silent(), title="t"
+                "tune-penalty",
+                TunePenaltyOptions(model=world / "toy", data=tmp_path / "data"),
+                tmp_path / "t",
+                Silent(),
+                title="t",
             )
 
     def test_test_text_decides_nothing(self, world: Path, tmp_path: Path) -> None:
@@ -329,12 +333,12 @@ class TestPenalty:
         keep = Filters(keep_copies=True)
         prepare(**parts, out=tmp_path / "data", tokenizer_from=world / "data", filters=keep)
         first = self.tuned(world, tmp_path / "a", penalties=[0.0, BEST])
-        settings = TuneOptions(model=world / "toy", data=tmp_path / "data", penalties=[0.0, BEST])
-        assert run_stage("tune", settings, tmp_path / "b", Silent(), title="tune").results == first
+        settings = TunePenaltyOptions(model=world / "toy", data=tmp_path / "data", penalties=[0.0, BEST])
+        assert run_stage("tune-penalty", settings, tmp_path / "b", Silent(), title="tune-penalty").results == first
 
     def test_in_a_recipe(self, world: Path, tmp_path: Path) -> None:
         (tmp_path / "toy.toml").write_text(f"""
-            [tune.penalty]
+            [tune-penalty.penalty]
             model = "{world}/toy"
             data = "{world}/data"
             penalties = [0.0, {BEST}]
@@ -353,7 +357,7 @@ class TestPenalty:
 
     def test_on_the_command_line(self, world: Path, tmp_path: Path, call: Call) -> None:
         words = (
-            "tune",
+            "tune-penalty",
             "--model",
             str(world / "toy"),
             "--data",

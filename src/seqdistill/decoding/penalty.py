@@ -75,7 +75,7 @@ def write_penalty(path: Path, penalty: float, *, fingerprint: str, details: Mapp
 
 
 def read_penalty(path: Path, *, fingerprint: str) -> float:
-    """The penalty of a file, or of the directory of `tune`, for the model with this fingerprint.
+    """The penalty of a file, or of the directory of `tune-penalty`, for the model with this fingerprint.
 
     Raises:
         UserError: no such file, no penalty file, or one of another model.
@@ -87,10 +87,10 @@ def read_penalty(path: Path, *, fingerprint: str) -> float:
         or stored.get("format") != FORMAT
         or type(stored.get("penalty")) not in (int, float)
     ):
-        raise UserError(f"{path}: no penalty file; give what `seqdistill tune` wrote for this model")
+        raise UserError(f"{path}: no penalty file; give what `seqdistill tune-penalty` wrote for this model")
     if stored.get("model") != fingerprint:
         raise UserError(
             f"{path}: the penalty of another model (fingerprint {str(stored.get('model'))[:12]}, but this one has "
-            f"{fingerprint[:12]}); run `seqdistill tune` for this model"
+            f"{fingerprint[:12]}); run `seqdistill tune-penalty` for this model"
         )
     return float(stored["penalty"])

@@ -10,7 +10,7 @@ from seqdistill.options.writing import (
     EvaluateOptions,
     ScoringOptions,
     TranslateOptions,
-    TuneOptions,
+    TunePenaltyOptions,
 )
 
 __all__ = [
@@ -27,5 +27,5 @@ __all__ = [
     "ScoringOptions",
     "TrainOptions",
     "TranslateOptions",
-    "TuneOptions",
+    "TunePenaltyOptions",
 ]

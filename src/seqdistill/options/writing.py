@@ -35,8 +35,10 @@ class DecodingSettings(Options):
         None, description="Of a mixture, the expert that writes, from 1; default: the best on validation data."
     )
     iterations: int | None = Field(None, ge=1, description="Most iterations of a parallel model; default: its own.")
-    penalty: float = Field(0.0, description="Against inserting nothing, for a model that inserts words; see `tune`.")
-    penalty_file: Path | None = Field(None, description="Take the penalty that `tune` found for this model.")
+    penalty: float = Field(
+        0.0, description="Against inserting nothing, for a model that inserts words; see `tune-penalty`."
+    )
+    penalty_file: Path | None = Field(None, description="Take the penalty that `tune-penalty` found for this model.")
     rescoring_samples: int = Field(
         0, ge=0, description="Samples that FlowSeq scores its lengths by (importance-weighted decoding); 0: none."
     )
@@ -135,7 +137,7 @@ class EvaluateOptions(ScoringOptions, DecodingSettings):
     )
 
 
-class TuneOptions(Options):
+class TunePenaltyOptions(Options):
     """The penalty on inserting nothing that gives a model its best validation BLEU."""
 
     inputs = ("model", "data")

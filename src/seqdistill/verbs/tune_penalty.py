@@ -1,4 +1,4 @@
-"""`tune`: the penalty on inserting nothing that gives a model its best validation BLEU."""
+"""`tune-penalty`: the penalty on inserting nothing that gives a model its best validation BLEU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seqdistill.files import read_json, write_json
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.models.saved import load_model
-from seqdistill.options import TuneOptions
+from seqdistill.options import TunePenaltyOptions
 from seqdistill.progress import Progress
 from seqdistill.training.optim import choose_device
 
@@ -24,7 +24,7 @@ TRIALS = "trials.json"
 """What was tried so far: a run that was cut off goes on after it."""
 
 
-def check(settings: TuneOptions) -> None:
+def check(settings: TunePenaltyOptions) -> None:
     """Raises UserError for penalties that cannot be tried, or options of decoding out of range."""
     penalties = settings.penalties
     if not penalties or len(set(penalties)) < len(penalties):
@@ -32,7 +32,7 @@ def check(settings: TuneOptions) -> None:
     _options(settings)
 
 
-def tune(settings: TuneOptions, out: Path, progress: Progress) -> dict[str, Any]:
+def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Decodes the validation sources greedily with each penalty; writes penalty.json.
 
     Raises:
@@ -80,7 +80,7 @@ class _Text(NamedTuple):
     num_references: int
 
 
-def _validation_text(settings: TuneOptions) -> _Text:
+def _validation_text(settings: TunePenaltyOptions) -> _Text:
     data = DataDirectory.open(settings.data)
     if data.valid is None:
         raise UserError(
@@ -93,5 +93,5 @@ def _validation_text(settings: TuneOptions) -> _Text:
     return _Text([line.source for line in lines], references, number)
 
 
-def _options(settings: TuneOptions) -> DecodingOptions:
+def _options(settings: TunePenaltyOptions) -> DecodingOptions:
     return DecodingOptions(iterations=settings.iterations, max_length=settings.max_length, max_ratio=settings.max_ratio)

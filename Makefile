@@ -16,7 +16,7 @@ check: install  ## style, types, import rules
 	$(BIN)/lint-imports
 
 results: install  ## redraw the tables and plots of README and docs from results/*.json
-	$(BIN)/python -m seqdistill.reports.tables
+	$(BIN)/python -m evidence.tables
 
 install: .venv/installed
 

@@ -1,7 +1,7 @@
 """Do 4.5 million pairs align in 8 GB, at 6 minutes a million? And beside sil-thot and eflomal? Writes bench-alignment.
 
     pip install sil-thot eflomal
-    python benchmarks/alignment.py [--pairs N] [--rival-pairs N] [--source FILE --target FILE] [--workers N]
+    python -m benchmarks.alignment [--pairs N] [--rival-pairs N] [--source FILE --target FILE] [--workers N]
 
 Real text (Multi30k, tokenised) is repeated until there is enough of it; in every copy but the first each word is
 replaced, with a chance of 5 %, by one drawn from the text as often as it occurs there, so that new pairs of words keep
@@ -22,16 +22,16 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
+
+from evidence.results import write_result
 from seqdistill.errors import reported
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import Bitext, read_bitext
 from seqdistill.measures.complexity import complexity, faithfulness
 from seqdistill.measures.links import write_pharaoh
 from seqdistill.measures.tokenizers import create_tokenizer
-from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
-
-import numpy as np
 
 REPLACED = 0.05
 ITERATIONS = 5

@@ -1,6 +1,6 @@
 """Decodes a corpus with beam 5 and the same weights: ours, transformers' generate, CTranslate2 called directly.
 
-    python benchmarks/decoding.py [--sentences 1536] [--rounds 4]
+    python -m benchmarks.decoding [--sentences 1536] [--rounds 4]
 
 Every system gets token ids and returns token ids. The peers' settings are searched first (transformers: batch size;
 CTranslate2: precision, workers x threads, batch size), ours are the defaults. Then all run in turn, in an order that
@@ -18,7 +18,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from decoding_model import make_model, make_sources, make_tokenizers
+import ctranslate2
+import torch
+import transformers
+
+from benchmarks.decoding_model import make_model, make_sources, make_tokenizers
+from evidence.results import write_result
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.corpus import TorchEngine, longest_first
 from seqdistill.decoding.hypothesis import DecodingOptions
@@ -27,14 +32,9 @@ from seqdistill.errors import reported
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.nn.layers import sinusoids
-from seqdistill.reports.results import write_result
 from seqdistill.runtime.conversion import convert, pieces
 from seqdistill.runtime.engines import CTranslate2Engine, torch_engine, usable_cores
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
-
-import ctranslate2
-import torch
-import transformers
 
 OPTIONS = DecodingOptions(beam=5)
 Outputs = list[tuple[int, ...]]

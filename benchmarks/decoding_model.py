@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import torch
+
 from seqdistill.data.batches import collate_sources
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, Tokenizer, Tokenizers
-
-import numpy as np
-import torch
 
 VOCAB = 8000
 SYLLABLES = [start + vowel + end for start in "bdfgklmnprstvz" for vowel in "aeiou" for end in ("", "n", "r", "s")]

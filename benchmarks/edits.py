@@ -1,6 +1,6 @@
 """What share of a Levenshtein Transformer's training step goes into its labels? Prints, and writes nothing.
 
-    python benchmarks/edits.py [--tokens N] [--dim N] [--layers N] [--repeats N] [--threads N]
+    python -m benchmarks.edits [--tokens N] [--dim N] [--layers N] [--repeats N] [--threads N]
 
 A step is loss and gradients of a batch of random sentences, 8,000 words. Labels are the random part of each target,
 both edit paths, placeholder counts and the masked target; guesses are the word head's most probable words, which the
@@ -13,6 +13,9 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+
+import torch
+from torch import Tensor
 
 from seqdistill.data.batches import Batch, collate
 from seqdistill.errors import reported
@@ -27,9 +30,6 @@ from seqdistill.models.nonautoregressive.shared.edits import (
 from seqdistill.models.nonautoregressive.shared.slots import compacted
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.vocabulary.sentencepiece import MASK, PAD
-
-import torch
-from torch import Tensor
 
 VOCAB = 8000
 

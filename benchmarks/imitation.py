@@ -1,6 +1,6 @@
 """What does imitation cost? One ImitKD + Full update against one Vanilla + Full update; writes bench-imitation.
 
-    python benchmarks/imitation.py [--source FILE --target FILE] [--updates 8] [--rounds 5] [--threads N]
+    python -m benchmarks.imitation [--source FILE --target FILE] [--updates 8] [--rounds 5] [--threads N]
 
 The same 2-layer SRU student (width 512, embeddings 256), teacher (8+8 layers of width 256, FFN 1024, the IWSLT teacher
 of Lin et al. 2020) and batches of 2,048 tokens, 8,000 joint BPE, float32, on the CPU. The student is first trained a
@@ -19,6 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from evidence.results import write_result
 from seqdistill.data.batches import Batches
 from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.hypothesis import DecodingOptions
@@ -29,13 +32,10 @@ from seqdistill.distillation.word import full_distribution
 from seqdistill.errors import reported
 from seqdistill.models.saved import create_model
 from seqdistill.nn.divergences import Divergence
-from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import adam, divide_and_clip, step
 from seqdistill.vocabulary.sentencepiece import train_tokenizers
-
-import torch
 
 BATCH_TOKENS = 2048
 WARMING_UPDATES = 150

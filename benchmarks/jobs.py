@@ -1,6 +1,6 @@
 """Are stages sooner done side by side? Two students by `run --jobs 2` against `--jobs 1`; writes bench-jobs.
 
-    python benchmarks/jobs.py [--source FILE --target FILE] [--updates 200] [--rounds 3]
+    python -m benchmarks.jobs [--source FILE --target FILE] [--updates 200] [--rounds 3]
 
 Both train the same recipe: two 2-layer SRU (width 256) and two Transformers (width 128, 2+2 layers) on batches of 1,024
 tokens. The commands take turns; each is timed whole, from the start of Python to its end, so that what another process
@@ -17,8 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from evidence.results import write_result
 from seqdistill.errors import reported
-from seqdistill.reports.results import write_result
 
 RECIPE = """
 [defaults.train]

@@ -1,6 +1,6 @@
 """Is training an SRU at least as fast per token as training torch.nn.GRU of the same width? Writes bench-recurrent.
 
-    python benchmarks/recurrent.py [--repeats N] [--threads N]
+    python -m benchmarks.recurrent [--repeats N] [--threads N]
 
 Forward and backward pass in fp32, 2,048 tokens a batch: one layer of each at the paper's widths, a padded bidirectional
 layer, and the whole 2-layer student with 8,000 words. The two run in turn, and the ratio is the median over turns of
@@ -14,16 +14,16 @@ import statistics
 import time
 from collections.abc import Callable
 
+import torch
+from torch import Tensor, nn
+
+from evidence.results import write_result
 from seqdistill.data.batches import Batch
 from seqdistill.errors import reported
 from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
 from seqdistill.nn.recurrent import GRU, SRU
-from seqdistill.reports.results import write_result
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.vocabulary.sentencepiece import EOS, PAD
-
-import torch
-from torch import Tensor, nn
 
 TIME, SENTENCES, VOCAB = 16, 128, 8000
 Update = Callable[[], None]

@@ -1,6 +1,6 @@
 """Do 4.5 million pairs build in under 2 GB of memory, and start training within 10 seconds? Writes bench-store.
 
-    python benchmarks/store.py [--pairs N] [--source FILE --target FILE] [--scratch FOLDER] [--results FOLDER]
+    python -m benchmarks.store [--pairs N] [--source FILE --target FILE] [--scratch FOLDER] [--results FOLDER]
 
 Text is repeated until there is enough of it, each copy with its number appended to both sides, so that no pair is a
 duplicate and the filters have as much to remember as with real text; without files it is generated (Zipf's law).
@@ -20,15 +20,15 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
+
+from evidence.results import write_result
 from seqdistill.data.batches import Batches
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import reported
-from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
-
-import numpy as np
 
 MAX_TOKENS = 4096
 

@@ -1,6 +1,6 @@
 """How many target tokens a second does the loop train on, beside Joey NMT and transformers? Writes bench-training.
 
-    python benchmarks/training.py [--source FILE --target FILE] [--seconds N] [--rounds N] [--threads N]
+    python -m benchmarks.training [--source FILE --target FILE] [--seconds N] [--rounds N] [--threads N]
 
 The same Transformer (width 256, 3+3 layers, FFN 1024, a joint vocabulary of 8,000, dropout and label smoothing 0.1,
 Adam, float32) on the same sentence pairs in batches of 2,048 target tokens, by our loop, by Joey NMT 2.3's and by
@@ -26,13 +26,13 @@ import venv
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
+from evidence.results import write_result
 from seqdistill.data.store import Store, build_store
 from seqdistill.errors import reported
-from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.vocabulary.sentencepiece import train_tokenizers
-
-import torch
 
 SIZES = {
     "vocab": 8000,
@@ -144,7 +144,7 @@ def main() -> None:
     )
     trainer = [transformers, str(PEERS / "with_transformers.py")]
     systems = [
-        System("seqdistill", [sys.executable, str(PEERS / "with_seqdistill.py")], []),
+        System("seqdistill", [sys.executable, "-m", "benchmarks.training_peers.with_seqdistill"], []),
         System("joeynmt", [joeynmt, str(PEERS / "with_joeynmt.py")], []),
         System("transformers", trainer, ["random"]),
         System("transformers, group_by_length", trainer, ["group_by_length"]),

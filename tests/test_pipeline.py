@@ -10,6 +10,7 @@ from seqdistill.pipeline import plan, run, stages_in
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
 
+ROOT = Path(__file__).parents[1]
 RECIPE = """
 name = "tiny"
 
@@ -148,7 +149,7 @@ def test_a_missing_recipe_and_an_empty_directory_are_errors(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[1] / "recipes").rglob("*.toml")), ids=lambda path: path.stem
+    "path", sorted([*ROOT.glob("recipes/*.toml"), *ROOT.glob("papers/**/*.toml")]), ids=lambda path: path.stem
 )
 def test_every_committed_recipe_is_valid(path: Path, tmp_path: Path) -> None:
     recipe = read_recipe(path, out=tmp_path / "out")

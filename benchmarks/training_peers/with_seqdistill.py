@@ -6,15 +6,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+
+from benchmarks.training_peers.meter import Finished, Meter
 from seqdistill.data.batches import Batch, Batches
 from seqdistill.data.store import Store
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
 from seqdistill.nn.losses import Loss
 from seqdistill.training.loop import train
 from seqdistill.training.options import TrainingOptions
-
-import torch
-from meter import Finished, Meter
 
 
 def main(folder: Path, seconds: float, warmup: int, threads: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import subprocess
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evidence.results import read_result, write_result
+from papers.zhou2020 import modes
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
@@ -24,7 +25,6 @@ from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.options import ModesOptions
 from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, read_recipe
-from seqdistill.reports.results import read_result, write_result
 from seqdistill.studies.modes import Design, all_outputs, check, language_text, run
 from seqdistill.text.lines import read_lines
 from seqdistill.verbs.modes import page_of
@@ -132,17 +132,6 @@ def results_of(recipe: Recipe) -> dict[str, Any]:
     return read_json(recipe.out / "study" / "modes.json")
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> Any:
-    """benchmarks/modes.py."""
-    path = Path(__file__).parents[2] / "benchmarks" / "modes.py"
-    spec = importlib.util.spec_from_file_location("modes_benchmark", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
 def test_a_parallel_model_mixes_what_one_that_writes_left_to_right_does_not(toy: Recipe) -> None:
     """Figure 1 and table 1 of the paper in small; every word has two translations alike, so C(full) is ln 2."""
@@ -212,8 +201,8 @@ def test_the_page_draws_every_system(toy: Recipe) -> None:
 
 
 @pytest.mark.slow
-def test_the_benchmark_writes_systems_beside_their_data(toy: Recipe, benchmark: Any, tmp_path: Path) -> None:
-    figures, rows = benchmark.tables(toy)
+def test_the_benchmark_writes_systems_beside_their_data(toy: Recipe, tmp_path: Path) -> None:
+    figures, rows = modes.tables(toy)
     assert figures == results_of(toy)["figures"]
     by_system = {row["system"]: row for row in rows}
     data = {"at": "full", "nat": "full", "nat-random": "random", "nat-distilled": "distilled", "references": None}
@@ -222,7 +211,7 @@ def test_the_benchmark_writes_systems_beside_their_data(toy: Recipe, benchmark: 
     assert by_system["at"]["bleu"] == read_json(toy.out / "test-at" / "scores.json")["bleu"]
     path = write_result("toy-modes", claim="c", figures=figures, rows=rows, started=0.0, path=tmp_path)
     assert read_result(path).rows[0]["published_complexity"] is None
-    assert benchmark.PUBLISHED == {"full": 3.67, "random": 3.30, "distilled": 2.64}
+    assert modes.PUBLISHED == {"full": 3.67, "random": 3.30, "distilled": 2.64}
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Runs a recipe of the modes study (or continues it) and writes its result beside the published one.
 
-    python benchmarks/modes.py recipes/modes.toml --jobs 2
+    python -m papers.zhou2020.modes papers/zhou2020/modes.toml --jobs 2
 
 results/NAME.json, NAME being the recipe's (modes, modes-multi30k): a row for each system, with the complexity of the
 data it learned from, the share of its outputs in one language alone, and its scores against all references. Figures:
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evidence.results import write_result
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
@@ -22,7 +23,6 @@ from seqdistill.files import read_json
 from seqdistill.journal import FINISHED, fingerprint
 from seqdistill.options import ModesOptions
 from seqdistill.recipe import Recipe, read_recipe
-from seqdistill.reports.results import write_result
 from seqdistill.verbs.systems import System, systems_in
 
 PUBLISHED = {"full": 3.67, "random": 3.30, "distilled": 2.64}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from evidence import tables
+from evidence.results import read_results, write_result
+from evidence.tables import contents, main, markdown, refresh, rewritten, stale
 from seqdistill.errors import UserError
-from seqdistill.reports import tables
 from seqdistill.reports.columns import best_rows, columns_of, signatures_of, written
-from seqdistill.reports.results import read_results, write_result
-from seqdistill.reports.tables import contents, main, markdown, refresh, rewritten, stale
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROWS = [

@@ -1,6 +1,6 @@
 """Runs a recipe of imitation learning (or continues it) and writes its results as the tables of Lin et al. 2020.
 
-    python benchmarks/imitation_tables.py recipes/imitation-multi30k-de-en.toml --jobs 2
+    python -m papers.lin2020.tables papers/lin2020/imitation-multi30k-de-en.toml --jobs 2
 
 results/NAME.json, NAME being the recipe's: a row for each training, and the means over seeds as SYSTEM_VARIANT_METRIC
 and the beam, such as sru2_imitkd_full_bleu5. A training is of SYSTEM by its stage's name up to the first hyphen, of
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evidence.results import write_result
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
@@ -33,7 +34,6 @@ from seqdistill.journal import FINISHED, status
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.metrics.significance import compare_runs
 from seqdistill.recipe import read_recipe
-from seqdistill.reports.results import write_result
 from seqdistill.text.lines import read_lines
 from seqdistill.verbs.systems import System, systems_in
 

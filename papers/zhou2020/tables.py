@@ -1,6 +1,6 @@
 """Runs a recipe of parallel students (or continues it) and writes its results as the tables of Zhou et al. 2020.
 
-    python benchmarks/nat_tables.py recipes/nat-multi30k-en-de.toml --jobs 2
+    python -m papers.zhou2020.tables papers/zhou2020/nat-multi30k-en-de.toml --jobs 2
 
 results/NAME.json, NAME being the recipe's: a row for each training, and test BLEU as STUDENT_DATA_bleu, such as
 cmlm_base_bleu; a training's stage is called STUDENT-DATA. Beside it, where the recipe has what they show:
@@ -15,7 +15,7 @@ cmlm_base_bleu; a training's stage is called STUDENT-DATA. Beside it, where the 
     NAME-best         each student on the base teacher's text beside that teacher, best validation BLEU first
     NAME-differences  what holds: paired bootstrap over sentences
 
-Times come from benchmarks/nat_speed.py, once it has run. `--keep` leaves the rows that stand in the tables and adds
+Times come from papers/zhou2020/speed.py, once it has run. `--keep` leaves the rows that stand in the tables and adds
 those that are missing, where one machine trained some students and another one the others; rows name their commit.
 A table by data is made of this run's trainings alone where it has all of them.
 """
@@ -29,6 +29,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
+from evidence.results import commit, read_result, write_result
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
@@ -36,7 +37,6 @@ from seqdistill.files import read_json
 from seqdistill.journal import FINISHED, status
 from seqdistill.options import TrainOptions
 from seqdistill.recipe import Recipe, read_recipe
-from seqdistill.reports.results import commit, read_result, write_result
 from seqdistill.verbs.systems import System, gain, systems_in
 
 TEACHER = "at-"
@@ -67,7 +67,7 @@ TIMES = (
     *("milliseconds_per_sentence", "relative_time", "times_faster_than_beam5", "times_faster_than_beam1"),
     *("relative_time_in_batches", "times_faster_in_batches_than_beam5", "times_faster_in_batches_than_beam1"),
 )
-"""What benchmarks/nat_speed.py measured, one sentence at a time and in batches."""
+"""What papers/zhou2020/speed.py measured, one sentence at a time and in batches."""
 
 Row = dict[str, Any]
 Rows = list[Row]

@@ -130,7 +130,7 @@ def _validated(content: object, file: Path) -> Result:
         return Result.model_validate(content, strict=True)
     except ValidationError as error:
         faults = "; ".join(_fault(fault["loc"], fault["msg"], fault["input"]) for fault in error.errors()[:5])
-        raise UserError(f"{file}: not a result: {faults}; write it with reports.results.write_result") from None
+        raise UserError(f"{file}: not a result: {faults}; write it with evidence.results.write_result") from None
 
 
 def _fault(place: tuple[int | str, ...], message: str, found: object) -> str:

@@ -2,7 +2,7 @@
 
 results/NAME.json, NAME being the recipe's own:
 
-    python benchmarks/measures.py recipes/measures-multi30k-en-de.toml --jobs 2
+    python -m papers.zhou2020.measures papers/zhou2020/measures-multi30k-en-de.toml --jobs 2
 
 Rows: corpus, complexity, faithfulness, reordering, bleu and more, each with the ends of its interval; beside them what
 Zhou et al. 2020 published for corpora of these names, and the test BLEU of the teacher that wrote the corpus. Figures:
@@ -16,13 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evidence.results import write_result
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.journal import FINISHED
 from seqdistill.recipe import Recipe, read_recipe
-from seqdistill.reports.results import write_result
 from seqdistill.verbs.systems import systems_in
 
 MEASURES = ("complexity", "complexity_by_token", "faithfulness", "faithfulness_by_token", "reordering", "bleu")

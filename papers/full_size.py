@@ -1,6 +1,6 @@
 """What do the recipes at the papers' full sizes need? Updates on made-up data, timed; writes bench-full-size.
 
-    python benchmarks/full_size.py [recipes/full-size/NAME.toml ...] [--updates 3] [--share 1.0] [--device auto]
+    python -m papers.full_size [papers/lin2020/full-size/NAME.toml ...] [--updates 3] [--share 1.0] [--device auto]
 
 Each kind of training of a recipe (model, sizes, objective) does a few updates on random sentences with the recipe's
 vocabulary, on batches of `--share` of the recipe's tokens. Hours are those of all its updates at the measured rate, on
@@ -17,6 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from evidence.results import write_result
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import reported
@@ -24,15 +28,11 @@ from seqdistill.models.saved import create_model, save_model
 from seqdistill.options import PrepareOptions, TrainOptions
 from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, Step, read_recipe
-from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
 from seqdistill.verbs.train import train
 
-import numpy as np
-import torch
-
-FOLDER = Path(__file__).parents[1] / "recipes" / "full-size"
+RECIPES = sorted(Path(__file__).parent.glob("*/full-size/*.toml"))
 
 
 def made_up_data(prepared: PrepareOptions, out: Path) -> DataDirectory:
@@ -88,7 +88,7 @@ def ready(recipe: Recipe, work: Path) -> tuple[Path, Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", type=Path, nargs="*", default=sorted(FOLDER.glob("*.toml")))
+    parser.add_argument("recipes", type=Path, nargs="*", default=RECIPES)
     parser.add_argument("--updates", type=int, default=3, help="timed, after one that warms up")
     parser.add_argument("--share", type=float, default=1.0, help="of the recipe's tokens a batch")
     parser.add_argument("--device", default="auto")

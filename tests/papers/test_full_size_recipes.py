@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from papers import full_size
 from seqdistill.data.directory import DataDirectory
 from seqdistill.models.interface import CountsUpdates
 from seqdistill.models.saved import create_model
@@ -19,24 +19,13 @@ from seqdistill.training.distributed import joined
 from seqdistill.training.optim import adam, divide_and_clip, step
 from seqdistill.verbs.objectives import assemble
 
-ROOT = Path(__file__).parents[1]
 TOKENS, SUMMARY_TOKENS = 128, 1024
 """Of a batch here: the sizes are the models', the amount is this machine's; one summary's source fits."""
 
 
-@pytest.fixture(scope="module")
-def full_size() -> Any:
-    """The benchmark that measures the same recipes."""
-    spec = importlib.util.spec_from_file_location("full_size", ROOT / "benchmarks" / "full_size.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes/full-size").glob("*.toml")), ids=lambda path: path.stem)
-def test_every_kind_of_training_does_an_update(path: Path, tmp_path: Path, full_size: Any) -> None:
+@pytest.mark.parametrize("path", full_size.RECIPES, ids=lambda path: path.stem)
+def test_every_kind_of_training_does_an_update(path: Path, tmp_path: Path) -> None:
     recipe = read_recipe(path, out=tmp_path / "out")
     data, teacher = full_size.ready(recipe, tmp_path)
     prepared = full_size.prepared_by(recipe)

@@ -1,6 +1,6 @@
 """How fast are parallel students? Decoding time beside vanilla NAT and the autoregressive teacher, in one run.
 
-    python benchmarks/nat_speed.py --run runs/nat-multi30k-en-de --teachers runs/measures-multi30k-en-de
+    python -m papers.zhou2020.speed --run runs/nat-multi30k-en-de --teachers runs/measures-multi30k-en-de
 
 Writes nat-multi30k-en-de-speed. Each student as it was trained on the base teacher's text,
 decoded as its BLEU was: five lengths, or with its penalty; the teacher with beam 5 and 1, on our own engine and on
@@ -17,16 +17,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
+from evidence.results import write_result
 from seqdistill.data.directory import DataDirectory
 from seqdistill.decoding.corpus import Engine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import reported
 from seqdistill.options import TranslateOptions
-from seqdistill.reports.results import write_result
 from seqdistill.verbs.engine import decoding_options, open_engine
-
-import torch
 
 STUDENTS = {
     "vanilla": "vanilla-base",
@@ -115,11 +115,11 @@ def row_of(system: Timed, systems: list[Timed], sources: list[str]) -> dict[str,
     row: dict[str, Any] = {"student": system.name, "milliseconds_per_sentence": round(one, 3)}
     row["relative_time"] = round(one / statistics.median(named["vanilla"].one), 3)
     for beam in (5, 1):
-        row[f"times_faster_than_beam{beam}"] = round(statistics.median(named[f"at_native_beam{beam}"].one) / one, 3)
+        row[f"times_faster_than_beam{beam}"] = round(statistics.median(named[f"at_torch_beam{beam}"].one) / one, 3)
     row["milliseconds_in_batches"] = round(batched, 3)
     row["relative_time_in_batches"] = round(batched / statistics.median(named["vanilla"].batched), 3)
     for beam in (5, 1):
-        teacher = statistics.median(named[f"at_native_beam{beam}"].batched)
+        teacher = statistics.median(named[f"at_torch_beam{beam}"].batched)
         row[f"times_faster_in_batches_than_beam{beam}"] = round(teacher / batched, 3)
     return row | {"passes": round(passes, 3) or None, "iterations": round(iterations, 3) or None}
 

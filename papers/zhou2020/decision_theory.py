@@ -1,6 +1,6 @@
 """Which distilled data wins which accuracy, on random HMMs? Runs or continues the study; writes decision-theory.
 
-    python benchmarks/decision_theory.py [--hmms 50] [--workers N] [--out runs/decision-theory]
+    python -m papers.zhou2020.decision_theory [--hmms 50] [--workers N] [--out runs/decision-theory]
 
 Figures: shares of wins over all HMMs of the softmax grid of a and b, and mean accuracies of the systems there. The same
 with parameters divided by their sum, where a and b cancel, is one more row and the figures that begin with `sum`.
@@ -12,12 +12,12 @@ import argparse
 import time
 from pathlib import Path
 
+from evidence.results import write_result
 from seqdistill.console import Terminal
 from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.journal import FINISHED
 from seqdistill.options import DecisionTheoryOptions
-from seqdistill.reports.results import write_result
 from seqdistill.stages import run_stage
 
 CLAIM = (

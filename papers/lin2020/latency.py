@@ -1,6 +1,6 @@
 """How long does one sentence take on one core? Table 7 of Lin et al. 2020; writes imitation-latency.
 
-    python benchmarks/latency.py --run runs/imitation-multi30k-de-en [--sentences 100] [--rounds 5]
+    python -m papers.lin2020.latency --run runs/imitation-multi30k-de-en [--sentences 100] [--rounds 5]
 
 Models: the teacher, and one of each student that the recipe imitation-multi30k-de-en trained. The first sentences of
 the test set are decoded one by one with beam 1 and 5; systems take turns on one thread, and a time is the median over
@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from evidence.results import write_result
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import reported
 from seqdistill.models.saved import load_model
 from seqdistill.options import TranslateOptions
-from seqdistill.reports.results import write_result
 from seqdistill.verbs.engine import open_engine
-
-import torch
 
 STUDENTS = {
     "sru3": "sru3-imitkd-full",
@@ -61,7 +61,7 @@ def main() -> None:
     rows = [row for row in rows_of(given.run, times) if row]
     teacher = next(row for row in rows if row["system"] == "teacher" and row["engine"] == "torch")
     figures = {
-        f"{row['system']}_{'' if row['engine'] == 'native' else 'ctranslate2_'}speedup_beam{beam}": round(
+        f"{row['system']}_{'' if row['engine'] == 'torch' else 'ctranslate2_'}speedup_beam{beam}": round(
             teacher[f"milliseconds_beam{beam}"] / row[f"milliseconds_beam{beam}"], 3
         )
         for row in rows

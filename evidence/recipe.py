@@ -1,6 +1,6 @@
 """Runs a recipe (or continues it) and records its systems in results/NAME.json, NAME being the recipe's own.
 
-    python benchmarks/recipe.py recipes/multi30k-en-de.toml
+    python -m evidence.recipe recipes/multi30k-en-de.toml
 
 Figures: SYSTEM_METRIC for every metric of every evaluated system, as sru_seqkd_bleu of the stage sru-seqkd, and the
 gain of each distilled student over its twin, and of the pairs that --over names, with the interval of the paired
@@ -13,13 +13,13 @@ import argparse
 import time
 from pathlib import Path
 
+from evidence.results import write_result
 from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.journal import FINISHED
 from seqdistill.recipe import read_recipe
-from seqdistill.reports.results import write_result
 from seqdistill.verbs.systems import System, gain, gains, row_of, systems_in
 
 

@@ -4,7 +4,7 @@
     ... written here, never by hand ...
     <!-- /results -->
 
-`python -m seqdistill.reports.tables` writes them; with `--check` it only says which files differ, and exits with 1.
+`python -m evidence.tables` writes them; with `--check` it only says which files differ, and exits with 1.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evidence.results import Result, read_results
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Cell, Row, best_rows, column, columns_of, is_numeric, signatures_of, written
 from seqdistill.reports.figures import figures_of
-from seqdistill.reports.results import Result, read_results
 
 RESULTS, DOCS, FIGURES = Path("results"), Path("docs"), Path("docs/figures")
 ENDS = ("_low", "_high")
@@ -191,7 +191,7 @@ def _differing(root: Path, wanted: Mapping[Path, str]) -> list[Path]:
 def main(arguments: Sequence[str]) -> int:
     """The command line of this module, run from the repository's root; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m seqdistill.reports.tables",
+        prog="python -m evidence.tables",
         description="Write the tables of README.md and docs, and docs/figures, from results/*.json.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file differs")

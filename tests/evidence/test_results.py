@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from evidence import results
+from evidence.results import command, commit, machine, read_result, read_results, write_result
 from seqdistill.errors import UserError
-from seqdistill.reports import results
-from seqdistill.reports.results import command, commit, machine, read_result, read_results, write_result
 
 ROWS = [{"system": "student", "data": "distilled", "seed": 1, "bleu": 31.5, "bleu_signature": "nrefs:1", "note": None}]
 

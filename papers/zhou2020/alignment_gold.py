@@ -1,6 +1,6 @@
 """How many links are wrong? Alignment error rates on gold alignments, beside sil-thot's; writes alignment-gold.
 
-    python benchmarks/alignment_gold.py [--data ../shared/data] [--lines N]
+    python -m papers.zhou2020.alignment_gold [--data ../shared/data] [--lines N]
 
 Every aligner is trained on the gold text itself and, where there is any, on other text of the two languages (German-
 English: news and captions; French: captions). The published systems had about two million pairs of the gold texts' own
@@ -18,6 +18,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
+from evidence.results import write_result
 from seqdistill.errors import reported
 from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import align
@@ -26,11 +29,8 @@ from seqdistill.measures.gold import GoldLinks, agreement, read_gold
 from seqdistill.measures.links import Links, read_pharaoh
 from seqdistill.measures.symmetry import HEURISTICS, symmetrize
 from seqdistill.measures.tokenizers import create_tokenizer
-from seqdistill.reports.results import write_result
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.lines import read_lines
-
-import numpy as np
 
 OTHER_TEXT = {
     "deen": [("news-de-en/train", "de", "en"), ("multi30k/train", "de", "en")],

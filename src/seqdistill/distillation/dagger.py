@@ -1,4 +1,4 @@
-"""DAgger (Ross et al. 2011; Lin et al. 2020, algorithm 2): rounds of outputs that are kept and learned from together.
+"""DAgger (Ross et al. 2011; Lin et al. 2020, equation 7 and algorithm 2): rounds of outputs, all kept and learned from.
 
 At the beginning of round i each source gets a new output, which the teacher writes with probability beta_i and the
 student otherwise. It joins those of all earlier rounds; training goes on on the aggregate, every prefix of which the

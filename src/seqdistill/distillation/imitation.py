@@ -1,4 +1,4 @@
-"""Imitation learning (ImitKD, Lin et al. 2020, algorithm 1): training on what the student writes itself.
+"""Imitation learning (ImitKD, Lin et al. 2020, equation 4 and algorithm 1): training on what the student writes itself.
 
 `Rollouts` is a stream of batches like any other. At update i of I each example keeps its initial target with
 probability beta_i; otherwise the current student writes another. A teacher then labels every prefix. For speed

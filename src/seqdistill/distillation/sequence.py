@@ -1,5 +1,6 @@
-"""Sequence-level distillation: the teacher's outputs as training targets (Kim and Rush 2016, section 3.2), and
-sequence-level interpolation: of its n-best outputs the one most like the reference (section 3.3)."""
+"""Sequence-level distillation: the teacher's outputs as training targets (Kim and Rush 2016, section 3.2; equation 1 of
+Zhou et al. 2020, 3 of Lin et al. 2020), and interpolation: of its n-best outputs the one most like the reference
+(Kim and Rush 2016, section 3.3)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from seqdistill.vocabulary.sentencepiece import PAD
 
 
 def hard_labels(student: Any, *, label_smoothing: float, log_metrics: LogMetrics) -> Objective:
-    """Negative log-likelihood of a batch's labels, see `Teacher.labelled`."""
+    """Negative log-likelihood of a batch's labels (Lin et al. 2020, equation 5), see `Teacher.labelled`."""
 
     def objective(batch: Batch) -> Loss:
         assert batch.labels is not None
@@ -35,7 +35,7 @@ def hard_labels(student: Any, *, label_smoothing: float, log_metrics: LogMetrics
 
 def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *, log_metrics: LogMetrics) -> Objective:
     """The divergence between the teacher's and the student's distribution, summed over the positions of the target,
-    for batches described by `Teacher.described`."""
+    for batches described by `Teacher.described`; as cross-entropy equation 6 of Lin et al. 2020."""
 
     def objective(batch: Batch) -> Loss:
         mask = batch.target != PAD

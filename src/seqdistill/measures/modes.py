@@ -45,7 +45,7 @@ class LanguageModels:
         return f"{self.tokenizer.signature}|letters|languages:{names}|unigram:add-{self.smoothing:g}|unknown:uniform"
 
     def word_posteriors(self) -> Float[np.ndarray, "words languages"]:
-        """p(language | word) of every word under a uniform prior: p(y | l) / sum_k p(y | k)."""
+        """p(language | word) of every word under a uniform prior: p(y | l) / sum_k p(y | k), equation 2."""
         counts = self.counts + self.smoothing
         chances = counts / counts.sum(axis=1, keepdims=True)
         return (chances / chances.sum(axis=0)).T

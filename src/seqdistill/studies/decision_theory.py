@@ -1,4 +1,5 @@
-"""Why distill? The Bayesian decision theory study of Zhou et al. 2020, appendix D, on random hidden Markov models.
+"""Why distill? The Bayesian decision theory study of Zhou et al. 2020, appendix D (equations 5 to 9), on random
+hidden Markov models.
 
 A parallel student cannot write several translations of one source, so a teacher decides for one. Posterior decoding is
 the best decision for token accuracy and Viterbi decoding for sequence accuracy; the study asks whether students with

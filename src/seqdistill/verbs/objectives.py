@@ -1,4 +1,5 @@
-"""What a training learns from: the contexts of Lin et al. 2020, table 2, and the loss at each of their positions."""
+"""What a training learns from: the contexts of Lin et al. 2020, table 2, and the loss at each of their positions; the
+two together are equation 2."""
 
 from __future__ import annotations
 

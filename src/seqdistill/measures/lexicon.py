@@ -70,7 +70,7 @@ class LexicalTable:
         return slice(int(self.starts[block.start]), int(self.starts[block.stop]))
 
     def entropies(self) -> Float[np.ndarray, " source_words"]:
-        """H(y | x) of each source word in nats (Zhou et al. 2020, equation 3, word by word); 0 for one without a row."""
+        """H(y | x) of each source word in nats (Zhou et al. 2020, equation 3, word by word); 0 without a row."""
         found = np.zeros(len(self.source_words))
         for block in self.blocks():
             chances = self.probabilities[self.entries(block)]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
-from seqdistill.models.interface import Canvas
+from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.traits import Traits
 from seqdistill.nn.losses import Loss
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import EOS, PAD
@@ -33,14 +34,14 @@ class ToyMemory(NamedTuple):
         return ToyMemory(self.words[rows])
 
 
-class ToyInserter(nn.Module):
+class ToyInserter(Model):
     """Each iteration inserts up to two of the words that are missing at the end, in two passes.
 
     Without a penalty the first half of the source is all it wants to insert, at a penalty of BEST all of it, and beyond
     that twice the last word. Log-probabilities are -0.1.
     """
 
-    parallel, inserts, rescores, settles, iterations, longest_target = True, True, False, True, 10, None
+    traits, iterations, longest_target = Traits(non_autoregressive=True, iterates=True, inserts=True), 10, None
 
     def __init__(self, config: ToyConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()

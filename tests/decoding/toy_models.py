@@ -8,7 +8,8 @@ from typing import NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
-from seqdistill.models.interface import Canvas
+from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.traits import Traits
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
@@ -32,10 +33,10 @@ class ToyState(NamedTuple):
         return ToyState(self.memory[groups[:, 0]], self.hidden[rows], self.n)
 
 
-class ToyWriter(nn.Module):
+class ToyWriter(Model):
     """A random recurrent network; `scale` makes it more or less sure of itself."""
 
-    parallel = False
+    traits = Traits()
     source_ids = target_ids = OURS
 
     def __init__(self, vocab: int, *, seed: int = 1, scale: float = 2.0):
@@ -108,18 +109,19 @@ class ToyMemory(NamedTuple):
         return ToyMemory(self.source[rows])
 
 
-class ToyRefiner(nn.Module):
+class ToyRefiner(Model):
     """Writes the length asked for; in iteration t, positions below `speed` * (t + 1) get their final token.
 
     The final token at position i is 5 + (source[0] + i + length) % words; before that it is 5. Log-probabilities are
     -1 / (1 + i + length) in every iteration.
     """
 
-    parallel, inserts, rescores, settles, longest_target = True, False, False, True, None
+    longest_target = None
     source_ids = target_ids = OURS
 
     def __init__(self, *, iterations: int, words: int = 20, speed: int = 2):
         super().__init__()
+        self.traits = Traits(non_autoregressive=True, iterates=iterations > 1)
         self.iterations, self.words, self.speed = iterations, words, speed
         self.rows_of_iteration: list[int] = []
 

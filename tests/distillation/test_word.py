@@ -11,6 +11,8 @@ from seqdistill.distillation.log_metrics import POSITIONS, LogMetrics
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError
+from seqdistill.models.interface import Model
+from seqdistill.models.traits import Traits
 from seqdistill.nn.divergences import Divergence
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
@@ -111,11 +113,11 @@ def test_a_teacher_must_be_there_and_write_left_to_right() -> None:
     with pytest.raises(UserError, match="give --teacher"):
         Teacher([])
 
-    class Parallel(torch.nn.Module):
-        parallel = True
+    class NonAutoregressive(Model):
+        traits = Traits(non_autoregressive=True)
 
     with pytest.raises(UserError, match="seqdistill distill"):
-        Teacher([Parallel()])
+        Teacher([NonAutoregressive()])
 
 
 def test_labels_end_where_the_teacher_ends() -> None:

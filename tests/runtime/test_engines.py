@@ -197,8 +197,8 @@ def test_our_decoder_in_bfloat16_is_close(tokenizers, tmp_path, monkeypatch, nam
         load_engine("torch", model, compute_type="int8")
     monkeypatch.setattr(optim, "computes_bfloat16", lambda device: True)
     exact, rounded = (load_engine("torch", model, compute_type=given) for given in ("auto", "bfloat16"))
-    parallel = getattr(exact.model, "parallel", False)
-    options = DecodingOptions(beam=1, max_length=6 if parallel else 1)
+    at_once = exact.model.traits.non_autoregressive
+    options = DecodingOptions(beam=1, max_length=6 if at_once else 1)
     scores = [
         [found[0].log_prob for found in engine.decode(sentences(8, seed=5), options)] for engine in (exact, rounded)
     ]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from torch import nn
 
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import check_options, decode, trace
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.trace import Trace, text_trace
-from seqdistill.models.interface import RefinementModel
+from seqdistill.models.interface import Model
 from seqdistill.vocabulary.sentencepiece import Tokenizer, Tokenizers
 
 
@@ -77,7 +76,7 @@ class TorchEngine:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         tokenizers: Tokenizers,
         *,
         max_tokens: int = 8192,
@@ -128,7 +127,7 @@ class TorchEngine:
             found = trace(self.model, collate_sources([ids]).to(self.device), options)
         if not ids:
             return [Trace(source, "", ())]
-        target, inserts = self.tokenizers.target, cast(RefinementModel, self.model).inserts
+        target, inserts = self.tokenizers.target, self.model.traits.inserts
         return [text_trace(source, each, target, inserts=inserts) for each in found]
 
     def _computing(self) -> torch.autocast:

@@ -16,12 +16,12 @@ from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.mixed import Mixed
 from seqdistill.errors import UserError
-from seqdistill.models.interface import RefinementModel
+from seqdistill.models.interface import Model, RefinementModel
 
 
 @torch.inference_mode()
 def decode(
-    model: nn.Module,
+    model: Model,
     source: Int[Tensor, "batch source"],
     options: DecodingOptions,
     *,
@@ -30,7 +30,7 @@ def decode(
     """Decodes a batch, in evaluation mode (modes are put back afterwards).
 
     Args:
-        model: an AutoregressiveModel (`parallel` is False) or a RefinementModel (`parallel` is True).
+        model: an AutoregressiveModel or, where `traits.non_autoregressive` is True, a RefinementModel.
         source: ends with EOS, right-padded with PAD.
         seeds: for sampling, a number for each sentence (its line number, say) that, with `options.seed`, decides its
             draws whatever the batch; row numbers if absent.
@@ -45,7 +45,7 @@ def decode(
     if not len(source):
         return []
     with _evaluating(model):
-        if model.parallel:
+        if model.traits.non_autoregressive:
             return refinement.refine(cast(RefinementModel, model), source, options)
         writer = cast(Writer, model)
         if options.sampling:
@@ -56,16 +56,14 @@ def decode(
 
 
 @torch.inference_mode()
-def trace(
-    model: nn.Module, source: Int[Tensor, "1 source"], options: DecodingOptions
-) -> list[refinement.TracedHypothesis]:
+def trace(model: Model, source: Int[Tensor, "1 source"], options: DecodingOptions) -> list[refinement.TracedHypothesis]:
     """Decodes one sentence as `decode` does, and keeps what it looked like after every iteration.
 
     Raises:
         UserError: a model that writes left to right; as `check_options`.
     """
     check_options(model, options)
-    if not model.parallel:
+    if not model.traits.non_autoregressive:
         raise UserError(
             "a trace shows the iterations of a model that writes all positions at once, but this one writes left to "
             "right: leave the trace out, or give a parallel model"
@@ -74,7 +72,7 @@ def trace(
         return refinement.trace(cast(RefinementModel, model), source, options)
 
 
-def check_options(model: nn.Module, options: DecodingOptions) -> None:
+def check_options(model: Model, options: DecodingOptions) -> None:
     """No option is accepted and then ignored.
 
     Raises:
@@ -82,24 +80,23 @@ def check_options(model: nn.Module, options: DecodingOptions) -> None:
             or several of one that needs a single pass; a penalty on inserting nothing for one that inserts nothing;
             rescoring by one without latent variables.
     """
-    if not model.parallel:
+    if not model.traits.non_autoregressive:
         refuse_refinement(options)
         return
-    refiner = cast(RefinementModel, model)
     if options.sampling:
         raise UserError(
             "sampling needs a model that writes left to right, but this one writes all positions at once: "
             "decode it without sampling (beam sets the number of lengths tried)"
         )
-    if refiner.iterations == 1 and (options.iterations or 1) > 1:
+    if not model.traits.iterates and (options.iterations or 1) > 1:
         raise UserError(
             f"this model writes its output in one pass, but iterations is {options.iterations}: leave iterations out"
         )
-    if options.penalty and not refiner.inserts:
+    if options.penalty and not model.traits.inserts:
         raise UserError(
             f"penalty {options.penalty} is on inserting nothing, but this model inserts no words: leave penalty out"
         )
-    if options.rescoring_samples and not refiner.rescores:
+    if options.rescoring_samples and not model.traits.rescores:
         raise UserError(
             f"rescoring_samples {options.rescoring_samples} is for a model with latent variables (flowseq), but this "
             "one has none: leave rescoring_samples out"
@@ -117,8 +114,8 @@ def refuse_refinement(options: DecodingOptions) -> None:
 
 
 def mixed(
-    first: nn.Module,
-    second: nn.Module,
+    first: Model,
+    second: Model,
     source: Int[Tensor, "batch source"],
     *,
     first_tokens: int,

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from seqdistill.decoding.autoregressive import Writer
 from seqdistill.errors import UserError
-from seqdistill.models.interface import State
+from seqdistill.models.interface import Model, State
+from seqdistill.models.traits import Traits
 
 
 class EnsembleState(NamedTuple):
@@ -27,14 +28,14 @@ class EnsembleState(NamedTuple):
         return EnsembleState(tuple(state.select(rows) for state in self.states))
 
 
-class Ensemble(nn.Module):
+class Ensemble(Model):
     """p(y_t | y_<t, x) is the mean of the models' probabilities. The models share their vocabularies."""
 
-    parallel = False
+    traits = Traits()
 
-    def __init__(self, models: Sequence[nn.Module]):
+    def __init__(self, models: Sequence[Model]):
         """Raises UserError for no model, or one that does not write left to right."""
-        if not models or any(model.parallel for model in models):
+        if not models or any(model.traits.non_autoregressive for model in models):
             raise UserError("an ensemble needs models that write left to right; a non-autoregressive one cannot")
         super().__init__()
         self.models = nn.ModuleList(models)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqdistill.decoding.autoregressive import Writer
 from seqdistill.errors import UserError
-from seqdistill.models.interface import State
+from seqdistill.models.interface import Model, State
+from seqdistill.models.traits import Traits
 
 
 class MixedState(NamedTuple):
@@ -29,24 +30,24 @@ class MixedState(NamedTuple):
         return self._replace(first=first, second=self.second.select(rows))
 
 
-class Mixed(nn.Module):
+class Mixed(Model):
     """The first model predicts tokens 0 .. first_tokens - 1, the second all later ones ([L] section 2, table 1).
 
     The second model reads along from the beginning. Being itself a model that writes left to right, the pair can be
     decoded by every decoder; its log-probabilities are those of whichever model predicts the token.
     """
 
-    parallel = False
+    traits = Traits()
     first: Writer
     second: Writer
 
-    def __init__(self, first: nn.Module, second: nn.Module, *, first_tokens: int):
+    def __init__(self, first: Model, second: Model, *, first_tokens: int):
         """Both models must share their vocabularies; 0 tokens is `second` alone.
 
         Raises:
             UserError: a model that does not write left to right, or a negative number of tokens.
         """
-        if first.parallel or second.parallel:
+        if first.traits.non_autoregressive or second.traits.non_autoregressive:
             raise UserError("mixed decoding needs two models that write left to right; a non-autoregressive one cannot")
         if first_tokens < 0:
             raise UserError(f"the first model writes 0 or more tokens, but {first_tokens} were asked for")

@@ -89,7 +89,7 @@ def _iterations(
         _check(canvas, limits[rows])
         yield _Iteration(rows, canvas)
         done = _equal_rows(before.tokens, canvas.tokens)
-        if not model.settles:
+        if not model.traits.settles:
             done &= canvas.passes == before.passes
         going = (~done).nonzero().squeeze(1)
         if not len(going):

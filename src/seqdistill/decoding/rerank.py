@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from torch import nn
 from torch.nn.functional import pad
 
 from seqdistill.data.batches import Pair, ordered_batches
@@ -16,7 +15,7 @@ from seqdistill.decoding.corpus import Engine, TextHypothesis, TracingEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError
-from seqdistill.models.interface import AutoregressiveModel
+from seqdistill.models.interface import AutoregressiveModel, Model
 from seqdistill.vocabulary.sentencepiece import BOS, PAD, Tokenizers
 
 
@@ -30,7 +29,7 @@ class RerankingEngine:
     def __init__(
         self,
         engine: Engine,
-        teacher: nn.Module,
+        teacher: Model,
         tokenizers: Tokenizers,
         *,
         device: str | torch.device = "cpu",
@@ -44,7 +43,7 @@ class RerankingEngine:
         Raises:
             UserError: a teacher that writes all positions at once.
         """
-        if teacher.parallel:
+        if teacher.traits.non_autoregressive:
             raise UserError(
                 "the teacher that reranks must write left to right, but this one writes all positions at once: give "
                 "another model"
@@ -95,7 +94,7 @@ class RerankingEngine:
 
 @torch.inference_mode()
 def mean_log_probs(
-    teacher: nn.Module, pairs: Sequence[Pair], *, device: str | torch.device = "cpu", max_tokens: int = 2048
+    teacher: Model, pairs: Sequence[Pair], *, device: str | torch.device = "cpu", max_tokens: int = 2048
 ) -> list[float]:
     """The teacher's log-probability of each target given its source, divided by its tokens, EOS included in both.
 

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Int, Integer
-from torch import nn
 
 from seqdistill.data.batches import Batch, Batches, collate_sources
 from seqdistill.data.store import Store
@@ -26,6 +25,7 @@ from seqdistill.distillation.imitation import MIXING, RolloutOptions
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
 from seqdistill.files import differences, sha256_file, sha256_json, written_beside
+from seqdistill.models.interface import Model
 from seqdistill.progress import Progress, Silent
 
 
@@ -71,8 +71,8 @@ class Dagger:
     def __init__(
         self,
         store: Store,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: Model,
+        teacher: Model,
         label: Callable[[Batch], Batch],
         options: RolloutOptions,
         *,
@@ -192,7 +192,7 @@ class Dagger:
         with written_beside(self._path(number)) as beside:
             pq.write_table(table, beside)
 
-    def _decode(self, writer: nn.Module, lines: list[int], number: int, written: list[tuple[int, ...]]) -> None:
+    def _decode(self, writer: Model, lines: list[int], number: int, written: list[tuple[int, ...]]) -> None:
         device = next(writer.parameters()).device
         sources, done = [self._store.source_ids(line).tolist() for line in lines], 0
         for piece in length_batches(sources, self._max_tokens // self._options.decoding.beam):

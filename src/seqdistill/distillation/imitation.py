@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import nn
 
 from seqdistill.data.batches import Batch, collate, collate_sources
 from seqdistill.decoding.corpus import length_batches
@@ -25,6 +24,7 @@ from seqdistill.decoding.limits import length_limit
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import differences
+from seqdistill.models.interface import Model
 from seqdistill.vocabulary.sentencepiece import PAD
 
 STEEPNESS = 10.0
@@ -112,7 +112,7 @@ class Rollouts:
     def __init__(
         self,
         batches: Source,
-        student: nn.Module,
+        student: Model,
         label: Callable[[Batch, Collection[int]], Batch],
         options: RolloutOptions,
         *,

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import cast
 
 import torch
-from torch import nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.data.pieces import in_pieces
@@ -14,7 +13,7 @@ from seqdistill.decoding.limits import NEVER_WRITTEN
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.transformer import contexts
-from seqdistill.models.interface import AutoregressiveModel
+from seqdistill.models.interface import AutoregressiveModel, Model
 from seqdistill.nn.divergences import Projected, most_probable
 from seqdistill.vocabulary.sentencepiece import PAD, Tokenizer, Tokenizers
 
@@ -24,7 +23,7 @@ class Teacher:
 
     def __init__(
         self,
-        models: Sequence[nn.Module],
+        models: Sequence[Model],
         *,
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
@@ -39,7 +38,7 @@ class Teacher:
         """
         if not models:
             raise UserError("imitation and word-level distillation need a teacher: give --teacher")
-        if any(model.parallel for model in models):
+        if any(model.traits.non_autoregressive for model in models):
             raise UserError(
                 "a teacher must write left to right to label the prefixes of another model, but this one writes all "
                 "positions at once: distill its outputs instead (`seqdistill distill`, then train on them)"

@@ -6,14 +6,24 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
+from seqdistill.models.traits import Traits
 from seqdistill.nn.losses import Loss
 from seqdistill.vocabulary.ids import SpecialIds
 
 Objective = Callable[[Batch], Loss]
 """What training minimises: a function of one batch. The model is bound in it."""
+
+
+class Model(nn.Module):
+    """What every model says of itself; it is an AutoregressiveModel or a RefinementModel too."""
+
+    traits: Traits
+    source_ids: SpecialIds
+    target_ids: SpecialIds
+    """Of the vocabularies it was made for; given at construction."""
 
 
 @runtime_checkable
@@ -56,6 +66,7 @@ class HasLogMetrics(Protocol):
 class AutoregressiveModel(Protocol):
     """A model that writes left to right."""
 
+    traits: Traits
     source_ids: SpecialIds
     target_ids: SpecialIds
     """Of the vocabularies it was made for; given at construction."""
@@ -117,18 +128,12 @@ class Memory(Protocol):
 class RefinementModel(Protocol):
     """A model that writes all positions at once, in one pass or several."""
 
+    traits: Traits
     source_ids: SpecialIds
     target_ids: SpecialIds
     """Of the vocabularies it was made for; given at construction."""
     iterations: int
     """Iterations it is decoded with at most, unless told otherwise: 1 for a single-pass model."""
-    inserts: bool
-    """Whether it inserts words, so that a penalty on inserting nothing has a meaning."""
-    rescores: bool
-    """Whether it is a RescoringModel."""
-    settles: bool
-    """Whether a row that an iteration has not changed will not be changed by later ones either. Not so for a model that
-    does something else in each iteration, such as to mask fewer words."""
     longest_target: int | None
     """Most words of a target that it has a loss for; None: any number."""
 

@@ -19,6 +19,7 @@ from seqdistill.files import differences, read_json, sha256_json, write_json, wr
 from seqdistill.models.autoregressive.mixture import Mixture, MixtureConfig
 from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.models.interface import Model
 from seqdistill.models.nonautoregressive.cmlm import CMLM, CMLMConfig
 from seqdistill.models.nonautoregressive.flowseq import FlowSeq
 from seqdistill.models.nonautoregressive.flowseq_config import FlowSeqConfig
@@ -29,7 +30,7 @@ from seqdistill.models.nonautoregressive.nat import NAT, NATConfig
 from seqdistill.models.presets import PRESETS, Preset
 from seqdistill.vocabulary.sentencepiece import Tokenizers
 
-MODELS: dict[str, tuple[type[nn.Module], type]] = {
+MODELS: dict[str, tuple[type[Model], type]] = {
     "transformer": (Transformer, TransformerConfig),
     "mixture": (Mixture, MixtureConfig),
     "rnn": (RNN, RNNConfig),
@@ -48,7 +49,7 @@ WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer"
 class LoadedModel(NamedTuple):
     """A model as `load_model` found it."""
 
-    model: nn.Module
+    model: Model
     """In evaluation mode."""
     tokenizers: Tokenizers
     config: Any
@@ -68,7 +69,7 @@ def preset_named(name: str) -> Preset:
     return PRESETS[name]
 
 
-def create_model(name: str, tokenizers: Tokenizers, **overrides: Any) -> nn.Module:
+def create_model(name: str, tokenizers: Tokenizers, **overrides: Any) -> Model:
     """A model with fresh weights drawn from torch's global generator, for the vocabulary of `tokenizers`.
 
     Args:
@@ -192,7 +193,7 @@ def _of_expert(model: nn.Module, expert: int, digest: str, *, where: Path) -> st
     return digest if int(model.expert) == before else hash_of(stored_weights(model))
 
 
-def saved_class(directory: Path) -> type[nn.Module]:
+def saved_class(directory: Path) -> type[Model]:
     """The class of what `save_model` wrote, without reading its weights.
 
     Raises:

@@ -57,7 +57,7 @@ def decoding_options(settings: DecodingSettings, model: Path, *, n_best: int = 1
     Raises:
         UserError: as `check_decoding`; a penalty file of another model; reranking of one that has one candidate.
     """
-    inserts = getattr(saved_class(model), "inserts", False)
+    inserts = saved_class(model).traits.inserts
     if settings.rerank and inserts:
         raise UserError(
             f"{model}: a model that inserts words finds the length by itself and has one candidate a sentence, so "

@@ -71,7 +71,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     )
     metrics = [create_metric(name, metric_options) for name in settings.metric_names]
     engine, options = open_engine(settings), decoding_options(settings, settings.model)
-    if number := _number_of_traces(settings, parallel=bool(loaded.model.parallel)):
+    if number := _number_of_traces(settings, parallel=loaded.model.traits.non_autoregressive):
         _write_traces(out, tracing(engine, settings), test.sources, options, number)
     decoded, seconds = _decode(engine, test.sources, options, progress)
     hypotheses = [best.text for best in decoded]
@@ -88,7 +88,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
     if settings.perplexity:
         results |= _perplexity(settings, test, loaded.model, loaded.tokenizers, out)
-    if loaded.model.parallel:
+    if loaded.model.traits.non_autoregressive:
         passes, iterations = mean_effort([(best.passes, best.iterations) for best in decoded])
         results |= {"passes": round(passes, 4), "iterations": round(iterations, 4)}
     write_json(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from seqdistill.data.batches import Batch, Batches
 from seqdistill.data.directory import DataDirectory
@@ -20,8 +19,7 @@ from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.distillation.teacher import Teacher, check_vocabularies
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError, nearest
-from seqdistill.models.autoregressive.mixture import Mixture
-from seqdistill.models.interface import Objective
+from seqdistill.models.interface import Model, Objective
 from seqdistill.models.saved import load_model
 from seqdistill.nn.divergences import DIVERGENCES, Divergence
 from seqdistill.options import TrainOptions
@@ -194,7 +192,7 @@ def _teacher(settings: TrainOptions, models: Any, device: torch.device, log_metr
 
 def _check_targets(settings: TrainOptions, model: Any, batches: Batches) -> None:
     """Raises UserError for a target that the model has no loss for."""
-    longest = model.longest_target if model.parallel else None
+    longest = model.longest_target if model.traits.non_autoregressive else None
     if longest is not None and (found := batches.longer_targets(longest)):
         raise UserError(
             f"{settings.data}: {len(found)} targets are too long for model {settings.model!r}, the first that of pair "
@@ -205,16 +203,16 @@ def _check_targets(settings: TrainOptions, model: Any, batches: Batches) -> None
 def _check_student(settings: TrainOptions, model: Any) -> None:
     """Raises UserError unless a teacher can label the student's prefixes one by one."""
     reads = f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r}"
-    if model.parallel:
+    if model.traits.non_autoregressive:
         raise UserError(
             f"{reads} writes all positions at once: distill whole sequences (`seqdistill distill`), and train on them "
             "with nll"
         )
-    if isinstance(model, Mixture):
+    if model.traits.experts:
         raise UserError(f"{reads} lets its experts compete for whole targets: train it with nll")
 
 
-def _load_teacher(directory: Path, data: DataDirectory) -> nn.Module:
+def _load_teacher(directory: Path, data: DataDirectory) -> Model:
     loaded = load_model(directory)
     check_vocabularies(loaded.tokenizers, data.tokenizers, where=str(directory))
     return loaded.model

@@ -42,7 +42,7 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
     text = _validation_text(settings)
     device = choose_device(settings.device)
     loaded = load_model(settings.model, device)
-    if not (loaded.model.parallel and loaded.model.inserts):
+    if not loaded.model.traits.inserts:
         raise UserError(
             f"{settings.model}: inserts no words, so there is no penalty to tune; it is for Insertion and Levenshtein "
             "Transformers"

@@ -42,7 +42,7 @@ def test_a_seed_gives_the_same_weights_each_time() -> None:
 class TestEveryCell:
     def test_meets_the_protocols(self, cell: str) -> None:
         model = small(cell)
-        assert isinstance(model, AutoregressiveModel) and not model.parallel
+        assert isinstance(model, AutoregressiveModel) and not model.traits.non_autoregressive
         assert isinstance(model.encode(collate_sources(SENTENCES)), State)
 
     @pytest.mark.parametrize("projection", [0, 6])

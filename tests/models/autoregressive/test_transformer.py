@@ -26,7 +26,7 @@ def small(**sizes) -> Transformer:
 
 
 def test_meets_the_protocol() -> None:
-    assert isinstance(small(), AutoregressiveModel) and not Transformer.parallel
+    assert isinstance(small(), AutoregressiveModel) and not Transformer.traits.non_autoregressive
 
 
 @pytest.mark.parametrize("tied", [True, False])

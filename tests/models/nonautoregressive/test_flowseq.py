@@ -112,7 +112,7 @@ class TestLikelihood:
 class TestPhases:
     def test_meets_the_protocols(self) -> None:
         model = small()
-        assert isinstance(model, CountsUpdates) and isinstance(model, RescoringModel) and model.rescores
+        assert isinstance(model, CountsUpdates) and isinstance(model, RescoringModel) and model.traits.rescores
         assert isinstance(model.encode(collate_sources([[5]])), Memory)
 
     def test_weights_of_the_divergence(self) -> None:

@@ -66,7 +66,12 @@ def written(model: Any, source: Tensor, *, start: Canvas | None = None, limit: i
 class TestBoth:
     def test_meets_the_protocols(self, name: str) -> None:
         model = small(name)
-        assert isinstance(model, RefinementModel) and model.parallel and model.inserts and model.iterations == 10
+        assert (
+            isinstance(model, RefinementModel)
+            and model.traits.non_autoregressive
+            and model.traits.inserts
+            and model.iterations == 10
+        )
         assert isinstance(model.encode(collate_sources([[5]])), Memory)
 
     def test_start_is_empty(self, name: str) -> None:

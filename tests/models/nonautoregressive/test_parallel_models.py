@@ -46,7 +46,7 @@ def small(name: str, **sizes: Any) -> Any:
 class TestEveryModel:
     def test_meets_the_protocols(self, name: str) -> None:
         model = small(name)
-        assert isinstance(model, RefinementModel) and model.parallel and not model.inserts
+        assert isinstance(model, RefinementModel) and model.traits.non_autoregressive and not model.traits.inserts
         assert model.iterations == ITERATIONS[name]
         assert isinstance(model.encode(collate_sources([[5]])), Memory)
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig, TransformerState, contexts
+from seqdistill.models.interface import Model
+from seqdistill.models.traits import Traits
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 from seqdistill.vocabulary.sentencepiece import PAD
@@ -39,10 +41,10 @@ class MixtureConfig(TransformerConfig):
             raise UserError(f"experts must be 1 or more, but is {self.experts}")
 
 
-class Mixture(nn.Module):
+class Mixture(Model):
     """Writes, and gives states and losses in evaluation mode, as one of its experts; all of them learn."""
 
-    parallel = False
+    traits = Traits(experts=True)
     expert: Tensor
     """The expert that writes, counted from 0; training lets the one write that is best on validation data."""
     won: Tensor

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.transformer import contexts
+from seqdistill.models.interface import Model
+from seqdistill.models.traits import Traits
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
 from seqdistill.vocabulary.ids import OURS, SpecialIds
@@ -150,7 +152,7 @@ class SharedDropout(nn.Module):
         return inputs * F.dropout(torch.ones_like(inputs[0]), self.rate)
 
 
-class RNN(nn.Module):
+class RNN(Model):
     """Bidirectional encoder, left-to-right decoder, one attention after the decoder's layers, no input feeding.
 
     With h the decoder's output and m_s the encoder's: context = sum_s softmax_s(h . W_k m_s / sqrt(dim)) m_s, then
@@ -158,7 +160,7 @@ class RNN(nn.Module):
     query and of the values are left out: W_k and W can express them.
     """
 
-    parallel = False
+    traits = Traits()
 
     def __init__(self, config: RNNConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()

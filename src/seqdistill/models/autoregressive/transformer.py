@@ -8,10 +8,12 @@ from typing import NamedTuple, cast
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqdistill.data.batches import Batch
+from seqdistill.models.interface import Model
 from seqdistill.models.sizes import check_sizes
+from seqdistill.models.traits import Traits
 from seqdistill.nn.cache import CacheRows, KeyValueCache, keep_groups
 from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
@@ -47,10 +49,10 @@ class TransformerConfig:
         check_sizes(self)
 
 
-class Transformer(nn.Module):
+class Transformer(Model):
     """Encoder and left-to-right decoder; the output layer is the target embedding, transposed."""
 
-    parallel = False
+    traits = Traits()
 
     def __init__(
         self, config: TransformerConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS

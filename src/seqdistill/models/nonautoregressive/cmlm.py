@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqdistill.data.batches import Batch
-from seqdistill.models.interface import Canvas
+from seqdistill.models.interface import Canvas, Model
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, rewritten, trimmed, words_of
 from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
 from seqdistill.models.sizes import check_sizes
+from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
@@ -49,13 +50,10 @@ class CMLMConfig:
         check_sizes(self)
 
 
-class CMLM(nn.Module):
+class CMLM(Model):
     """Predicts the masked words of a target from the source and from the words that are left. EOS is not written."""
 
-    parallel = True
-    inserts = False
-    rescores = False
-    settles = False
+    traits = Traits(non_autoregressive=True, iterates=True, settles=False)
     iterations = 10
 
     def __init__(self, config: CMLMConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:

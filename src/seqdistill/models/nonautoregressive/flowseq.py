@@ -8,15 +8,16 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqdistill.data.batches import Batch
-from seqdistill.models.interface import Canvas
+from seqdistill.models.interface import Canvas, Model
 from seqdistill.models.nonautoregressive.flowseq_config import FlowSeqConfig
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, masks, most_probable
 from seqdistill.models.nonautoregressive.shared.padded_lengths import PaddedLength, padded_targets, whole_units
 from seqdistill.models.nonautoregressive.shared.phases import Phases, alone_or_first, take_over_from_first
 from seqdistill.models.nonautoregressive.shared.posterior import Posterior
+from seqdistill.models.traits import Traits
 from seqdistill.nn.attention import CrossAttention
 from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
@@ -40,7 +41,7 @@ class Bound(NamedTuple):
     """Tokens of the padded targets."""
 
 
-class FlowSeq(nn.Module):
+class FlowSeq(Model):
     """p(y | x) = p(T | x) times the integral of p(z | x) p(y | z, x), z a vector for each of T positions.
 
     T is the length of the target padded with EOS to a multiple of the flow's unit; that EOS is a word like any other.
@@ -52,10 +53,7 @@ class FlowSeq(nn.Module):
     divergence that rises evenly to 1 over `kl_updates`. Outside of training the loss is that bound with weight 1.
     """
 
-    parallel = True
-    inserts = False
-    rescores = True
-    settles = True
+    traits = Traits(non_autoregressive=True, rescores=True)
     longest_target = None
     iterations = 1
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
-from seqdistill.models.interface import Canvas
+from seqdistill.models.interface import Canvas, Model
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable, rewritten, trimmed, words_of
 from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
 from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
 from seqdistill.models.sizes import check_sizes
+from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
@@ -67,16 +68,13 @@ class INATConfig:
             raise UserError(f"target_vocab must be above {FIRST_WORD}, the special symbols, but is {self.target_vocab}")
 
 
-class INAT(nn.Module):
+class INAT(Model):
     """The first iteration reads copies of the source, every later one the output of the one before.
 
     All iterations share one decoder, as in Zhou et al. (2020). EOS is not written.
     """
 
-    parallel = True
-    inserts = False
-    rescores = False
-    settles = True
+    traits = Traits(non_autoregressive=True, iterates=True)
     iterations = 10
 
     def __init__(self, config: INATConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
-from seqdistill.models.interface import Canvas
+from seqdistill.models.interface import Canvas, Model
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, trimmed, words_of
 from seqdistill.models.nonautoregressive.shared.edits import placeholder_counts, random_part
 from seqdistill.models.nonautoregressive.shared.slots import (
@@ -25,6 +25,7 @@ from seqdistill.models.nonautoregressive.shared.slots import (
     with_room,
 )
 from seqdistill.models.sizes import check_sizes
+from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
@@ -74,17 +75,14 @@ class SlotTargets(NamedTuple):
     """Which slots there are: one more than kept tokens."""
 
 
-class InsertionTransformer(nn.Module):
+class InsertionTransformer(Model):
     """Each slot between two neighbours predicts, from their two states, a word to insert there or the end of the slot.
 
     Trained with the uniform slot loss (section 4): all words missing in a slot are equally good insertions. Decoded in
     parallel (section 5): each iteration inserts the most probable word of every slot that does not predict its end.
     """
 
-    parallel = True
-    inserts = True
-    rescores = False
-    settles = True
+    traits = Traits(non_autoregressive=True, iterates=True, inserts=True)
     longest_target = None
     iterations = 10
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
-from seqdistill.models.interface import Canvas
+from seqdistill.models.interface import Canvas, Model
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, most_probable, trimmed, words_of
 from seqdistill.models.nonautoregressive.shared.edits import (
     edit_path,
@@ -31,6 +31,7 @@ from seqdistill.models.nonautoregressive.shared.slots import (
     with_room,
 )
 from seqdistill.models.sizes import check_sizes
+from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
@@ -67,17 +68,14 @@ class LevenshteinTransformerConfig:
         check_sizes(self)
 
 
-class LevenshteinTransformer(nn.Module):
+class LevenshteinTransformer(Model):
     """One decoder, run up to three times an iteration, each time read by another head (section 3.1).
 
     The three runs share all weights but the heads', the paper's default; it also tries a decoder each, and heads on
     lower layers (early exit), which are not here. The word head is the target embedding, transposed.
     """
 
-    parallel = True
-    inserts = True
-    rescores = False
-    settles = True
+    traits = Traits(non_autoregressive=True, iterates=True, inserts=True)
     longest_target = PLACEHOLDER_CLASSES - 1
     iterations = 10
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqdistill.data.batches import Batch
-from seqdistill.models.interface import Canvas
+from seqdistill.models.interface import Canvas, Model
 from seqdistill.models.nonautoregressive.shared.canvas import rewritten, trimmed, words_of
 from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
 from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
 from seqdistill.models.sizes import check_sizes
+from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
@@ -50,13 +51,10 @@ class NATConfig:
         check_sizes(self)
 
 
-class NAT(nn.Module):
+class NAT(Model):
     """Words independent of each other given the source and the length; one pass. EOS is not written."""
 
-    parallel = True
-    inserts = False
-    rescores = False
-    settles = True
+    traits = Traits(non_autoregressive=True)
     iterations = 1
 
     def __init__(self, config: NATConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:

@@ -18,7 +18,7 @@ def test_greedy_takes_the_most_probable_token_of_every_prefix() -> None:
     model = ToyWriter(20)
     for row, (best,) in enumerate(decode(model, source, DecodingOptions(max_length=9))):
         words = list(best.tokens)
-        logits = model(source[row : row + 1], torch.tensor([[2, *words]]))[0]
+        logits = model(source[row : row + 1], torch.tensor([[*words, 3]]))[0]
         logits[:, list(NEVER_WRITTEN)] = -torch.inf
         ended = len(words) < 9
         assert logits.argmax(1).tolist()[: len(words) + ended] == words + [EOS] * ended
@@ -42,7 +42,7 @@ def test_sampled_frequencies_match_the_distribution() -> None:
 
 def _output_probabilities(model, source, vocab: int, *, temperature: float) -> dict[tuple[int, ...], float]:
     def next_probabilities(words: tuple[int, ...]) -> torch.Tensor:
-        logits = model(source, torch.tensor([[2, *words]]))[0, -1]
+        logits = model(source, torch.tensor([[*words, 3]]))[0, -1]
         logits[list(NEVER_WRITTEN)] = -torch.inf
         return (logits / temperature).softmax(0)
 

@@ -10,7 +10,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.rerank import RerankingEngine, mean_log_probs
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, Tokenizer, Tokenizers
+from seqdistill.vocabulary.sentencepiece import EOS, Tokenizer, Tokenizers
 
 SIZES = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 LINES = ["a dog runs", "", "a cat runs on", "dogs run on and on", "cat"]
@@ -45,7 +45,7 @@ def test_scores_are_mean_log_probabilities_with_eos() -> None:
     for max_tokens in (8, 1000):
         found = mean_log_probs(model, pairs, max_tokens=max_tokens)
         for (source, target), score in zip(pairs, found, strict=True):
-            logits = model(torch.tensor([[*source, EOS]]), torch.tensor([[BOS, *target]]))[0].log_softmax(-1)
+            logits = model(torch.tensor([[*source, EOS]]), torch.tensor([[*target, EOS]]))[0].log_softmax(-1)
             expected = logits[torch.arange(len(target) + 1), torch.tensor([*target, EOS])].mean().item()
             assert score == pytest.approx(expected, abs=1e-5)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from seqdistill.models.interface import Canvas, Model
 from seqdistill.models.traits import Traits
@@ -58,8 +59,9 @@ class ToyWriter(Model):
         hidden = torch.tanh(state.hidden @ self.recurrent + self.embedding[tokens] + memory)
         return (hidden @ self.output).log_softmax(-1), state._replace(hidden=hidden)
 
-    def forward(self, source: Tensor, context: Tensor) -> Tensor:
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Teacher forcing, without any state."""
+        context = pad(target[:, :-1], (1, 0), value=BOS)
         hidden, memory, logits = torch.zeros(len(source), DIM), self._memory(source), []
         for place in range(context.shape[1]):
             hidden = torch.tanh(hidden @ self.recurrent + self.embedding[context[:, place]] + memory)
@@ -70,8 +72,7 @@ class ToyWriter(Model):
 def forced_log_prob(model: nn.Module, source: Tensor, words: tuple[int, ...], *, ended: bool) -> float:
     """Sum of the log-probabilities of the words, and of EOS if ended, teacher-forced, special ids excluded."""
     labels = torch.tensor([*words, EOS] if ended else words)
-    context = torch.tensor([[BOS, *labels[:-1].tolist()]])
-    logits = model(source, context)[0]
+    logits = model(source, labels[None])[0]
     logits[:, [PAD, UNK, BOS, MASK]] = -torch.inf
     log_probs = logits.log_softmax(-1)
     return log_probs[torch.arange(len(labels)), labels].sum().item()

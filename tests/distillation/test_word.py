@@ -28,7 +28,7 @@ def prefixes(batch: Batch) -> list[tuple[int, int, torch.Tensor, torch.Tensor]]:
 
 
 def distribution(model, source: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-    return model(source, context)[0, -1].double().softmax(0)
+    return model(source, context.roll(-1, 1))[0, -1].double().softmax(0)
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)])

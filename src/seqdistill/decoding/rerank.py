@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from torch.nn.functional import pad
 
 from seqdistill.data.batches import Pair, ordered_batches
 from seqdistill.decoding.corpus import Engine, TextHypothesis, TracingEngine
@@ -16,7 +15,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError
 from seqdistill.models.interface import AutoregressiveModel, Model
-from seqdistill.vocabulary.sentencepiece import BOS, PAD, Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 
 class RerankingEngine:
@@ -110,9 +109,8 @@ def mean_log_probs(
     scores = [0.0] * len(pairs)
     for batch in ordered_batches(pairs, max_tokens=max_tokens):
         source, target = batch.source.to(device), batch.target.to(device)
-        context = pad(target[:, :-1], (1, 0), value=BOS)
-        log_probs = model.forward(source, context).log_softmax(-1).gather(2, target[..., None]).squeeze(2)
-        mask = target != PAD
+        log_probs = model.forward(source, target).log_softmax(-1).gather(2, target[..., None]).squeeze(2)
+        mask = target != model.target_ids.pad
         means = log_probs.masked_fill(~mask, 0).double().sum(1) / mask.sum(1)
         for row, mean in zip(batch.index.tolist(), means.tolist(), strict=True):
             scores[row] = mean

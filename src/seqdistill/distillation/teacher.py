@@ -9,13 +9,11 @@ import torch
 
 from seqdistill.data.batches import Batch
 from seqdistill.data.pieces import in_pieces
-from seqdistill.decoding.limits import NEVER_WRITTEN
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
-from seqdistill.models.autoregressive.transformer import contexts
 from seqdistill.models.interface import AutoregressiveModel, Model
 from seqdistill.nn.divergences import Projected, most_probable
-from seqdistill.vocabulary.sentencepiece import PAD, Tokenizer, Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizer, Tokenizers
 
 
 class Teacher:
@@ -57,8 +55,9 @@ class Teacher:
             rows: where to do so; the labels of other rows are their targets. None: everywhere.
         """
         with self.log_metrics.timed("teacher"):
-            mask = batch.target != PAD
-            chosen = most_probable(self._projected(batch), never=NEVER_WRITTEN).to(batch.target.device)
+            ids = self._models[0].target_ids
+            mask = batch.target != ids.pad
+            chosen = most_probable(self._projected(batch), never=ids.never_written).to(batch.target.device)
             labels = batch.target.masked_scatter(mask, chosen)
             if rows is not None:
                 kept = [row for row in range(len(labels)) if row not in rows]
@@ -92,9 +91,9 @@ class Teacher:
 
     def _states(self, batch: Batch) -> list[torch.Tensor]:
         source, target = batch.source.to(self.device), batch.target.to(self.device)
-        mask = target != PAD
+        mask = target != self._models[0].target_ids.pad
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
-            return [model.states(source, contexts(target))[mask].float() for model in self._models]
+            return [model.states(source, target)[mask].float() for model in self._models]
 
 
 def check_vocabularies(teacher: Tokenizers, student: Tokenizers, *, where: str) -> None:

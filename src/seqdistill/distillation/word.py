@@ -14,11 +14,9 @@ from seqdistill.data.batches import Batch
 from seqdistill.data.pieces import in_pieces
 from seqdistill.distillation.log_metrics import LogMetrics, spread
 from seqdistill.distillation.teacher import Teacher
-from seqdistill.models.autoregressive.transformer import contexts
 from seqdistill.models.interface import Objective
 from seqdistill.nn.divergences import Divergence, Projected, divergence_loss
 from seqdistill.nn.losses import Loss
-from seqdistill.vocabulary.sentencepiece import PAD
 
 
 def hard_labels(student: Any, *, label_smoothing: float, log_metrics: LogMetrics) -> Objective:
@@ -26,7 +24,7 @@ def hard_labels(student: Any, *, label_smoothing: float, log_metrics: LogMetrics
 
     def objective(batch: Batch) -> Loss:
         assert batch.labels is not None
-        mask = batch.target != PAD
+        mask = batch.target != student.target_ids.pad
         log_metrics.add_by_position("disagreement", (batch.labels != batch.target).float(), mask)
         return student.loss(batch, label_smoothing=label_smoothing)
 
@@ -38,8 +36,8 @@ def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *,
     for batches described by `Teacher.described`; as cross-entropy equation 6 of Lin et al. 2020."""
 
     def objective(batch: Batch) -> Loss:
-        mask = batch.target != PAD
-        states = student.states(batch.source, contexts(batch.target))[mask]
+        mask = batch.target != student.target_ids.pad
+        states = student.states(batch.source, batch.target)[mask]
         total, each = divergence_loss(Projected(states, student.output_weight), teacher.projected(batch), divergence)
         log_metrics.add_by_position("divergence", spread(each, mask), mask)
         return Loss(total, batch.num_labels)

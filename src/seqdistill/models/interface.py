@@ -64,7 +64,11 @@ class HasLogMetrics(Protocol):
 
 @runtime_checkable
 class AutoregressiveModel(Protocol):
-    """A model that writes left to right."""
+    """A model that writes left to right.
+
+    It is given targets as batches hold them, ending with EOS, and shifts them right by itself: the state at place i has
+    read `decoder_prompt`, `decoder_start` and the tokens before i, and predicts token i.
+    """
 
     traits: Traits
     source_ids: SpecialIds
@@ -72,13 +76,13 @@ class AutoregressiveModel(Protocol):
     """Of the vocabularies it was made for; given at construction."""
 
     def forward(
-        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target vocab"]:
-        """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
+        """Logits of every token of a target, given what precedes it (teacher forcing)."""
         ...
 
     def states(
-        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
         """What gives those logits when multiplied with the transpose of `output_weight`."""
         ...
@@ -97,7 +101,7 @@ class AutoregressiveModel(Protocol):
         ...
 
     def step(self, tokens: Int[Tensor, " rows"], state: State) -> tuple[Float[Tensor, "rows vocab"], State]:
-        """Reads each row's last token (BOS first), returns the log-probabilities of the next, and the new state."""
+        """Reads each row's last token, first `decoder_start`; the log-probabilities of the next, and the new state."""
         ...
 
 

@@ -13,11 +13,13 @@ class SpecialIds(NamedTuple):
     eos: int
     """Ends every sentence."""
     decoder_start: int
-    """What a decoder reads first: BOS of ours, PAD of Marian's, EOS of NLLB's."""
+    """What a decoder reads before the first word: BOS of ours, PAD of Marian's, the language's code of NLLB's."""
     bos: int | None = None
     unk: int | None = None
     mask: int | None = None
     """Stands where a non-autoregressive model has not written yet."""
+    decoder_prompt: tuple[int, ...] = ()
+    """What it reads before that: EOS of NLLB's, which so begins with a language code that is forced, not written."""
     never_written: tuple[int, ...] = ()
     """Ids that no decoder and no engine writes, in ascending order."""
 

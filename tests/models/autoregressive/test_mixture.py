@@ -121,7 +121,7 @@ def test_step_by_step_as_all_at_once(expert: int) -> None:
     model, source = mixture().eval(), collate(PAIRS).source
     model.choose(expert)
     context = torch.cat([torch.full((15, 1), BOS), torch.randint(5, VOCAB, (15, 29))], 1)
-    expected = model(source.repeat_interleave(3, 0), context).log_softmax(-1)
+    expected = model(source.repeat_interleave(3, 0), context.roll(-1, 1)).log_softmax(-1)
     state = model.encode(source).repeat(3)
     for place in range(30):
         log_probs, state = model.step(context[:, place], state)

@@ -50,7 +50,7 @@ class TestEveryCell:
         model = small(cell, projection=projection, layers=3)
         source = collate_sources(SENTENCES)
         context = torch.cat([torch.full((4, 1), BOS), torch.randint(5, VOCAB, (4, 6))], 1)
-        log_probs = model(source, context).log_softmax(-1)
+        log_probs = model(source, context.roll(-1, 1)).log_softmax(-1)
         state = model.encode(source)
         for position, tokens in enumerate(context.unbind(1)):
             step, state = model.step(tokens, state)
@@ -67,7 +67,7 @@ class TestEveryCell:
             state, written = state.select(torch.tensor(rows)), written[rows]
         step, _ = model.step(written[:, -1], state)
         survivors = [SENTENCES[3], SENTENCES[3], SENTENCES[1], SENTENCES[1]]  # groups 0-3, then 1-3, then 3 and 1
-        alone = model(collate_sources(survivors), written)[:, -1].log_softmax(-1)
+        alone = model(collate_sources(survivors), written.roll(-1, 1))[:, -1].log_softmax(-1)
         torch.testing.assert_close(step, alone)
 
     def test_batch_of_one_is_batch_of_many(self, cell: str) -> None:
@@ -86,8 +86,7 @@ class TestEveryCell:
     def test_loss_is_the_cross_entropy_of_the_logits(self, cell: str) -> None:
         model = small(cell, tied=False)
         batch = collate([(words, words) for words in SENTENCES])
-        context = torch.cat([torch.full((4, 1), BOS), batch.target[:, :-1]], 1)
-        logits = model(batch.source, context).flatten(0, 1)
+        logits = model(batch.source, batch.target).flatten(0, 1)
         expected = F.cross_entropy(
             logits, batch.target.flatten(), ignore_index=PAD, reduction="sum", label_smoothing=0.1
         )
@@ -149,7 +148,7 @@ def test_attention_by_hand() -> None:
     context = sum(weight / sum(weights) * word for weight, word in zip(weights, memory, strict=True))
     attentional = torch.tanh(model.attentional.weight @ torch.cat([query, context]) + model.attentional.bias)
     expected = model.output.weight @ attentional + model.output.bias
-    torch.testing.assert_close(model.states(source, torch.tensor([[BOS]]))[0, 0], expected)
+    torch.testing.assert_close(model.states(source, torch.tensor([[EOS]]))[0, 0], expected)
 
 
 def parameters(config: RNNConfig) -> int:

@@ -8,6 +8,7 @@ from seqdistill.data.batches import Batch, collate, collate_sources
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig, contexts
 from seqdistill.models.interface import AutoregressiveModel
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, PAD
 
 VOCAB = 20
@@ -46,7 +47,7 @@ def test_number_of_weights_in_closed_form(tied: bool, norm_first: bool) -> None:
 class TestPathsAgree:
     def test_loss_and_logits(self, kind: dict) -> None:
         model, batch = small(**kind), collate(PAIRS)
-        logits = model(batch.source, contexts(batch.target))
+        logits = model(batch.source, batch.target)
         expected = F.cross_entropy(logits.flatten(0, 1), batch.target.flatten(), ignore_index=PAD, reduction="sum")
         loss = model.loss(batch)
         assert loss.count == batch.num_labels == 14
@@ -72,7 +73,7 @@ class TestPathsAgree:
         """Step by step, longer than the cache's first room, rows in groups of three."""
         model, source = small(**kind), collate(PAIRS).source
         context = torch.cat([torch.full((12, 1), BOS), torch.randint(5, VOCAB, (12, 39))], 1)
-        expected = model(source.repeat_interleave(3, 0), context).log_softmax(-1)
+        expected = model(source.repeat_interleave(3, 0), context.roll(-1, 1)).log_softmax(-1)
         state = model.encode(source).repeat(3)
         for place in range(40):
             log_probs, state = model.step(context[:, place], state)
@@ -88,7 +89,7 @@ class TestPathsAgree:
             _, state = model.step(context[:, place], state)
         rows = torch.tensor([5, 5, 1, 0])
         found, _ = model.step(context[rows, 3], state.select(rows))
-        expected = model(source[rows // 2], context[rows]).log_softmax(-1)[:, 3]
+        expected = model(source[rows // 2], context[rows].roll(-1, 1)).log_softmax(-1)[:, 3]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -97,13 +98,15 @@ def test_no_position_sees_a_later_token() -> None:
     context = torch.tensor([[BOS, 5, 6, 7, 8]])
     changed = context.clone()
     changed[0, 3] = 9
-    before, after = model(source, context)[0], model(source, changed)[0]
+    before, after = model(source, context.roll(-1, 1))[0], model(source, changed.roll(-1, 1))[0]
     assert torch.equal(before[:3], after[:3]) and not torch.equal(before[3:], after[3:])
 
 
 def test_contexts_are_shifted_targets() -> None:
     target = collate([([5], [7, 8]), ([5], [9])]).target
-    assert contexts(target).tolist() == [[BOS, 7, 8], [BOS, 9, 3]]
+    assert contexts(target, OURS).tolist() == [[BOS, 7, 8], [BOS, 9, 3]]
+    forced = OURS._replace(decoder_start=6, decoder_prompt=(3,))
+    assert contexts(target, forced).tolist() == [[3, 6, 7, 8], [3, 6, 9, 3]]
 
 
 def test_dropout_follows_the_global_generator() -> None:

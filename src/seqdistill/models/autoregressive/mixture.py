@@ -1,6 +1,6 @@
 """A mixture of experts for translation, with hard assignment and a uniform prior (hMoEup, Shen et al. 2019).
 
-The experts are one Transformer; each has a vector of its own that stands for BOS, the decoder's first input. Every
+The experts are one Transformer; each has a vector of its own for the decoder's first input. Every
 sentence is learned by the expert that finds it most probable, so that the experts come to write in different ways, and
 each of them in fewer ways than a single model: what one expert wrote has fewer modes (Zhou et al. 2020, section 5).
 """
@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig, TransformerState, contexts
+from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig, TransformerState
 from seqdistill.models.interface import Model
 from seqdistill.models.traits import Traits
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import PAD
 
 
 @dataclass(frozen=True)
@@ -55,22 +54,22 @@ class Mixture(Model):
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.transformer = Transformer(config, source_ids=source_ids, target_ids=target_ids)
         self.starts = nn.Parameter(torch.empty(config.experts, config.dim))
-        """What each expert has in place of BOS's vector."""
+        """What each expert reads first, in place of the vector of the decoder's start."""
         nn.init.normal_(self.starts, std=config.dim**-0.5)
         self.register_buffer("expert", torch.zeros((), dtype=torch.int64))
         self.register_buffer("won", torch.zeros(config.experts, dtype=torch.int64))
 
     def forward(
-        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target vocab"]:
-        """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
-        return self.states(source, context) @ self.output_weight.T
+        """Logits of every token of a target, given what precedes it (teacher forcing)."""
+        return self.states(source, target) @ self.output_weight.T
 
     def states(
-        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
         """What gives those logits when multiplied with the transpose of `output_weight`."""
-        return self._states(source, context, self.expert.expand(len(source)))
+        return self._states(source, target, self.expert.expand(len(source)))
 
     @property
     def output_weight(self) -> Float[Tensor, "vocab dim"]:
@@ -85,8 +84,9 @@ class Mixture(Model):
         if self.training:
             experts = self.winners(batch)
             self.won += experts.bincount(minlength=self.config.experts)
-        states = self._states(batch.source, contexts(batch.target), experts)
-        return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
+        states = self._states(batch.source, batch.target, experts)
+        padding = self.target_ids.pad
+        return label_smoothed_nll(states, self.output_weight, labels, padding=padding, label_smoothing=label_smoothing)
 
     @torch.no_grad()
     def winners(self, batch: Batch) -> Int[Tensor, " batch"]:
@@ -95,16 +95,16 @@ class Mixture(Model):
         Without dropout, which would blur what the experts disagree on, label smoothing and length normalisation
         (Shen et al. 2019, section 3).
         """
-        labels, context = batch.target if batch.labels is None else batch.labels, contexts(batch.target)
+        labels = batch.target if batch.labels is None else batch.labels
         training = self.training
         self.eval()
         memory, mask = self.transformer.read(batch.source)
         losses = [
             sequence_nll(
-                self.transformer.continued(memory, mask, context, start.expand(len(labels), -1)),
+                self.transformer.continued(memory, mask, batch.target, start.expand(len(labels), -1)),
                 self.output_weight,
                 labels,
-                padding=PAD,
+                padding=self.target_ids.pad,
             )
             for start in self.starts
         ]
@@ -119,7 +119,7 @@ class Mixture(Model):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> TransformerState:
         """The state before the first token, one row per sentence."""
-        return self.transformer.encode(source, bos=self.start)
+        return self.transformer.encode(source, first=self.start)
 
     def step(
         self, tokens: Int[Tensor, " rows"], state: TransformerState
@@ -129,7 +129,7 @@ class Mixture(Model):
 
     @property
     def start(self) -> Float[Tensor, " dim"]:
-        """What the expert that writes has in place of BOS's vector."""
+        """What the expert that writes reads first."""
         return self.starts[self.expert]
 
     def choose(self, number: int) -> None:
@@ -148,7 +148,7 @@ class Mixture(Model):
     def _states(
         self,
         source: Int[Tensor, "batch source"],
-        context: Int[Tensor, "batch target"],
+        target: Int[Tensor, "batch target"],
         experts: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch target dim"]:
-        return self.transformer.continued(*self.transformer.read(source), context, self.starts[experts])
+        return self.transformer.continued(*self.transformer.read(source), target, self.starts[experts])

@@ -19,7 +19,6 @@ from seqdistill.models.traits import Traits
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import PAD
 
 CELLS = {"sru": SRU, "gru": GRU, "lstm": LSTM}
 
@@ -179,25 +178,32 @@ class RNN(Model):
             nn.init.normal_(embedding.weight, std=1 / math.sqrt(config.embedding_dim))
 
     def encode(self, source: Int[Tensor, "batch source"]) -> RNNState:
+        """The state before the first token, one row per sentence."""
+        state = self._read(source)
+        for token in self.target_ids.decoder_prompt:
+            _, state = self.step(source.new_full((len(source),), token), state)
+        return state
+
+    def _read(self, source: Int[Tensor, "batch source"]) -> RNNState:
         """Reads the source; keys of the attention are computed here, once."""
-        padding = (source == PAD).T
+        padding = (source == self.source_ids.pad).T
         memory, cells = self.encoder(self.source_embedding(source.T), padding=padding)
         values = memory.transpose(0, 1)
         return RNNState(cells, self.key(values), values, ~padding.T[:, None])
 
     def forward(
-        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target vocab"]:
-        """Logits of the next token after every prefix of `context`, which begins with BOS."""
-        return F.linear(self.states(source, context), self.output_weight)
+        """Logits of every token of a target, given what precedes it."""
+        return F.linear(self.states(source, target), self.output_weight)
 
     def states(
-        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target embedding_dim"]:
-        """What is to be multiplied with the target embedding, after every prefix of `context`."""
-        state = self.encode(source)
+        """What is to be multiplied with the target embedding, before every token of a target."""
+        state, context = self._read(source), contexts(target, self.target_ids)
         decoded, _ = self.decoder(self.target_embedding(context.T), state.cells)
-        return self._attend(decoded.transpose(0, 1), state)
+        return self._attend(decoded[len(self.target_ids.decoder_prompt) :].transpose(0, 1), state)
 
     @property
     def output_weight(self) -> Float[Tensor, "vocab dim"]:
@@ -207,8 +213,9 @@ class RNN(Model):
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
         labels = batch.target if batch.labels is None else batch.labels
-        states = self.states(batch.source, contexts(batch.target))
-        return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
+        states = self.states(batch.source, batch.target)
+        padding = self.target_ids.pad
+        return label_smoothed_nll(states, self.output_weight, labels, padding=padding, label_smoothing=label_smoothing)
 
     def step(self, tokens: Int[Tensor, " rows"], state: RNNState) -> tuple[Float[Tensor, "rows vocab"], RNNState]:
         """Log-probabilities of the token after each row's last one, and the state after reading that one.

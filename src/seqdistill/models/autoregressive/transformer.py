@@ -18,7 +18,6 @@ from seqdistill.nn.cache import CacheRows, KeyValueCache, keep_groups
 from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import BOS, PAD
 
 
 @dataclass(frozen=True)
@@ -66,34 +65,35 @@ class Transformer(Model):
         self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
 
     def forward(
-        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target vocab"]:
-        """Logits of the next token after every prefix of `context`, which begins with BOS (teacher forcing)."""
-        return F.linear(self.states(source, context), self.output_weight)
+        """Logits of every token of a target, given what precedes it (teacher forcing)."""
+        return F.linear(self.states(source, target), self.output_weight)
 
     def states(
-        self, source: Int[Tensor, "batch source"], context: Int[Tensor, "batch target"]
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
-        """The decoder's output after every prefix of `context`; times the target embedding it gives the logits."""
-        return self.continued(*self.read(source), context)
+        """The decoder's output before every token of a target; times the target embedding it gives the logits."""
+        return self.continued(*self.read(source), target)
 
     def read(
         self, source: Int[Tensor, "batch source"]
     ) -> tuple[Float[Tensor, "batch source dim"], Bool[Tensor, "batch source"]]:
         """What the encoder makes of the source, and where the source is no padding."""
-        mask = source != PAD
+        mask = source != self.source_ids.pad
         return self.encoder(self.source_embedding(source), mask), mask
 
     def continued(
         self,
         memory: Float[Tensor, "batch source dim"],
         mask: Bool[Tensor, "batch source"],
-        context: Int[Tensor, "batch target"],
-        bos: Float[Tensor, "batch dim"] | None = None,
+        target: Int[Tensor, "batch target"],
+        first: Float[Tensor, "batch dim"] | None = None,
     ) -> Float[Tensor, "batch target dim"]:
-        """As `states`, from what `read` returned; `bos`, where given, is the vector of each row's BOS."""
-        target = self.target_embedding(context, first=bos)
-        return self.decoder(target, context != PAD, memory, mask, causal=True)
+        """As `states`, from what `read` returned; `first`, where given, is the vector of what each row begins with."""
+        context, prompt = contexts(target, self.target_ids), len(self.target_ids.decoder_prompt)
+        inputs = self.target_embedding(context, first=first)
+        return self.decoder(inputs, context != self.target_ids.pad, memory, mask, causal=True)[:, prompt:]
 
     @property
     def output_weight(self) -> Float[Tensor, "vocab dim"]:
@@ -103,14 +103,20 @@ class Transformer(Model):
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
         labels = batch.target if batch.labels is None else batch.labels
-        states = self.states(batch.source, contexts(batch.target))
-        return label_smoothed_nll(states, self.output_weight, labels, padding=PAD, label_smoothing=label_smoothing)
+        states = self.states(batch.source, batch.target)
+        padding = self.target_ids.pad
+        return label_smoothed_nll(states, self.output_weight, labels, padding=padding, label_smoothing=label_smoothing)
 
-    def encode(self, source: Int[Tensor, "batch source"], bos: Float[Tensor, " dim"] | None = None) -> TransformerState:
-        """The state before the first token, one row per sentence; `bos`, where given, is the vector of BOS."""
+    def encode(
+        self, source: Int[Tensor, "batch source"], first: Float[Tensor, " dim"] | None = None
+    ) -> TransformerState:
+        """The state before the first token, one row per sentence; `first`, where given, is what rows begin with."""
         memory, mask = self.read(source)
         layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self._decoder_layers]
-        return TransformerState(layers, mask[:, None, None], bos)
+        state = TransformerState(layers, mask[:, None, None], first)
+        for token in self.target_ids.decoder_prompt:
+            _, state = self.step(source.new_full((len(source),), token), state)
+        return state
 
     @property
     def _decoder_layers(self) -> list[DecoderLayer]:
@@ -125,7 +131,7 @@ class Transformer(Model):
         Only for decoding: no gradient flows.
         """
         cache_rows = state.cache_rows
-        first = None if state.length or state.bos is None else state.bos.expand(len(tokens), -1)
+        first = None if state.length or state.first is None else state.first.expand(len(tokens), -1)
         x = self.target_embedding(tokens[:, None], state.length, first=first).view(
             cache_rows.groups, cache_rows.group, -1
         )
@@ -137,9 +143,13 @@ class Transformer(Model):
         return torch.log_softmax(logits, -1, out=logits), state
 
 
-def contexts(target: Int[Tensor, "batch target"]) -> Int[Tensor, "batch target"]:
-    """What precedes every token of a target: BOS, then the target without its last column."""
-    return F.pad(target[:, :-1], (1, 0), value=BOS)
+def contexts(target: Int[Tensor, "batch target"], ids: SpecialIds) -> Int[Tensor, "batch context"]:
+    """What precedes every token of a target: the decoder's prompt and start, then the target without its last column.
+
+    The target's first token is predicted from the start, which is column `len(ids.decoder_prompt)`.
+    """
+    begin = target.new_tensor([*ids.decoder_prompt, ids.decoder_start])
+    return torch.cat([begin.expand(len(target), -1), target[:, :-1]], dim=1)
 
 
 class LayerState(NamedTuple):
@@ -159,14 +169,14 @@ class TransformerState:
         self,
         layers: list[LayerState],
         visible: Bool[Tensor, "groups 1 1 source"],
-        bos: Float[Tensor, " dim"] | None = None,
+        first: Float[Tensor, " dim"] | None = None,
     ) -> None:
         self.layers = layers
         self.visible = visible
-        self.bos = bos
+        self.first = first
         self.cache_rows = CacheRows(groups=len(visible))
         self.length = 0
-        """Tokens written so far, BOS included."""
+        """Tokens read so far."""
 
     def repeat(self, n: int) -> TransformerState:
         """Makes a group of n rows of every row, side by side; nothing is copied."""

@@ -1,4 +1,4 @@
-"""How fast are parallel students? Decoding time beside vanilla NAT and the autoregressive teacher, in one run.
+"""How fast are non-autoregressive students? Decoding time beside vanilla NAT and their teacher, in one run.
 
     python -m papers.zhou2020.speed --run runs/nat-multi30k-en-de --teachers runs/measures-multi30k-en-de
 

@@ -1,4 +1,4 @@
-"""Runs a recipe of parallel students (or continues it) and writes its results as the tables of Zhou et al. 2020.
+"""Runs a recipe of non-autoregressive students (or continues it); writes the tables of Zhou et al. 2020.
 
     python -m papers.zhou2020.tables papers/zhou2020/nat-multi30k-en-de.toml --jobs 2
 
@@ -125,7 +125,7 @@ def main() -> None:
     wmt = "published: Zhou et al. 2020, WMT 2014"
     tables: dict[str, tuple[str, Rows, dict[str, float]]] = {
         "": (recipe.description, list(trainings.values()), bleus(trainings)),
-        "-table-2": (f"Parallel students on real text; {wmt}", table_2(trainings, times), {}),
+        "-table-2": (f"Non-autoregressive students on real text; {wmt}", table_2(trainings, times), {}),
         "-figure-4": ("BLEU by the teacher that wrote the training text", figure_4(trainings), {}),
         "-table-3": (
             f"Vanilla NAT by how the base teacher was decoded; {wmt}",

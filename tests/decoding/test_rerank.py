@@ -93,7 +93,7 @@ def test_one_hypothesis_cannot_be_reranked(tokenizers: Tokenizers) -> None:
     assert len(sampled[0]) == 2
 
 
-def test_a_parallel_model_cannot_rerank(tokenizers: Tokenizers) -> None:
+def test_a_non_autoregressive_model_cannot_rerank(tokenizers: Tokenizers) -> None:
     with pytest.raises(UserError, match="must write left to right"):
         RerankingEngine(Candidates(), ToyRefiner(iterations=1), tokenizers)
 

@@ -235,7 +235,7 @@ def test_options_out_of_range(values: dict[str, Any], message: str) -> None:
         RolloutOptions(GREEDY, **values)
 
 
-def test_a_pool_from_before_parallel_decoding_is_continued() -> None:
+def test_a_pool_from_before_non_autoregressive_decoding_is_continued() -> None:
     """Options that came later are recorded only where they are given."""
     first = {"beam", "n_best", "length_penalty", "max_length", "max_ratio", "sampling", "top_k", "top_p", "temperature"}
     mixed = rollouts(sru(4), ALWAYS)

@@ -1,4 +1,4 @@
-"""Every model that writes in parallel learns to copy and to reverse in seconds."""
+"""Every non-autoregressive model learns to copy and to reverse in seconds."""
 
 from typing import Any
 

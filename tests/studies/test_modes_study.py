@@ -133,7 +133,7 @@ def results_of(recipe: Recipe) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_parallel_model_mixes_what_one_that_writes_left_to_right_does_not(toy: Recipe) -> None:
+def test_a_non_autoregressive_model_mixes_what_one_that_writes_left_to_right_does_not(toy: Recipe) -> None:
     """Figure 1 and table 1 of the paper in small; every word has two translations alike, so C(full) is ln 2."""
     figures = results_of(toy)["figures"]
     assert figures["single_language_at"] > 90 and figures["single_language_nat"] < 60

@@ -52,7 +52,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class TracingEngine(Engine, Protocol):
-    """An engine that can show how a parallel model came to its output."""
+    """An engine that can show how a non-autoregressive model came to its output."""
 
     def traces(self, source: str, options: DecodingOptions) -> list[Trace]:
         """The `n_best` best hypotheses of a line after each of their iterations; of a line without words one, of none.

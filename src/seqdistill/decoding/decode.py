@@ -66,7 +66,7 @@ def trace(model: Model, source: Int[Tensor, "1 source"], options: DecodingOption
     if not model.traits.non_autoregressive:
         raise UserError(
             "a trace shows the iterations of a model that writes all positions at once, but this one writes left to "
-            "right: leave the trace out, or give a parallel model"
+            "right: leave the trace out, or give a non-autoregressive model"
         )
     with _evaluating(model):
         return refinement.trace(cast(RefinementModel, model), source, options)

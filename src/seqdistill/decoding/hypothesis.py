@@ -20,8 +20,8 @@ class Hypothesis(NamedTuple):
     score: float
     """log_prob / length ** length_penalty, the length counting EOS: what hypotheses are ranked by."""
     passes: int = 0
-    """Runs of a parallel model's decoder until its sentence was done: those of the candidate with the most, as
-    candidates are refined side by side; 0 from a model that writes left to right."""
+    """Runs of a non-autoregressive model's decoder until its sentence was done: those of the candidate with the most,
+    as candidates are refined side by side; 0 from a model that writes left to right."""
     iterations: int = 0
     """Its iterations, counted likewise, the last one included, which may have changed nothing."""
 
@@ -35,7 +35,7 @@ class DecodingOptions:
     """
 
     beam: int = 1
-    """Beam size; 1 is greedy. For parallel decoders: the number of lengths tried (top-b)."""
+    """Beam size; 1 is greedy. For non-autoregressive decoders: the number of lengths tried (top-b)."""
     n_best: int = 1
     """Hypotheses returned for each sentence, best first; at most `beam` unless sampling."""
     length_penalty: float = 1.0
@@ -55,11 +55,11 @@ class DecodingOptions:
     seed: int = 1
     """Seed of the sampling."""
     iterations: int | None = None
-    """Most iterations of a parallel model; None: its own number."""
+    """Most iterations of a non-autoregressive model; None: its own number."""
     penalty: float = 0.0
-    """For parallel models that insert words: taken from the log-probability of inserting nothing at a place."""
+    """For models that insert words: taken from the log-probability of inserting nothing at a place."""
     rescoring_samples: int = 0
-    """For parallel models with latent variables: hypotheses are scored by estimates of their log-probability from this
+    """For models with latent variables: hypotheses are scored by estimates of their log-probability from this
     many samples (importance-weighted decoding); 0: by the log-probabilities of the words that were read off."""
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ def try_penalty(
 
 
 def mean_effort(efforts: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Mean passes and iterations of a parallel model, sentences without words left out: they are not decoded."""
+    """Mean passes and iterations of a non-autoregressive model; sentences without words do not count."""
     counted = [effort for effort in efforts if effort[1]]
     if not counted:
         return 0.0, 0.0

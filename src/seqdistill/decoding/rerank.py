@@ -121,8 +121,8 @@ def check_candidates(options: DecodingOptions) -> None:
     """Raises UserError for options that give one hypothesis only."""
     if (options.n_best if options.sampling else options.beam) == 1:
         raise UserError(
-            "reranking chooses among several hypotheses, but one is asked for: give a beam of 2 or more (of a parallel "
-            "model, lengths tried), or sample several"
+            "reranking chooses among several hypotheses, but one is asked for: give a beam of 2 or more (of a "
+            "non-autoregressive model, lengths tried), or sample several"
         )
 
 

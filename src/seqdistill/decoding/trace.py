@@ -1,4 +1,4 @@
-"""How a parallel model came to its output, iteration by iteration, for a person to read."""
+"""How a non-autoregressive model came to its output, iteration by iteration, for a person to read."""
 
 from __future__ import annotations
 

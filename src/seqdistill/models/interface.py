@@ -106,7 +106,7 @@ class AutoregressiveModel(Protocol):
 
 
 class Canvas(NamedTuple):
-    """The outputs a parallel decoder is working on, one row per candidate."""
+    """The outputs a non-autoregressive decoder is working on, one row per candidate."""
 
     tokens: Int[Tensor, "rows length"]
     """No BOS, no EOS; right-padded with PAD; MASK where nothing is written yet. The decoder cuts off columns that hold

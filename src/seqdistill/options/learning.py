@@ -80,8 +80,8 @@ class TrainOptions(Options):
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
     model: str = Field(
-        description="Model by name, such as transformer-base, sru or mixture; of parallel ones nat, inat, cmlm, inst, "
-        "levt or flowseq.",
+        description="Model by name, such as transformer-base, sru or mixture; non-autoregressive: nat, inat, cmlm, "
+        "inst, levt or flowseq.",
     )
     set: dict[str, Any] = Field(
         default_factory=dict, description="Change a value of the model's configuration: KEY=VALUE, may be repeated."

@@ -20,8 +20,8 @@ class DecodingSettings(Options):
     beam: int | None = Field(
         None,
         ge=1,
-        description="Beam size; 1: greedy. Of a parallel model: lengths tried. Default: 5; 1 when sampling, or of a "
-        "model that inserts words, and so finds the length itself.",
+        description="Beam size; 1: greedy. Of a non-autoregressive model: lengths tried. Default: 5; 1 when "
+        "sampling, or of a model that inserts words, and so finds the length itself.",
     )
     length_penalty: float = Field(1.0, description="Scores are divided by length to this power.")
     max_length: int = Field(256, ge=1, description="Most tokens of an output.")
@@ -34,7 +34,9 @@ class DecodingSettings(Options):
     expert: int | None = Field(
         None, description="Of a mixture, the expert that writes, from 1; default: the best on validation data."
     )
-    iterations: int | None = Field(None, ge=1, description="Most iterations of a parallel model; default: its own.")
+    iterations: int | None = Field(
+        None, ge=1, description="Most iterations of a non-autoregressive model; default: its own."
+    )
     penalty: float = Field(
         0.0, description="Against inserting nothing, for a model that inserts words; see `tune-penalty`."
     )
@@ -133,7 +135,9 @@ class EvaluateOptions(ScoringOptions, DecodingSettings):
     perplexity: bool = Field(True, description="Also the perplexity of the references under the model.")
     speed_lines: int = Field(100, ge=0, description="Sentences timed one by one on one thread; 0: no timing.")
     traces: int | None = Field(
-        None, ge=0, description="Sentences whose iterations are kept for the report; default 3 of a parallel model."
+        None,
+        ge=0,
+        description="Sentences whose iterations are kept for the report; default 3 of a non-autoregressive model.",
     )
 
 
@@ -162,7 +166,7 @@ class TranslateOptions(DecodingSettings):
     model: Path = Field(description="Trained model, from `train`.")
     first_model: Path | None = Field(None, description="Mixed decoding: this model writes the first tokens.")
     first_tokens: int = Field(0, ge=0, description="How many tokens --first-model writes before --model completes.")
-    trace: bool = Field(False, description="Show each iteration of a parallel model on standard error.")
+    trace: bool = Field(False, description="Show each iteration of a non-autoregressive model on standard error.")
 
 
 class CompareOptions(ScoringOptions):

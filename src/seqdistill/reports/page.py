@@ -63,7 +63,7 @@ class Page:
         curves: of training.
         by_length: BLEU of each system by the label of each bucket of lengths.
         parts: after the table of systems.
-        traces: of each parallel system, how a few of its translations came about.
+        traces: of each non-autoregressive system, how a few of its translations came about.
         manifests: of each stage, by its name.
     """
 

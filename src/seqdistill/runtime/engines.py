@@ -114,7 +114,7 @@ class CTranslate2Engine:
         """As `Engine.decode`.
 
         Raises:
-            UserError: sampling, options of parallel models, or a source of more than 4,095 tokens.
+            UserError: sampling, options of non-autoregressive models, or a source of more than 4,095 tokens.
         """
         ids = self.loaded.tokenizers.source.encode_batch(sources)
         return as_text(self.decode_ids(ids, options, line_numbers=line_numbers), self.loaded.tokenizers.target)

@@ -1,9 +1,10 @@
 """Why distill? The Bayesian decision theory study of Zhou et al. 2020, appendix D (equations 5 to 9), on random
 hidden Markov models.
 
-A parallel student cannot write several translations of one source, so a teacher decides for one. Posterior decoding is
-the best decision for token accuracy and Viterbi decoding for sequence accuracy; the study asks whether students with
-independent outputs, trained on what each of the two wrote, differ in the same way on held-out pairs of the HMM.
+A non-autoregressive student cannot write several translations of one source, so a teacher decides for one. Posterior
+decoding is the best decision for token accuracy and Viterbi decoding for sequence accuracy; the study asks whether
+students with independent outputs, trained on what each of the two wrote, differ in the same way on held-out
+pairs of the HMM.
 """
 
 from __future__ import annotations

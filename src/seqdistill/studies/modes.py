@@ -1,8 +1,8 @@
 """How many ways of writing are there in data, and do outputs mix them? The study of Zhou et al. 2020, section 3.1.
 
 A source with targets in several languages and no tag to choose by has one mode a language. A model that writes left to
-right chooses one; a parallel one, whose words do not see each other, mixes them unless its data leave it nothing to
-mix. The posterior of each language shows it output by output, complexity in the data.
+right chooses one; a non-autoregressive one, whose words do not see each other, mixes them unless its data leave it
+nothing to mix. The posterior of each language shows it output by output, complexity in the data.
 """
 
 from __future__ import annotations

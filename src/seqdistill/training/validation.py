@@ -34,9 +34,9 @@ def validation_scores(
     """Scores the model on a store; of several ranks each takes a part, and all return the same.
 
     `loss` is the mean negative log-likelihood of a target token in nats, EOS included, without label smoothing (for a
-    parallel model: its own loss per target token); `perplexity` is its exponential. Targets too long for the model's
-    loss are left out of both, and counted as `left_out` if there are any. Unless the metric is loss, the score of the
-    greedy output is added under the metric's name, case ignored if the tokenizer ignores it.
+    non-autoregressive model: its own loss per target token); `perplexity` is its exponential. Targets too long for the
+    model's loss are left out of both, and counted as `left_out` if there are any. Unless the metric is loss, the score
+    of the greedy output is added under the metric's name, case ignored if the tokenizer ignores it.
 
     Args:
         metric: loss, bleu or rouge1.
@@ -44,7 +44,7 @@ def validation_scores(
         num_targets: the most targets of a line of the store (`DataDirectory.num_targets`). Above 1, the loss is over
             all of them, and each line is decoded once and scored against all of its targets.
         language: of the targets, for what in the metric depends on it.
-        seed: of what a parallel model's loss draws.
+        seed: of what a non-autoregressive model's loss draws.
 
     Raises:
         UserError: an unknown metric; no target short enough for the model's loss.

@@ -43,7 +43,8 @@ def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
         for name in ("iterations", "penalty", "penalty_file", "rescoring_samples"):
             if value := getattr(settings, name):
                 raise UserError(
-                    f"{name} {value} is for parallel models, which CTranslate2 does not run: leave out one of the two"
+                    f"{name} {value} is for non-autoregressive models, which CTranslate2 does not run: leave out "
+                    "one of the two"
                 )
     if settings.rerank:
         check_candidates(options)
@@ -91,8 +92,8 @@ def tracing(engine: Engine, settings: EvaluateOptions | TranslateOptions) -> Tra
     """
     if settings.engine != "torch":
         raise UserError(
-            f"a trace shows the iterations of a parallel model, which {settings.engine} does not run: leave out one of "
-            "the two"
+            f"a trace shows the iterations of a non-autoregressive model, which {settings.engine} does not run: leave "
+            "out one of the two"
         )
     return cast(TracingEngine, engine)
 

@@ -55,7 +55,7 @@ def check(settings: EvaluateOptions) -> None:
 
 
 def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[str, Any]:
-    """Writes hypotheses.txt, scores.json, traces.json (of parallel models) and, apart as no two runs agree, speed.json.
+    """Writes hypotheses.txt, scores.json, traces.json (non-autoregressive models) and, apart, speed.json (no two runs agree).
 
     A source with several references is decoded once; references.txt then has tabs between them.
 
@@ -71,7 +71,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     )
     metrics = [create_metric(name, metric_options) for name in settings.metric_names]
     engine, options = open_engine(settings), decoding_options(settings, settings.model)
-    if number := _number_of_traces(settings, parallel=loaded.model.traits.non_autoregressive):
+    if number := _number_of_traces(settings, non_autoregressive=loaded.model.traits.non_autoregressive):
         _write_traces(out, tracing(engine, settings), test.sources, options, number)
     decoded, seconds = _decode(engine, test.sources, options, progress)
     hypotheses = [best.text for best in decoded]
@@ -147,10 +147,10 @@ def _decode(
     return decoded, seconds
 
 
-def _number_of_traces(settings: EvaluateOptions, *, parallel: bool) -> int:
+def _number_of_traces(settings: EvaluateOptions, *, non_autoregressive: bool) -> int:
     if settings.traces is not None:
         return settings.traces
-    return NUM_TRACES if parallel and settings.engine == "torch" and settings.first_model is None else 0
+    return NUM_TRACES if non_autoregressive and settings.engine == "torch" and settings.first_model is None else 0
 
 
 def _write_traces(
@@ -185,8 +185,8 @@ def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progr
 def _perplexity(
     settings: EvaluateOptions, test: TestSet, model: torch.nn.Module, tokenizers: Tokenizers, out: Path
 ) -> dict[str, float]:
-    """Per subword token of all references, EOS included (a parallel model: of its own loss); and how many of them are
-    too long for it, if any are."""
+    """Per subword token of all references, EOS included (a non-autoregressive model: of its own loss); and how many
+    of them are too long for it, if any are."""
     path = out / ".references.arrow"
     lines = zip(test.sources, test.references, strict=True)
     build_store(((source, each) for source, references in lines for each in references), tokenizers, path)

@@ -118,9 +118,9 @@ def assemble(
     """The objective of a training and the stream of batches that it is a function of.
 
     Raises:
-        UserError: a target that is too long for the model; a teacher that is not there, writes in parallel, or has
-            another vocabulary; a student that writes in parallel, and so has no prefixes to be labelled, or that is a
-            mixture.
+        UserError: a target that is too long for the model; a teacher that is not there, is non-autoregressive, or has
+            another vocabulary; a student that is non-autoregressive, and so has no prefixes to be labelled, or that is
+            a mixture.
     """
     batches = Batches(
         data.train,

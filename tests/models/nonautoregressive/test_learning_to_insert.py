@@ -59,7 +59,7 @@ def fixed_points(model: Any, batch: Batch, *, runs: int) -> int:
 
 
 def sentences(count: int, task: str) -> Batch:
-    """Of one to four of seven words, all different: between equal ones, who inserts in parallel cannot tell which it
+    """Of one to four of seven words, all different: between equal ones, who inserts all at once cannot tell which it
     has written."""
     lengths = torch.randint(1, 5, (count,)).tolist()
     sources = [(torch.randperm(7)[:length] + 5).tolist() for length in lengths]

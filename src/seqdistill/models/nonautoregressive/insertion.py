@@ -78,8 +78,8 @@ class SlotTargets(NamedTuple):
 class InsertionTransformer(Model):
     """Each slot between two neighbours predicts, from their two states, a word to insert there or the end of the slot.
 
-    Trained with the uniform slot loss (section 4): all words missing in a slot are equally good insertions. Decoded in
-    parallel (section 5): each iteration inserts the most probable word of every slot that does not predict its end.
+    Trained with the uniform slot loss (section 4): all words missing in a slot are equally good insertions. Parallel
+    decoding (section 5): each iteration inserts the most probable word of every slot that does not predict its end.
     """
 
     traits = Traits(non_autoregressive=True, iterates=True, inserts=True)

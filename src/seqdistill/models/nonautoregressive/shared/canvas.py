@@ -1,4 +1,4 @@
-"""Sentences in the making: what models that write in parallel read them from and do with them."""
+"""Sentences in the making: what non-autoregressive models read them from and do with them."""
 
 from __future__ import annotations
 

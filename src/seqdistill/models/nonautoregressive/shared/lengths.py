@@ -87,7 +87,7 @@ class LengthPredictor(nn.Module):
         """
         if not 1 <= candidates < LENGTH_CLASSES // 2:
             raise UserError(
-                f"a parallel decoder tries 1 to {LENGTH_CLASSES // 2 - 1} lengths, but beam is {candidates}"
+                f"a non-autoregressive decoder tries 1 to {LENGTH_CLASSES // 2 - 1} lengths, but beam is {candidates}"
             )
         lengths = torch.arange(LENGTH_CLASSES, device=mask.device) + self._shift(mask)[:, None]
         log_probs = exact(self(states, mask)).log_softmax(-1).masked_fill(lengths < 1, -torch.inf)

@@ -1,4 +1,4 @@
-"""What all models that predict a length and write in parallel have in common: batches, padding, symbols, bad input."""
+"""What all models that predict a length have in common: batches, padding, symbols, bad input."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Parallel models through the verbs: counts, traces, penalties, reranking, and every option that means nothing."""
+"""Non-autoregressive models through the verbs: counts, traces, penalties, reranking, options that mean nothing."""
 
 import random
 from collections.abc import Callable
@@ -193,14 +193,14 @@ class TestOptionsThatMeanNothing:
             translate(world, "transformer", **option)
         with pytest.raises(UserError, match="this one writes left to right"):
             translate(world, "transformer", [""], **option)  # also where nothing is to be decoded
-        with pytest.raises(UserError, match="for parallel models, which CTranslate2 does not run"):
+        with pytest.raises(UserError, match="for non-autoregressive models, which CTranslate2 does not run"):
             evaluate(world, tmp_path / "scores", "transformer", engine="ctranslate2", **option)
-        with pytest.raises(UserError, match="for parallel models, which CTranslate2 does not run"):
+        with pytest.raises(UserError, match="for non-autoregressive models, which CTranslate2 does not run"):
             STAGES["distill"].check(
                 DistillOptions(teacher=world / "transformer", data=world / "data", engine="ctranslate2", **option)
             )
 
-    def test_for_parallel_models(self, world: Path) -> None:
+    def test_for_non_autoregressive_models(self, world: Path) -> None:
         for model, option, message in (
             ("nat", {"iterations": 2}, "in one pass, but iterations is 2"),
             ("cmlm", {"penalty": 1.0}, "this model inserts no words"),
@@ -490,7 +490,7 @@ class TestTraining:
         assert len((tmp_path / "scores" / "hypotheses.txt").read_text().split("\n")[:-1]) == 9
 
     @pytest.mark.parametrize("objective", ["imitkd", "nll+full"])
-    def test_prefixes_have_no_labels_in_a_parallel_model(self, world: Path, tmp_path: Path, objective: str) -> None:
+    def test_they_have_no_prefixes_to_label(self, world: Path, tmp_path: Path, objective: str) -> None:
         with pytest.raises(UserError, match=r"model 'cmlm' writes all positions at once: distill whole sequences"):
             self.train(world, tmp_path / "model", "cmlm", objective=objective, teacher=[world / "transformer"])
 

@@ -17,7 +17,25 @@ FIRST_ROOM = 16
 
 
 class CacheRows:
-    """Which cache rows the rows of each group see; one for the caches of all layers."""
+    """Which cache rows the rows of each group see; one for the caches of all layers.
+
+    A sentence of beam 2. The first step, before it is doubled, fills cache row 0, which both hypotheses see; the second
+    step fills 1 and 2, one for each. Then both survivors continue the second hypothesis: only their rows of the mask
+    are copied, cache row 1 is seen by nobody any more, and the third step adds 3 and 4.
+
+        >>> rows, like = CacheRows(groups=1), torch.zeros(1)
+        >>> rows.open(like); rows.repeat(2); rows.open(like)
+        >>> rows.hidden[0, 0]
+        tensor([[0., 0., -inf],
+                [0., -inf, 0.]])
+        >>> groups = rows.select(torch.tensor([1, 1])); rows.open(like)
+        >>> rows.hidden[0, 0]
+        tensor([[0., -inf, 0., 0., -inf],
+                [0., -inf, 0., -inf, 0.]])
+
+    What holds: a row sees exactly one cache row of each step, so `used` is the number of steps before `repeat` plus
+    `group` for each one after it, and a cache row, once written, never moves within its group.
+    """
 
     def __init__(self, groups: int) -> None:
         self.groups = groups
@@ -29,12 +47,12 @@ class CacheRows:
     def open(self, like: Tensor) -> None:
         """Adds a cache row for every row, seen by that row only; the mask has the type and device of `like`."""
         first, self.used = self.used, self.used + self.group
-        if self.group == 1:
+        if self.group == 1:  # every row is a group of its own and sees all of its cache: no mask
             return
         room = 0 if self._hidden is None else self._hidden.shape[2]
         if room < self.used:
             hidden = like.new_full((self.groups, self.group, max(FIRST_ROOM * self.group, 2 * self.used)), -torch.inf)
-            if self._hidden is None:
+            if self._hidden is None:  # what was written before `repeat` is seen by all
                 hidden[:, :, :first] = 0
             else:
                 hidden[:, :, :room] = self._hidden
@@ -58,6 +76,7 @@ class CacheRows:
         self.groups = len(rows) // self.group
         if self._hidden is not None:
             self._hidden = self._hidden.flatten(0, 1)[rows].unflatten(0, (self.groups, self.group))
+        # Rows of a group never leave it, so the first one of each tells where the group was.
         return rows[:: self.group] // self.group
 
 
@@ -104,11 +123,17 @@ def keep_groups(stored: Tensor, groups: Int[Tensor, " new_groups"]) -> Tensor:
 
     Those that change place are copied, in place, into what is then a view of `stored`; more groups than there were are
     copied out.
+
+    Sentence 1 of four has left, and the last one has taken its place: one copy, not three.
+
+        >>> stored = torch.tensor([10, 11, 12, 13])
+        >>> keep_groups(stored, torch.tensor([0, 3, 2])), stored
+        (tensor([10, 13, 12]), tensor([10, 13, 12, 13]))
     """
     count = len(groups)
     if count > len(stored):
         return stored[groups]
     moved = (groups != torch.arange(count, device=groups.device)).nonzero().squeeze(1)
     if len(moved):
-        stored[moved] = stored[groups[moved]]
+        stored[moved] = stored[groups[moved]]  # the right side is a copy first, so groups may change places
     return stored[:count]

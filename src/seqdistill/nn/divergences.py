@@ -45,7 +45,8 @@ class _Terms(NamedTuple):
     value: Float[Tensor, " rows"]
     """D."""
     slope: Float[Tensor, "rows events"]
-    """q times dD/dq, up to a multiple of q that is the same for all events."""
+    """q times dD/dq, up to a multiple of q that is the same for all events: such a multiple is gone once the mean of
+    dD/dq under q is subtracted (`_value_and_slope`), so constants in dD/dq, as the 1 of d(q ln q)/dq, are left out."""
 
 
 def _terms(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> _Terms:
@@ -59,6 +60,8 @@ def _terms(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> _Terms:
     if kind == "reverse-kl":
         slope = q * (log_q - log_p)
         return _Terms(slope.sum(1), slope)
+    # D = KL(p, m) / (1-s) + KL(q, m) / s with dm/dq = 1-s: dD/dq = -p/m + (ln(q/m) + 1) / s - q (1-s) / (s m). The
+    # first and last term add up to -(s p + (1-s) q) / (s m) = -1/s, which cancels the +1/s: ln(q/m) / s is left.
     log_m = torch.logaddexp(log_p + math.log(skew), log_q + math.log1p(-skew))
     slope = q * (log_q - log_m) / skew
     return _Terms((p * (log_p - log_m)).sum(1) / (1 - skew) + slope.sum(1), slope)
@@ -86,7 +89,7 @@ def _mean_probs(teachers: Sequence[Projected], start: int, end: int, temperature
 
 
 def _rest(log_top: Tensor) -> Tensor:
-    """Appends the log-probability of all other events."""
+    """Appends the log-probability of all other events; at least the smallest float, as rounding may leave 0 or less."""
     tiny = torch.finfo(log_top.dtype).tiny
     rest = (1 - log_top.exp().sum(1, keepdim=True)).clamp(min=tiny).log()
     return torch.cat([log_top, rest], 1)
@@ -96,6 +99,14 @@ def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tu
     """The divergence of each row, and its derivative by the student's logits (before temperature).
 
     With q = softmax(z) and D a function of q: dD/dz_j = q_j (D_j - sum_i q_i D_i), where D_j = dD/dq_j.
+
+    Of three words, top_k = 1 compares p = (.5, .3, .2) and q = (.4, .4, .2) as (.5, .5) and (.4, .6). The forward KL is
+    .5 ln (.5/.4) + .5 ln (.5/.6), and D_j = -p/q = -.5/.4 of the first and -.5/.6 of each other word; their mean under
+    q is -1, so the derivatives are .4 (1 - .5/.4), .4 (1 - .5/.6) and .2 (1 - .5/.6):
+
+        >>> p, q = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([[0.4, 0.4, 0.2]])
+        >>> _value_and_slope(Divergence("forward-kl", top_k=1), p.log(), q.log())
+        (tensor([0.0204]), tensor([[-0.1000,  0.0667,  0.0333]]))
     """
     if not 0 < divergence.top_k < log_p.shape[1]:
         value, slope = _terms(divergence, log_p, log_q)
@@ -103,6 +114,8 @@ def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tu
     top, ids = log_p.topk(divergence.top_k, dim=1)
     log_events = _rest(log_q.gather(1, ids))
     value, slope = _terms(divergence, _rest(top), log_events)
+    # Words outside the teacher's top are one event, whose probability is the sum of theirs: D_j of each is D of the
+    # event, its slope over its probability. So they are pushed alike, in proportion to what the student gives them.
     q, total = log_q.exp(), slope.sum(1, keepdim=True)
     shared = slope[:, -1:] / log_events[:, -1:].exp()
     by_logit = q * (shared - total)
@@ -127,6 +140,7 @@ class _ProjectedDivergence(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden, dtype=exact) if train else None
         weight_grad = torch.zeros_like(weight) if train else None
         values = hidden.new_empty(len(hidden), dtype=exact)
+        # Half as many rows as for one model: the student's and the teacher's logits are alive together.
         rows = max(1, CHUNK_ELEMENTS.get(hidden.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight) // 2)
         for start in range(0, len(hidden), rows):
             end = start + rows
@@ -139,6 +153,7 @@ class _ProjectedDivergence(torch.autograd.Function):
                 value, slope = _value_and_slope(divergence, log_p, log_q)
             values[start:end] = value * temperature**2
             if hidden_grad is not None and weight_grad is not None:
+                # The loss has the factor temperature^2, and z / temperature the inner derivative 1 / temperature.
                 slope = (slope * temperature).to(hidden.dtype)
                 hidden_grad[start:end] = slope @ matrix
                 weight_grad += slope.T @ chunk

@@ -41,6 +41,15 @@ class _ProjectedNLL(torch.autograd.Function):
     the same time, so the gradients by h and W are made in the forward pass and backward only scales them. What
     smoothing adds is linear in z: it is summed over words through W once, instead of over all logits. `shares`, where
     given, multiply the rows' losses.
+
+    With W the identity, z = (ln 3, 0), label 0 and e = 0.2: p = (3/4, 1/4), the loss is ln 4 - 0.8 ln 3 - 0.1 ln 3 and
+    its derivative by z, and so by h, (0.75 - 0.8 - 0.1, 0.25 - 0.1):
+
+        >>> hidden = torch.tensor([[3.0, 1.0]]).log().requires_grad_()
+        >>> loss, _ = label_smoothed_nll(hidden, torch.eye(2), torch.tensor([0]), padding=-1, label_smoothing=0.2)
+        >>> loss.backward()
+        >>> round(loss.item(), 4), hidden.grad
+        (0.3975, tensor([[-0.1500,  0.1500]]))
     """
 
     @staticmethod
@@ -57,11 +66,15 @@ class _ProjectedNLL(torch.autograd.Function):
             chunk, label = hidden[start : start + rows], labels[start : start + rows]
             logits = (chunk @ matrix.T).to(exact)
             largest, chosen = logits.amax(1), logits.gather(1, label[:, None])[:, 0]
+            # In place: `logits` is gone from here on. What the loss still needs of it, log sum exp z, is the largest
+            # logit less the log of its probability, as p = exp(z - log sum exp z).
             p = torch.softmax(logits, 1, out=logits)
             losses = largest - p.amax(1).log() - (1 - smoothing) * chosen
             share = None if shares is None else shares[start : start + rows]
             total += losses.sum() if share is None else share @ losses
             if hidden_grad is not None and weight_grad is not None:
+                # p becomes the derivative by the logits, but for - e/V, which follows after the loop for all rows at
+                # once.
                 p[torch.arange(len(p), device=p.device), label] -= 1 - smoothing
                 if share is not None:
                     p *= share[:, None]
@@ -71,6 +84,8 @@ class _ProjectedNLL(torch.autograd.Function):
                     weight_grad.addmm_(slope.T, chunk)
                 else:
                     weight_grad += slope.T @ chunk
+        # The part of the loss that is left, - e/V sum_v h W_v' = - e/V h (sum_v W_v)', summed over rows: by h it is the
+        # same for every row, and by W the same for every word.
         spread = smoothing / len(weight)
         word_sum = weight.sum(0, dtype=exact)
         row_sum = hidden.sum(0, dtype=exact) if shares is None else shares @ hidden.to(exact)

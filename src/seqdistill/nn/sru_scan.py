@@ -18,7 +18,8 @@ class SRUScan(torch.autograd.Function):
 
     Forward: only f_t and c_t are sequential (three kernels a step); r and h follow for all steps at once.
     Backward: every factor is known from the forward pass, so the gradient of c is the linear recurrence
-    dc_t = a_t + b_{t+1} * dc_{t+1} (one kernel a step), and the rest is again done for all steps at once.
+    dc_t = a_t + b_{t+1} * dc_{t+1} (one kernel a step), and the rest is again done for all steps at once. Here a_t is
+    what reaches c_t through h_t and the reset gate of t + 1, and b_{t+1} = dc_{t+1} / dc_t by the gate and directly.
     """
 
     @staticmethod
@@ -38,9 +39,11 @@ class SRUScan(torch.autograd.Function):
         directions, time, batch, _ = projected.shape
         cells = projected.new_empty(directions, time + 1, batch, dim)
         cells[:, 0] = initial
+        # cells[t + 1] is c_t, and cells[0] the initial one: `cells[:, :-1]` are the previous cells of all steps.
         forget = torch.empty_like(cells[:, 1:], memory_format=torch.contiguous_format)
         if padding is not None:
             forget_input = torch.where(padding[..., None], forget.new_tensor(FROZEN), forget_input, out=forget)
+        # Unbound once: indexing in the loop would cost more than the kernels do. torch.lerp(a, b, w) is a + w (b - a).
         inputs, gates, candidates, steps = (x.unbind(1) for x in (forget_input, forget, candidate, cells))
         for t in range(time):
             torch.addcmul(inputs[t], steps[t], forget_weight, out=gates[t])
@@ -68,14 +71,20 @@ class SRUScan(torch.autograd.Function):
         d_candidate, d_forget, d_reset, *d_fourth = d_projected.split(dim, dim=-1)
         d_skipped = d_fourth[0] if highway is None else torch.empty_like(highway)
 
-        # h = r * c + (1 - r) * scale * x
+        # Buffers are used twice, as memory and its traffic are what this costs: each part of `d_projected` first holds
+        # a factor that is known before dc is (1 - f, the slope of f), and is multiplied by dc in place at the end.
+
+        # h = r * c + (1 - r) * scale * x, so dh/dc = r, dh/dx = (1 - r) scale, and by the input of r, with
+        # dr = r (1 - r): (c - scale x) r (1 - r). `d_skipped` is dh (1 - r) until the others are made of it.
         d_cell = d_hidden * reset
         torch.sub(d_hidden, d_cell, out=d_skipped)
         torch.sub(after, skipped, alpha=ctx.scale, out=d_reset).mul_(d_skipped).mul_(reset)
         if ctx.scale != 1:
             d_skipped.mul_(ctx.scale)
 
-        # c = f * c' + (1 - f) * candidate: `slope` is dc / d(input of f), `carried` is dc / dc'
+        # c = f * c' + (1 - f) * candidate: `slope` is dc / d(input of f) = (c' - candidate) f (1 - f), and `carried` is
+        # dc / dc' = f + slope * vf, as f reads c' too. The reset gate of the next step reads c: its gradient joins
+        # here.
         rest = torch.sub(1, forget, out=d_candidate)
         slope = torch.sub(before, candidate, out=d_forget).mul_(forget).mul_(rest)
         carried = torch.addcmul(forget, slope, forget_weight[:, None])
@@ -87,6 +96,7 @@ class SRUScan(torch.autograd.Function):
         d_candidate.mul_(d_cell)
         d_forget.mul_(d_cell)
 
+        # The initial cell is the c' of step 0: carried there, and read by its reset gate.
         d_initial = torch.addcmul(steps[0] * factors[0], d_reset[:, 0], reset_weight)
         d_recurrent = torch.stack([(gate * before).sum((1, 2)) for gate in (d_forget, d_reset)], 1)
         return d_projected, None if highway is None else d_skipped, d_recurrent, d_initial, None, None
@@ -105,6 +115,14 @@ def sru_scan(
 
     `projected` holds W x, Wf x + bf, Wr x + br side by side, and the fourth product where `highway` (x itself) is None;
     `recurrent` holds vf and vr. Where `padding` is true the cell does not change. Half precision is computed in fp32.
+
+    Two steps with W x = 2, both gates 1/2 and x = 4: c is 0, 1, 1.5 and h = (c + x) / 2.
+
+        >>> projected = torch.tensor([2.0, 0.0, 0.0]).expand(1, 2, 1, 3)
+        >>> zero = torch.zeros(1, 2, 1)
+        >>> hidden, cell = sru_scan(projected, torch.full((1, 2, 1, 1), 4.0), zero, zero[:, :1])
+        >>> hidden.flatten(), cell.flatten()
+        (tensor([2.5000, 2.7500]), tensor([1.5000]))
     """
     if projected.dtype in (torch.float16, torch.bfloat16):
         projected = projected.float()

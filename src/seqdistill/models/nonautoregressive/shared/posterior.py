@@ -30,7 +30,15 @@ class Gaussian(NamedTuple):
     def log_prob(
         self, noise: Float[Tensor, "rows length dim"], mask: Bool[Tensor, "rows length"]
     ) -> Float[Tensor, " rows"]:
-        """Natural log-density of that sample, real positions only."""
+        """Natural log-density of that sample, real positions only.
+
+        With mean 0 and variance 4, noise 1 becomes 2, one deviation from the mean: -(ln 4 + 1 + ln 2 pi) / 2.
+
+            >>> wide, one = Gaussian(torch.zeros(1, 1, 1), torch.full((1, 1, 1), math.log(4))), torch.ones(1, 1, 1)
+            >>> wide.at(one).item(), wide.log_prob(one, one[..., 0] > 0)
+            (2.0, tensor([-2.1121]))
+        """
+        # No division by the variance: (sample - mean) / deviation is the noise that it was made of.
         each = self.log_variance + noise.square() + math.log(2 * math.pi)
         return -(each * mask[..., None]).sum((1, 2)) / 2
 
@@ -71,6 +79,7 @@ class Posterior(nn.Module):
     ) -> Float[Tensor, "rows length dim"]:
         words = F.embedding(tokens, embedding.weight) * embedding.scale
         if self.training and self.word_dropout:
+            # A word is dropped whole, its position stays. Scaled up, what is left has the same mean as in evaluation.
             seen = torch.rand(tokens.shape, device=tokens.device) >= self.word_dropout
             words = words * seen[..., None] / (1 - self.word_dropout)
         x = words + embedding.positions_to(tokens.shape[1])
@@ -78,7 +87,10 @@ class Posterior(nn.Module):
 
 
 def _fit(linear: nn.Linear, x: Float[Tensor, "places dim"]) -> None:
-    """Gives the outputs for these inputs mean 0 and standard deviation FIRST_DEVIATION in each dimension."""
+    """Gives the outputs for these inputs mean 0 and standard deviation FIRST_DEVIATION in each dimension.
+
+    Outputs W x of mean m and deviation s become (k W) x - k m with k = FIRST_DEVIATION / s.
+    """
     outputs = F.linear(x, linear.weight)
     deviation, mean = torch.std_mean(outputs, dim=0, correction=0)
     scale = FIRST_DEVIATION / deviation.clamp(min=SMALLEST_DEVIATION)

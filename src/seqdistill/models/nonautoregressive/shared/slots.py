@@ -48,7 +48,13 @@ def slots(tokens: Int[Tensor, "rows length"]) -> Bool[Tensor, "rows length+1"]:
 
 
 def compacted(values: Shaped[Tensor, "rows length"], keep: Bool[Tensor, "rows length"]) -> Shaped[Tensor, "rows kept"]:
-    """What is kept moves together at the left, zeros (that is PAD) follow."""
+    """What is kept moves together at the left, zeros (that is PAD) follow.
+
+    >>> compacted(torch.tensor([[7, 8, 9]]), torch.tensor([[True, False, True]]))
+    tensor([[7, 9]])
+    """
+    # What is not kept is written to a column of its own, `width`, which is cut off: rows lose different numbers of
+    # tokens, and a scatter needs a place for each. `with_room` does the same with padding.
     width = int(keep.sum(1).max()) if keep.numel() else 0
     places = torch.where(keep, keep.cumsum(1) - 1, width)
     return values.new_zeros(len(values), width + 1).scatter_(1, places, values)[:, :width]
@@ -60,7 +66,10 @@ def kept(canvas: Canvas, keep: Bool[Tensor, "rows length"]) -> Canvas:
 
 
 def with_room(canvas: Canvas, counts: Int[Tensor, "rows slots"]) -> Canvas:
-    """Inserts so many MASK in each slot, with a log-probability of 0; counts are 0 where there is no slot."""
+    """Inserts `counts[row, slot]` MASK in each slot, with a log-probability of 0; counts are 0 where there is no slot.
+
+    Tokens 7 8 and counts 1 0 2 give _ 7 8 _ _: token i moves right by what is inserted in slots 0 to i.
+    """
     mask = canvas.tokens != PAD
     lengths = mask.sum(1) + counts.sum(1)
     width = int(lengths.max())
@@ -85,8 +94,16 @@ def filled(canvas: Canvas, tokens: Int[Tensor, " masks"], log_probs: Float[Tenso
 def capped(
     counts: Int[Tensor, "rows slots"], log_probs: Float[Tensor, "rows slots"], room: Int[Tensor, " rows"]
 ) -> Int[Tensor, "rows slots"]:
-    """So many insertions that each row gets no more than `room`: the most probable first, of equals the leftmost; the
-    last that fits in part is cut."""
+    """The counts, cut so that each row gets no more than `room`: the most probable slots keep theirs, ties go left, and
+    the last one that fits in part gets what is left.
+
+    Slot 2 is the more probable of those that insert; its two tokens leave room for two of slot 0's three:
+
+        >>> capped(torch.tensor([[3, 0, 2]]), torch.tensor([[-2.0, -0.1, -1.0]]), torch.tensor([4]))
+        tensor([[2, 0, 2]])
+    """
+    # In order of probability, a slot may have what is left of `room` after all slots before it: room less the sum up
+    # to it, plus its own. Slots that insert nothing come last, so that they take no part in ties.
     order = log_probs.masked_fill(counts == 0, -torch.inf).argsort(dim=1, descending=True, stable=True)
     wanted = counts.gather(1, order)
     granted = torch.minimum(wanted, (room[:, None] - wanted.cumsum(1) + wanted).clamp(min=0))

@@ -18,7 +18,7 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED
+from seqdistill.manifest import FINISHED
 from seqdistill.recipe import read_recipe
 from seqdistill.verbs.systems import System, gain, gains, row_of, systems_in
 
@@ -63,8 +63,8 @@ def training_of(system: System) -> dict[str, int | float | str]:
         return {}
     manifest = read_json(system.training / FINISHED)
     return {
-        "objective": manifest["settings"]["objective"],
-        "seed": manifest["settings"]["seed"],
+        "objective": manifest["options"]["objective"],
+        "seed": manifest["options"]["seed"],
         "updates": manifest["results"]["updates"],
         "training_seconds": round(manifest["wall_seconds"]),
     }

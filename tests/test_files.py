@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.files import differences, locked, read_json, write_json, write_text, written_beside
+from seqdistill.files import locked, read_json, write_json, write_text, written_beside
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -70,10 +70,3 @@ def test_a_number_that_json_does_not_know_is_refused_by_its_place(tmp_path: Path
     assert read_json(path) == {"rows": [1.0]}
     with pytest.raises(UserError, match="no such file"):
         read_json(tmp_path / "b.json")
-
-
-def test_differences_name_nested_keys() -> None:
-    assert differences({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}}) == [
-        "a.c: 2 there, 4 now",
-        "d: 3 there, '(absent)' now",
-    ]

@@ -1,100 +1,99 @@
-"""A stage's directory: finished is skipped, unfinished continues, another stage is refused."""
+"""Records: what is compared, how differences are named, and that each of the journal's users asks it."""
 
-import os
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fake_engine import FakeEngine, fake_sources
+from verb_options import VERBS
 
+from seqdistill.data.unfinished import begin as begin_data
+from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.decoding.shards import decode_to_shards
 from seqdistill.errors import UserError
-from seqdistill.files import read_json
-from seqdistill.journal import FINISHED, UNFINISHED, Request, begin, fingerprint, finish, status
+from seqdistill.files import read_json, write_json
+from seqdistill.journal import EDITION, FREE, Record, differences
+from seqdistill.manifest import UNFINISHED, begin
 
-REQUEST = Request("prepare", {"vocab_size": 100, "filters": {"max_length": 3}}, {"source": "aa"})
-
-
-def finished(directory: Path, content: str = "text") -> Path:
-    begin(directory, REQUEST)
-    (directory / "train.txt").write_text(content)
-    finish(directory, REQUEST, started=time.time(), results={"pairs": 3}, outputs=[directory / "train.txt"])
-    return directory
+RECORD = Record("train", {"beam": 5, "set": {"dim": 8}, "threads": 2}, {"data": "aa"})
 
 
-def test_a_stage_goes_from_absent_to_unfinished_to_finished(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    assert status(out) == "absent" and begin(out, REQUEST) == "absent"
-    assert status(out) == "unfinished" and begin(out, REQUEST) == "unfinished"
-    finished(out)
-    assert status(out) == "finished" and begin(out, REQUEST) == "finished"
-    assert not (out / UNFINISHED).exists() and read_json(out / FINISHED)["results"] == {"pairs": 3}
+def test_differences_name_nested_keys() -> None:
+    assert differences({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}}) == [
+        "a.c: 2 there, 4 now",
+        "d: 3 there, '(absent)' now",
+    ]
 
 
-@pytest.mark.parametrize("is_finished", [True, False])
-def test_another_request_is_refused_and_every_difference_named(tmp_path: Path, is_finished: bool) -> None:
-    if is_finished:
-        finished(tmp_path)
-    else:
-        begin(tmp_path, REQUEST)
-    other = Request("prepare", {"vocab_size": 200, "filters": {"max_length": 4}}, {"source": "bb"})
+def test_options_inputs_and_kinds_are_compared_and_what_is_free_is_not() -> None:
+    kept = RECORD.as_json()
+    assert "threads" not in kept["options"]
+    assert Record("train", {"beam": 5, "set": {"dim": 8}, "threads": 9}, {"data": "aa"}).differences(kept, "d") == []
+    other = Record("train", {"beam": 4, "set": {"dim": 9}}, {"data": "bb"})
+    named = ["beam: 5 there, 4 now", "set.dim: 8 there, 9 now", "inputs.data: 'aa' there, 'bb' now"]
+    assert other.differences(kept, "d") == named
     with pytest.raises(UserError) as error:
-        begin(tmp_path, other)
-    for part in (
-        "vocab_size: 100 there, 200 now",
-        "filters.max_length: 3 there, 4 now",
-        "source: 'aa' there, 'bb' now",
-    ):
-        assert part in str(error.value)
+        other.check(kept, "out")
+    assert all(line in str(error.value) for line in (*named, "out: ", "give another directory"))
+    assert Record("prepare", {}).differences(kept, "d") == ["kind: 'train' there, 'prepare' now"]
 
 
-def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=r"holds thesis\.tex, but no stage"):
-        begin(tmp_path, REQUEST)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+def test_an_option_that_came_later_is_compared_with_its_default() -> None:
+    kept = Record("decoding", {"beam": 5, "search": {"top": 1}}).as_json()
+    defaults = {"beam": 1, "penalty": 0.5, "search": {"top": 0, "width": 3}}
+    asked = {"beam": 5, "penalty": 0.5, "search": {"top": 1, "width": 3}}
+    assert Record("decoding", asked, defaults=defaults).differences(kept, "d") == []
+    later = Record("decoding", asked | {"penalty": 0.7, "search": {"top": 1, "width": 4}}, defaults=defaults)
+    assert later.differences(kept, "d") == ["penalty: 0.5 there, 0.7 now", "search.width: 3 there, 4 now"]
 
 
-def test_a_cut_or_missing_output_is_noticed(tmp_path: Path) -> None:
-    finished(tmp_path)
-    (tmp_path / "train.txt").write_text("te")
-    with pytest.raises(UserError, match=r"train\.txt: has 2 bytes, but the manifest records 4"):
-        begin(tmp_path, REQUEST)
-    (tmp_path / "train.txt").unlink()
-    with pytest.raises(UserError, match=r"train\.txt: is gone"):
-        begin(tmp_path, REQUEST)
+def test_tuples_and_lists_are_alike_as_in_a_file() -> None:
+    kept = Record("training", {"betas": [0.9, 0.98]}).as_json()
+    assert Record("training", {"betas": (0.9, 0.98)}).differences(kept, "d") == []
 
 
-def test_a_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
-    a, b, c = (tmp_path / name for name in "abc")
-    for path, content in ((a, "text"), (b, "text"), (c, "other")):
-        path.mkdir()
-        finished(path, content)
-    assert fingerprint(a) == fingerprint(b) != fingerprint(c)
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    (plain / "weights").write_text("w")
-    before = fingerprint(plain)
-    (plain / "weights").write_text("v")
-    assert fingerprint(plain) != before
+@pytest.mark.parametrize("name", FREE)
+def test_what_is_free_is_an_option_of_some_verb(name: str) -> None:
+    assert any(name in model.model_fields for model in VERBS.values())
 
 
-def test_an_unfinished_or_absent_input_is_refused(tmp_path: Path) -> None:
-    begin(tmp_path, REQUEST)
-    with pytest.raises(UserError, match="not finished"):
-        fingerprint(tmp_path)
-    with pytest.raises(UserError, match="no such file or directory"):
-        fingerprint(tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    ("edition", "message"), [(None, "an earlier edition"), (1, "an earlier edition"), (EDITION + 1, "a later edition")]
+)
+def test_a_record_of_another_edition_is_refused(edition: int | None, message: str) -> None:
+    with pytest.raises(UserError, match=f"^there: written by {message} of seqdistill; run the stage again into a new"):
+        RECORD.check(RECORD.as_json() | {"edition": edition}, "there")
 
 
-def test_the_time_of_runs_that_were_killed_counts(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    begin(out, REQUEST)
-    began = (out / UNFINISHED).stat().st_mtime
-    for number in (1, 2):  # two runs of 100 seconds, killed, as the files they left show
-        (out / "work").write_text("half")
-        os.utime(out / "work", (began + 100, began + 100))
-        os.utime(out / UNFINISHED, (began, began))
-        begin(out, REQUEST)
-        assert read_json(out / UNFINISHED)["seconds"] == pytest.approx(100 * number, abs=1)
-    finish(out, REQUEST, started=time.time() - 5, results={}, outputs=[])
-    assert read_json(out / FINISHED)["wall_seconds"] == pytest.approx(205, abs=2)
+def stage(out: Path) -> None:
+    begin(out, RECORD, machine={})
+
+
+def data(out: Path) -> None:
+    begin_data(out, Record("data", {"seed": 1}))
+
+
+def decoded(out: Path) -> None:
+    engine = FakeEngine()
+    decode_to_shards(
+        fake_sources(3), engine=FakeEngine, engine_fingerprint=engine.fingerprint, options=DecodingOptions(), out=out
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "change"),
+    [
+        (stage, UNFINISHED, {"edition": 1}),
+        (data, ".prepare.json", {"record": {"edition": 1}}),
+        (decoded, "store.json", {"edition": 1}),
+    ],
+)
+def test_directories_of_the_earlier_edition_are_refused(
+    tmp_path: Path, make: Callable[[Path], None], file: str, change: dict[str, Any]
+) -> None:
+    """Checkpoints and streams: test_checkpoint, test_batches, test_imitation."""
+    make(tmp_path)
+    write_json(tmp_path / file, read_json(tmp_path / file) | change)
+    with pytest.raises(UserError, match="written by an earlier edition of seqdistill; run the stage again"):
+        make(tmp_path)

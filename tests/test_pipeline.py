@@ -107,7 +107,7 @@ def test_a_dry_run_of_an_untouched_recipe_runs_everything_and_writes_nothing(tmp
             r"\[train\.student\]: unknown key 'max_update'; did you mean 'max_updates'",
         ),
         ("max_updates = 10", 'max_updates = "many"', r"\[train\.student\]: 'max_updates': .*but it is 'many'"),
-        ("[distill.distilled]", "[distill.distilled]", r"unknown key 'distill'; did you mean 'distill'"),
+        ("[distill.distilled]", "[distil.distilled]", r"unknown key 'distil'; did you mean 'distill'"),
         ("[defaults.train]", "[defaults.trains]", r"\[defaults\.trains\]: no such verb; did you mean 'train'"),
         ('model = "sru"', "", r"\[train\.student\]: 'model' is required"),
         ("[train.teacher]", "[train.data]", "two stages are called 'data'"),

@@ -11,10 +11,10 @@ import pytest
 from seqdistill import stages
 from seqdistill.errors import UserError
 from seqdistill.files import locked, read_json
-from seqdistill.journal import FINISHED, UNFINISHED
+from seqdistill.manifest import FINISHED, UNFINISHED
 from seqdistill.options import EvaluateOptions, Options, PrepareOptions, TrainOptions
 from seqdistill.progress import Progress, Silent
-from seqdistill.stages import STAGES, Outcome, Stage, Titled, differing, run_stage
+from seqdistill.stages import STAGES, Outcome, Stage, Titled, found_in, run_stage
 
 
 class Performed:
@@ -71,7 +71,7 @@ def test_content_counts_and_not_where_it_lies(performed: Performed, text: Path, 
     moved = text.rename(tmp_path / "moved.en")
     assert not prepare(moved, tmp_path / "out", cache=tmp_path / "not yet there").done_now
     moved.write_text("one\nthree\n")
-    with pytest.raises(UserError, match=r"(?s)differs from this one:.*inputs\.source: .* there, .* now"):
+    with pytest.raises(UserError, match=r"(?s)differs from the prepare asked for:.*inputs\.source: .* there, .* now"):
         prepare(moved, tmp_path / "out")
     assert performed.calls == 1
 
@@ -137,15 +137,15 @@ def test_an_output_that_was_cut_is_noticed(performed: Performed, text: Path, tmp
         prepare(text, tmp_path / "out")
 
 
-def test_differing_names_what_changed_and_is_empty_for_the_same(
+def test_what_is_found_names_what_changed_and_is_empty_for_the_same(
     performed: Performed, text: Path, tmp_path: Path
 ) -> None:
     same = PrepareOptions(source=text, target=text)
-    assert differing("prepare", same, tmp_path / "out") == []
+    assert found_in(tmp_path / "out", "prepare", same) == ("absent", [], "")
     prepare(text, tmp_path / "out")
-    assert differing("prepare", same, tmp_path / "out") == []
+    assert found_in(tmp_path / "out", "prepare", same).is_done
     other = PrepareOptions(source=text, target=text, lowercase=True)
-    assert differing("prepare", other, tmp_path / "out") == ["settings.lowercase: False there, True now"]
+    assert found_in(tmp_path / "out", "prepare", other).differences == ["lowercase: False there, True now"]
 
 
 def test_a_stage_recorded_before_an_option_existed_is_one_with_its_default(
@@ -154,10 +154,10 @@ def test_a_stage_recorded_before_an_option_existed_is_one_with_its_default(
     out = tmp_path / "out"
     prepare(text, out)
     recorded = read_json(out / FINISHED)
-    assert recorded["settings"].pop("train_size") == 0
+    assert recorded["options"].pop("train_size") == 0
     (out / FINISHED).write_text(json.dumps(recorded))
     assert not prepare(text, out).done_now
-    with pytest.raises(UserError, match=r"settings\.train_size: 0 there, 5 now"):
+    with pytest.raises(UserError, match=r"train_size: 0 there, 5 now"):
         prepare(text, out, train_size=5)
 
 

@@ -30,7 +30,7 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED, status
+from seqdistill.manifest import FINISHED, status
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.metrics.significance import compare_runs
 from seqdistill.recipe import read_recipe
@@ -108,7 +108,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        return int(self.manifest["settings"]["seed"])
+        return int(self.manifest["options"]["seed"])
 
 
 def main() -> None:
@@ -160,10 +160,10 @@ def runs_of(systems: Iterable[System]) -> Iterator[Run]:
         if "init" in manifest["inputs"] or "first_model" in asked["inputs"] or system.name.startswith(POOL):
             continue
         assert system.training is not None
-        variant = variant_of(manifest["settings"]["objective"], system.data)
+        variant = variant_of(manifest["options"]["objective"], system.data)
         name = system.name.partition("-")[0]
         run = found.setdefault(system.training, Run(name, variant, manifest, {}))
-        run.tests[asked["settings"]["beam"]] = system
+        run.tests[asked["options"]["beam"]] = system
     beams = {beam for run in found.values() for beam in run.tests}
     yield from (run for run in found.values() if run.tests.keys() == beams)
 
@@ -182,7 +182,7 @@ def title(variant: str) -> str:
 
 def row_of(run: Run) -> dict[str, Any]:
     """A row of the result named as the recipe."""
-    first, metric = next(iter(run.tests.values())), run.manifest["settings"]["metric"]
+    first, metric = next(iter(run.tests.values())), run.manifest["options"]["metric"]
     row: dict[str, Any] = {
         "system": run.system,
         "variant": title(run.variant),
@@ -272,7 +272,7 @@ def table_8(stages: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             for name, stage in tuned.items():
                 start = stages[name.partition("-seqinter-")[2]]
                 kind = "distilled" if name.partition("-seqinter-")[2].partition("-")[2].startswith("seqkd") else "real"
-                if name.startswith(f"{system}-") and variant_of(start["settings"]["objective"], kind) == variant:
+                if name.startswith(f"{system}-") and variant_of(start["options"]["objective"], kind) == variant:
                     before.append(start["results"]["valid"]["bleu"])
                     after.append(stage["results"]["valid"]["bleu"])
             if before:
@@ -296,7 +296,7 @@ def mixed(systems: Iterable[System], runs: Sequence[Run]) -> list[dict[str, Any]
     for system in systems:
         asked = read_json(system.evaluation / FINISHED)
         if "first_model" in asked["inputs"]:
-            scores.setdefault(asked["settings"]["first_tokens"], []).append(system)
+            scores.setdefault(asked["options"]["first_tokens"], []).append(system)
     groups = grouped(runs).items()
     alone = {name: [run.tests[1] for run in same] for (name, variant), same in groups if variant == "vanilla"}
     if not scores or not {"teacher", "sru2"} <= alone.keys():
@@ -318,12 +318,12 @@ def pools(systems: Iterable[System]) -> list[dict[str, Any]]:
         return []
     trained = [system for system in systems if system.training is not None]
     manifests = {system.name: read_json(system.training / FINISHED) for system in trained if system.training}
-    wanted = {**manifests[next(iter(pooled))]["settings"], "pool": 0}
+    wanted = {**manifests[next(iter(pooled))]["options"], "pool": 0}
     rows: dict[str, dict[str, Any]] = {}
     for system in trained:
         manifest = manifests[system.name]
-        if {**manifest["settings"], "pool": 0} == wanted and system.data == "real":
-            pool, beam = manifest["settings"]["pool"], read_json(system.evaluation / FINISHED)["settings"]["beam"]
+        if {**manifest["options"], "pool": 0} == wanted and system.data == "real":
+            pool, beam = manifest["options"]["pool"], read_json(system.evaluation / FINISHED)["options"]["beam"]
             row = rows.setdefault(system.name, {"system": system.name, "pool": pool})
             row |= {f"bleu{beam}": system.scores["bleu"], "training_seconds": round(manifest["wall_seconds"])}
             row["bleu_signature"] = system.scores["signatures"]["bleu"]

@@ -16,7 +16,7 @@ from evidence.results import write_result
 from seqdistill.console import Terminal
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED
+from seqdistill.manifest import FINISHED
 from seqdistill.options import DecisionTheoryOptions
 from seqdistill.stages import run_stage
 

@@ -21,7 +21,7 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED
+from seqdistill.manifest import FINISHED
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.verbs.systems import systems_in
 

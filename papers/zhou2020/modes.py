@@ -20,7 +20,7 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED, fingerprint
+from seqdistill.manifest import FINISHED, fingerprint
 from seqdistill.options import ModesOptions
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.verbs.systems import System, systems_in

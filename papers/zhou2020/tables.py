@@ -34,7 +34,7 @@ from seqdistill import pipeline
 from seqdistill.console import Terminal, lines
 from seqdistill.errors import reported
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED, status
+from seqdistill.manifest import FINISHED, status
 from seqdistill.options import TrainOptions
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.verbs.systems import System, gain, systems_in
@@ -198,7 +198,7 @@ def row_of(key: tuple[str, str], system: System) -> Row:
     row |= {name: system.scores[name] for name in METRICS if name in system.scores}
     row |= {name: system.scores[name] for name in ("passes", "iterations")}
     row |= {"params": system.scores["parameters"]}
-    row |= {"seed": manifest["settings"]["seed"], "updates": manifest["results"]["updates"]}
+    row |= {"seed": manifest["options"]["seed"], "updates": manifest["results"]["updates"]}
     row |= {"training_seconds": round(manifest["wall_seconds"])}
     return row | {f"{name}_signature": text for name, text in system.scores["signatures"].items()}
 

@@ -129,15 +129,3 @@ def locked(directory: Path) -> Iterator[None]:
                 f"{directory}: another process is writing here; wait for it, or give another --out"
             ) from None
         yield
-
-
-def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Names every key whose value differs, as `train.lr: 0.1 there, 0.2 now`."""
-    rows = []
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key, "(absent)"), after.get(key, "(absent)")
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            rows += differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            rows.append(f"{prefix}{key}: {old!r} there, {new!r} now")
-    return rows

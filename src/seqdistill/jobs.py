@@ -19,10 +19,9 @@ from typing import NamedTuple
 import torch
 
 from seqdistill.errors import UserError
-from seqdistill.journal import status
 from seqdistill.progress import Progress, Silent
 from seqdistill.recipe import Step
-from seqdistill.stages import Outcome, run_stage
+from seqdistill.stages import Outcome, found_in, run_stage
 from seqdistill.workers import end_with_parent
 
 
@@ -61,7 +60,7 @@ def side_by_side(
             while free and (step := next((step for step in waiting if done.issuperset(step.needs)), None)):
                 waiting.remove(step)
                 title = f"[{steps.index(step) + 1}/{len(steps)}] {step.kind} {step.name}"
-                if status(step.directory) == "finished":
+                if found_in(step.directory, step.kind, step.settings).is_done:
                     done.add(step.name)
                     yield step, run_stage(step.kind, step.settings, step.directory, Silent(), title=title)
                     continue

@@ -1,174 +1,127 @@
-"""A stage's directory: what it was asked, what it read and made; finished, unfinished, never silently reused."""
+"""Is this what was asked for? One way to say what decides a result, to compare it, and to name what differs.
+
+A `Record` lists what decides a result: its kind, its options, the hashes of what it reads. Equal records give the same
+bytes on the same kind of processor with the same number of threads. Stages, data directories, decoded shards,
+checkpoints and streams of batches each keep the record they were made for, and ask here before they go on.
+"""
 
 from __future__ import annotations
 
-import platform
-import sys
-import time
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError
-from seqdistill.files import differences, read_json, sha256_file, sha256_json, write_json
 
-Status = Literal["finished", "unfinished", "absent"]
+EDITION = 2
+"""Of the records; what another edition wrote is not read."""
 
-FINISHED, UNFINISHED = "manifest.json", "unfinished.json"
-_PACKAGES = ("seqdistill", "torch", "numpy", "pyarrow", "sentencepiece", "sacrebleu", "ctranslate2")
+FREE = {
+    "workers": "processes or threads side by side, each with whole tasks",
+    "cache": "folder of downloads",
+    "scratch": "folder of temporary files",
+    "save_every": "checkpoints besides those at validations",
+    "keep": "newest checkpoints kept",
+    "log_every": "rows of the log",
+    "tensorboard": "the log in a second form",
+    "threads": "order of sums, so the last bits: `machine`",
+    "device": "order of sums, so the last bits: `machine`",
+    "teacher_device": "as device",
+    "comet_gpus": "as device",
+}
+"""Options that are never compared, and what they change instead. `run --jobs` is another number of threads. What
+changes the last bits of a result (threads, kind of processor, device) is recorded beside it, as its `machines`."""
+
+
+class Growth(NamedTuple):
+    """The option of which a result can be given more later, such as a training's updates."""
+
+    option: str
+    refused: str = ""
+    """Why this result cannot grow; empty where it can."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a stage is asked to do: equal requests give equal bytes."""
+class Record:
+    """What decides a result: equal records give equal bytes."""
 
     kind: str
-    """The verb: prepare, train, distill, evaluate."""
-    settings: Mapping[str, Any]
-    """Every option that changes the result, as JSON-able values."""
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    """The verb of a stage; data, decoding, training, batches, roll-outs, rounds."""
+    options: Mapping[str, Any]
+    """JSON-able values; those of FREE are not kept."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     """Name to content hash of everything read."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Of `settings`: what a stage did that was recorded before an option existed."""
+    """Of `options`: a record without an option, which came later, is one with its default."""
+    growth: Growth | None = None
+
+    @staticmethod
+    def kept(recorded: Any, where: Path | str) -> Record:
+        """The record that was kept at `where`; raises UserError if it is of another edition."""
+        check_edition(recorded, where)
+        return Record(recorded["kind"], recorded["options"], recorded["inputs"])
 
     def as_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "settings": dict(self.settings), "inputs": dict(self.inputs)}
+        """The record as it is kept."""
+        options = {name: value for name, value in self.options.items() if name not in FREE}
+        asked = {"kind": self.kind, "options": options, "inputs": dict(self.inputs)}
+        return {"edition": EDITION} | json.loads(json.dumps(asked))
+
+    def differences(self, recorded: Any, where: Path | str) -> list[str]:
+        """What distinguishes a kept record from this one, such as `beam: 5 there, 4 now`; empty when nothing does.
+
+        Raises:
+            UserError: the record at `where` is of another edition.
+        """
+        there, now = Record.kept(recorded, where), self.as_json()
+        if there.kind != self.kind:
+            return [f"kind: {there.kind!r} there, {self.kind!r} now"]
+        defaults = {name: default for name, default in self.defaults.items() if name in now["options"]}
+        options = _completed(there.options, json.loads(json.dumps(defaults)))
+        return differences(options, now["options"]) + differences(there.inputs, now["inputs"], "inputs.")
+
+    def check(self, recorded: Any, where: Path | str) -> None:
+        """Raises UserError unless the record kept at `where` is this one; names all that differs."""
+        if changed := self.differences(recorded, where):
+            raise UserError(refusal(where, self.kind, changed))
 
 
-def changes(recorded: Mapping[str, Any], request: Request) -> list[str]:
-    """What distinguishes a recorded stage from the one asked for, a line each; empty when nothing does."""
-    there = {key: recorded.get(key) for key in ("kind", "settings", "inputs")}
-    there["settings"] = dict(request.defaults) | (there["settings"] or {})
-    return differences(there, request.as_json())
+def check_edition(recorded: Any, where: Path | str) -> None:
+    """Raises UserError for a record that another edition of this program wrote."""
+    found = recorded.get("edition") if isinstance(recorded, Mapping) else None
+    if found != EDITION:
+        other = "a later" if isinstance(found, int) and found > EDITION else "an earlier"
+        raise UserError(f"{where}: written by {other} edition of seqdistill; run the stage again into a new directory")
 
 
-def status(directory: Path) -> Status:
-    """Whether a stage finished in this directory, began there, or was never there."""
-    if (directory / FINISHED).exists():
-        return "finished"
-    return "unfinished" if (directory / UNFINISHED).exists() else "absent"
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Names every key whose value differs, as `train.lr: 0.1 there, 0.2 now`."""
+    rows = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key, "(absent)"), after.get(key, "(absent)")
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            rows += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            rows.append(f"{prefix}{key}: {old!r} there, {new!r} now")
+    return rows
 
 
-def begin(directory: Path, request: Request) -> Status:
-    """Looks whether the directory already holds this very stage, and marks it as begun if it is new.
-
-    Returns:
-        "finished": nothing to do; "unfinished": an earlier run was cut off, continue it; "absent": it starts here.
-
-    Raises:
-        UserError: the directory holds another stage, other settings, other inputs, or files that no stage wrote;
-            or a file of the finished stage is gone or has another size.
-    """
-    found = status(directory)
-    if found == "absent":
-        strangers = sorted(path.name for path in directory.glob("*") if not path.name.startswith("."))
-        if strangers:
-            raise UserError(
-                f"{directory}: holds {', '.join(strangers[:5])}, but no stage of seqdistill wrote here; "
-                "give an empty or new directory as --out"
-            )
-        write_json(directory / UNFINISHED, request.as_json() | {"seconds": 0.0})
-        return found
-    recorded = read_json(directory / (FINISHED if found == "finished" else UNFINISHED))
-    if changed := changes(recorded, request):
-        listed = "\n  ".join(changed)
-        raise UserError(
-            f"{directory}: holds a stage that differs from this one:\n  {listed}\n"
-            "give another --out, ask for the same again, or delete the directory"
-        )
-    if found == "finished":
-        check_outputs(directory, recorded)
-    else:
-        write_json(directory / UNFINISHED, recorded | {"seconds": _seconds(directory, recorded)})
-    return found
-
-
-def _seconds(directory: Path, unfinished: Mapping[str, Any]) -> float:
-    """Time spent on a stage by the runs so far; the last one began with UNFINISHED and ended with its newest file."""
-    began = (directory / UNFINISHED).stat().st_mtime
-    newest = max(path.stat().st_mtime for path in directory.rglob("*"))
-    return unfinished.get("seconds", 0.0) + max(0.0, newest - began)
-
-
-def abandon(directory: Path) -> None:
-    """Takes back a beginning that came to nothing, so that a corrected request may begin in the same directory."""
-    if all(path.name == UNFINISHED or path.name.startswith(".") for path in directory.iterdir()):
-        for path in directory.iterdir():
-            if path.is_file() and path.name != ".lock":
-                path.unlink()
-
-
-def finish(
-    directory: Path, request: Request, *, started: float, results: Mapping[str, Any], outputs: list[Path]
-) -> None:
-    """Ends a stage: writes its manifest, after which it counts as finished.
-
-    Args:
-        started: time.time() at the beginning of this run of the stage.
-        results: what is worth knowing later: counts, scores.
-        outputs: the files others read; their sizes and hashes are recorded.
-    """
-    before = read_json(directory / UNFINISHED).get("seconds", 0.0)
-    manifest = request.as_json() | {
-        "results": dict(results),
-        "outputs": {
-            path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-            for path in sorted(outputs)
-        },
-        "command": command_line(),
-        "versions": versions(),
-        "wall_seconds": round(before + time.time() - started, 3),
+def _completed(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, and the default of each that they lack, also within an option that has some of its own."""
+    inner = {
+        name: _completed(value, defaults[name])
+        for name, value in options.items()
+        if isinstance(value, Mapping) and isinstance(defaults.get(name), Mapping)
     }
-    write_json(directory / FINISHED, manifest)
-    (directory / UNFINISHED).unlink(missing_ok=True)
+    return {**defaults, **options, **inner}
 
 
-def check_outputs(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises UserError when a file of a finished stage is gone or has another size than recorded."""
-    for name, recorded in manifest.get("outputs", {}).items():
-        path = directory / name
-        found = path.stat().st_size if path.exists() else None
-        if found != recorded["bytes"]:
-            seen = "is gone" if found is None else f"has {found:,} bytes"
-            raise UserError(
-                f"{path}: {seen}, but the manifest records {recorded['bytes']:,} bytes; "
-                f"delete {directory} and run the stage again"
-            )
-
-
-def fingerprint(path: Path) -> str:
-    """A hash of what a file, a finished stage or a model directory holds, wherever it lies.
-
-    Raises:
-        UserError: nothing is there, or a stage that is not finished.
-    """
-    if path.is_file():
-        return sha256_file(path)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such file or directory")
-    if status(path) == "unfinished":
-        raise UserError(f"{path}: its stage is not finished; run the command that began it again, it continues")
-    if status(path) == "finished":
-        outputs = read_json(path / FINISHED)["outputs"]
-        return sha256_json({name: recorded["sha256"] for name, recorded in outputs.items()})
-    files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
-    seen = {place: file for place, file in files.items() if not any(part.startswith(".") for part in place.parts)}
-    return sha256_json({place.as_posix(): sha256_file(file) for place, file in seen.items()})
-
-
-def command_line() -> str:
-    """The command of this process, its program without its folder."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the result."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def refusal(where: Path | str, kind: str, changed: list[str]) -> str:
+    """The words of an error: what there is in `where` is not what was asked for."""
+    listed = "\n  ".join(changed)
+    return (
+        f"{where}: what is there differs from the {kind} asked for:\n  {listed}\n"
+        "ask for the same again, give another directory, or delete what is there"
+    )

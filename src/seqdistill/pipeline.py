@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from seqdistill.errors import UserError, nearest
-from seqdistill.files import read_json
 from seqdistill.jobs import side_by_side
-from seqdistill.journal import FINISHED, status
+from seqdistill.manifest import recorded, status
 from seqdistill.progress import Progress
 from seqdistill.recipe import Recipe, Step
-from seqdistill.stages import Outcome, differing, run_stage
+from seqdistill.stages import Outcome, found_in, run_stage
 from seqdistill.verbs.report import write_report
 
 REPORT = "report.html"
@@ -22,7 +21,7 @@ class Plan(NamedTuple):
     """What `run` would do with a step, and why."""
 
     step: Step
-    action: Literal["skip", "continue", "run", "refuse"]
+    action: Literal["skip", "continue", "grow", "run", "refuse"]
     why: str
 
 
@@ -50,14 +49,17 @@ def plan(recipe: Recipe) -> list[Plan]:
     rows: list[Plan] = []
     for step in recipe.steps:
         unmade = [row.step.name for row in rows if row.step.name in step.needs and row.action != "skip"]
-        found = status(step.directory)
         if unmade:
             rows.append(Plan(step, "run", f"after {', '.join(unmade)}"))
-        elif changes := differing(step.kind, step.settings, step.directory):
-            rows.append(Plan(step, "refuse", "the directory holds another stage: " + "; ".join(changes)))
-        elif found == "finished":
+            continue
+        found = found_in(step.directory, step.kind, step.settings)
+        if found.differences:
+            rows.append(Plan(step, "refuse", "the directory holds another stage: " + "; ".join(found.differences)))
+        elif found.growth:
+            rows.append(Plan(step, "grow", found.growth))
+        elif found.status == "finished":
             rows.append(Plan(step, "skip", "finished, nothing changed"))
-        elif found == "unfinished":
+        elif found.status == "unfinished":
             rows.append(Plan(step, "continue", "begun, not finished"))
         else:
             rows.append(Plan(step, "run", "not begun"))
@@ -111,17 +113,18 @@ def stages_in(directory: Path) -> list[StageStatus]:
         found = status(folder)
         if found == "absent":
             continue
-        recorded = read_json(folder / (FINISHED if found == "finished" else "unfinished.json"))
-        rows.append(StageStatus(folder.name, recorded["kind"], found, _detail(folder, recorded)))
+        record = recorded(folder)
+        rows.append(StageStatus(folder.name, record["kind"], found, _detail(folder, record)))
     if not rows:
         raise UserError(f"{directory}: no stage of seqdistill in it")
     return rows
 
 
-def _detail(folder: Path, recorded: Mapping[str, Any]) -> str:
-    if "wall_seconds" in recorded:
-        return f"{recorded['wall_seconds']:,.0f} s"
+def _detail(folder: Path, record: Mapping[str, Any]) -> str:
+    if "wall_seconds" in record:
+        return f"{record['wall_seconds']:,.0f} s"
     if shards := list(folder.glob("shards/*.parquet")):
         return f"{len(shards)} shards so far"
     checkpoints = sorted(path.name for path in folder.glob("checkpoints/*") if not path.name.startswith("."))
-    return f"last checkpoint {checkpoints[-1]}" if checkpoints else "no result yet"
+    growth = f"grow: {record['growth']}; " if record.get("growth") else ""
+    return f"{growth}last checkpoint {checkpoints[-1]}" if checkpoints else "no result yet"

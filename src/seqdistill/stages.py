@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from seqdistill.decoding.penalty import FILE as PENALTY_FILE
 from seqdistill.errors import UserError
-from seqdistill.files import locked, read_json
-from seqdistill.journal import FINISHED, UNFINISHED, Request, abandon, begin, changes, fingerprint, finish, status
+from seqdistill.files import locked
+from seqdistill.journal import Growth, Record
+from seqdistill.machine import machine
+from seqdistill.manifest import Found, abandon, begin, fingerprint, finish, look, recorded
 from seqdistill.options import (
     DecisionTheoryOptions,
     DistillOptions,
@@ -37,6 +39,8 @@ class Stage(NamedTuple):
     """Writes the stage's files, returns what is worth recording."""
     outputs: tuple[str, ...]
     """Patterns of the files others read."""
+    growth: Callable[[Any], Growth] | None = None
+    """Of what there can be more later, and whether with these options."""
 
 
 STAGES: dict[str, Stage] = {
@@ -78,41 +82,41 @@ def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, ti
         UserError: the directory is in use, or holds another stage; or the verb's own errors.
     """
     stage = STAGES[kind]
-    request = _request(kind, settings)
+    record = _record(kind, settings)
     if kind != "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(f"torchrun's processes share `train`, but this is `{kind}`: run it by itself")
     if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one holds and writes the directory
-        if status(out) == "finished":
-            return Outcome(False, read_json(out / FINISHED)["results"])
+        if look(out, record).is_done:
+            return Outcome(False, recorded(out)["results"])
         return Outcome(True, stage.perform(settings, out, Titled(progress, title)))
     with locked(out):
-        found = begin(out, request)
-        if found == "finished":
-            return Outcome(False, read_json(out / FINISHED)["results"])
+        found = begin(out, record, machine=machine(getattr(settings, "threads", 0)))
+        if found.is_done:
+            return Outcome(False, recorded(out)["results"])
+        title = f"{title} (grow: {found.growth})" if found.growth else title
         started = time.time()
         try:
             results = stage.perform(settings, out, Titled(progress, title))
         except UserError:
-            if found == "absent":
+            if found.status == "absent":
                 abandon(out)
             raise
         outputs = sorted({path for pattern in stage.outputs for path in out.glob(pattern) if path.is_file()})
-        finish(out, request, started=started, results=results, outputs=outputs)
+        finish(out, record, started=started, results=results, outputs=outputs)
     return Outcome(True, results)
 
 
-def differing(kind: str, settings: Options, out: Path) -> list[str]:
-    """What distinguishes the stage in this directory from the one asked for; empty when nothing does, or none is."""
-    found = status(out)
-    if found == "absent":
-        return []
-    recorded = read_json(out / (FINISHED if found == "finished" else UNFINISHED))
-    return changes(recorded, _request(kind, settings))
+def found_in(out: Path, kind: str, settings: Options) -> Found:
+    """What a directory holds of the stage asked for; changes nothing."""
+    return look(out, _record(kind, settings))
 
 
-def _request(kind: str, settings: Options) -> Request:
+def _record(kind: str, settings: Options) -> Record:
     inputs = {name: fingerprint(path) for name, path in settings.given_inputs()}
-    return Request(kind, settings.of_result(), inputs, defaults=settings.defaults())
+    growth = STAGES[kind].growth
+    return Record(
+        kind, settings.recorded(), inputs, settings.defaults(), growth=None if growth is None else growth(settings)
+    )
 
 
 class Titled:

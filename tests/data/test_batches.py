@@ -203,14 +203,14 @@ def test_a_pair_longer_than_the_budget_is_named(store: Store):
 def test_a_position_in_other_batches_is_refused(store: Store, changed, named):
     state = Batches(store, max_tokens=200, seed=1).state()
     other = Batches(store, **{"max_tokens": 200, "seed": 1} | changed)
-    with pytest.raises(UserError, match=f"cannot continue from a position in other batches .{named}"):
+    with pytest.raises(UserError, match=f"the checkpoint: .* the batches asked for:\n  {named}"):
         other.restore(state)
 
 
 def test_a_position_in_another_store_is_refused(store: Store, store_of: Callable, pairs):
     state = Batches(store, max_tokens=200, seed=1).state()
     other = Batches(store_of(pairs[:-1]), max_tokens=200, seed=1)
-    with pytest.raises(UserError, match=f"store: '{store.fingerprint}' there"):
+    with pytest.raises(UserError, match=f"inputs.store: '{store.fingerprint}' there"):
         other.restore(state)
 
 

@@ -140,7 +140,7 @@ def test_no_limit_of_ratio_is_null_in_the_description(tmp_path):
     train = ParallelCorpus.from_pairs("train", make_pairs(50, seed=5))
     options = {"valid": None, "test": None, "out": tmp_path / "d", "vocab_size": 40}
     first = prepare(train=train, filters=Filters(max_ratio=math.inf), **options)
-    assert json.loads((tmp_path / "d" / "data.json").read_text())["request"]["filters"]["max_ratio"] is None
+    assert json.loads((tmp_path / "d" / "data.json").read_text())["record"]["options"]["filters"]["max_ratio"] is None
     assert prepare(train=train, filters=Filters(max_ratio=math.inf), **options) == first
 
 
@@ -158,14 +158,14 @@ def test_asked_again_it_is_there(texts, data: DataDirectory, tmp_path, monkeypat
     [
         ({"vocab_size": 61}, "tokenizer.vocab_size: 60 there, 61 now"),
         ({"filters": Filters(max_length=9)}, "filters.max_length: 250 there, 9 now"),
-        ({"test": None}, "text.test: "),
-        ({"train": ParallelCorpus.from_pairs("train", [("a", "b")])}, "text.train: "),
+        ({"test": None}, "inputs.test: "),
+        ({"train": ParallelCorpus.from_pairs("train", [("a", "b")])}, "inputs.train: "),
     ],
 )
 def test_another_preparation_in_the_directory_is_refused(texts, data: DataDirectory, tmp_path, changed, named):
     out = copied(data, tmp_path / "d")
     before = content(out)
-    with pytest.raises(UserError, match=f"prepared otherwise:\n  {named}"):
+    with pytest.raises(UserError, match=f"differs from the data asked for:\n(.*\n)*  {named}"):
         prepare(**{"out": out, "vocab_size": 60} | texts | changed)
     assert content(out) == before
 
@@ -216,11 +216,20 @@ def test_a_missing_part(data: DataDirectory, tmp_path, name):
         DataDirectory.open(out)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"splits": {"train": 3}}', '{"splits": {}}'])
-def test_an_altered_description(data: DataDirectory, tmp_path, text):
+@pytest.mark.parametrize("splits", [3, {"train": 3}, {}])
+def test_an_altered_description(data: DataDirectory, tmp_path, splits):
     out = copied(data, tmp_path / "d")
-    (out / "data.json").write_text(text)
+    description = json.loads((out / "data.json").read_text())
+    (out / "data.json").write_text(json.dumps(description | {"splits": splits}))
     with pytest.raises(UserError, match=r"data\.json: .*run seqdistill prepare anew"):
+        DataDirectory.open(out)
+
+
+@pytest.mark.parametrize("description", ["[]", '{"request": {"text": {}}, "splits": {}}'])
+def test_data_of_the_earlier_edition(texts, data: DataDirectory, tmp_path, description):
+    out = copied(data, tmp_path / "d")
+    (out / "data.json").write_text(description)
+    with pytest.raises(UserError, match=r"d: written by an earlier edition of seqdistill; run the stage again into"):
         DataDirectory.open(out)
 
 
@@ -294,7 +303,7 @@ def test_retarget_again_is_the_same_or_refused(data: DataDirectory, tmp_path):
     assert retarget(data, lines, tmp_path / "new") == first
     with pytest.raises(UserError, match="holds the same data with other targets"):
         retarget(data, ["abc", *lines[1:]], tmp_path / "new")
-    with pytest.raises(UserError, match="prepared otherwise"):
+    with pytest.raises(UserError, match="kind: 'data' there, 'new targets' now"):
         retarget(DataDirectory.open(tmp_path / "new"), lines, copied(data, tmp_path / "other"))
     assert content(tmp_path / "new") == before
 

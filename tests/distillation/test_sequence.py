@@ -232,7 +232,7 @@ def test_another_teacher_in_the_same_directory_is_refused(data: DataDirectory, t
     settings: dict[str, Any] = {"data": data, "out": tmp_path / "out", "options": DecodingOptions()}
     distill_corpus(engine=lambda: TableEngine(reverse), **settings)
     before = content(tmp_path / "out")
-    with pytest.raises(UserError, match=r"(?s)shards: holds another decoding:.*engine: 'table' there, 'other' now"):
+    with pytest.raises(UserError, match=r"(?s)shards: .*the decoding asked for:.*engine: 'table' there, 'other' now"):
         distill_corpus(engine=lambda: TableEngine(reverse, "other"), **settings)
     assert content(tmp_path / "out") == before
 

@@ -15,7 +15,7 @@ from test_run import contents
 from seqdistill import jobs as jobs_module
 from seqdistill.errors import UserError
 from seqdistill.jobs import side_by_side
-from seqdistill.journal import FINISHED, UNFINISHED
+from seqdistill.manifest import FINISHED, UNFINISHED
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
 

@@ -26,7 +26,7 @@ SYSTEMS = [
 LOG = [{"kind": "train", "update": 50, "loss": 5.0}] + [
     {"kind": "valid", "update": 100 * i, "loss": 5 / i, "perplexity": 9.0, "bleu": 10.0 * i} for i in (1, 2, 3)
 ]
-MANIFEST = {"kind": "train", "settings": {"model": "sru", "set": {"dim": 256}}, "wall_seconds": 430.0}
+MANIFEST = {"kind": "train", "options": {"model": "sru", "set": {"dim": 256}}, "wall_seconds": 430.0}
 PAGE = Page(
     title="A report & more",
     intro="First paragraph.",
@@ -76,7 +76,7 @@ def test_the_page_is_complete_and_loads_nothing():
         "&lt;sru&gt;",
         "37.20",
         "7.6 M",
-        "settings.set.dim",
+        "options.set.dim",
     ):
         assert text in html
     assert "<sru>" not in html

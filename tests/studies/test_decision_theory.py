@@ -158,7 +158,7 @@ def test_a_killed_command_continues_to_the_same_bytes(tmp_path: Path) -> None:
         assert b"token wins %" in done.stdout and b"sequence_distilled" in done.stdout
     manifests = [read_json(tmp_path / out / "manifest.json") for out in ("cut", "whole")]
     assert len(manifests[0]["outputs"]) == 7  # six HMMs and study.json, with their hashes
-    for part in ("kind", "settings", "results", "outputs"):
+    for part in ("kind", "options", "results", "outputs"):
         assert manifests[0][part] == manifests[1][part]
 
 

@@ -19,7 +19,7 @@ from papers.zhou2020 import modes
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
-from seqdistill.journal import FINISHED
+from seqdistill.manifest import FINISHED
 from seqdistill.measures.modes import language_models
 from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.options import ModesOptions

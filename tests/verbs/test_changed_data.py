@@ -16,7 +16,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import ShardStore
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED, fingerprint
+from seqdistill.manifest import FINISHED, fingerprint
 from seqdistill.metrics.scores import sentence_bleu
 from seqdistill.models.saved import load_model
 from seqdistill.options import DistillOptions, EvaluateOptions, TrainOptions, TranslateOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from seqdistill.data.packing import by_length, cut
 from seqdistill.data.store import Store
 from seqdistill.errors import UserError
-from seqdistill.files import differences
+from seqdistill.journal import Record
 from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 TokenIds = Sequence[int] | np.ndarray
@@ -214,39 +214,33 @@ class Batches:
             cells += int((-(-longest // self._pad_to) * self._pad_to * (ends - starts)).sum())
         return 1 - int(self._source.sum(dtype=np.int64) + self._target.sum(dtype=np.int64)) / cells
 
-    def state(self) -> dict[str, int | str | None]:
+    def state(self) -> dict[str, Any]:
         """Where the stream is, as JSON; the same on every rank, and any number of ranks can go on from it."""
-        return {"epoch": self._epoch, "position": self._position} | self._identity()
+        return {"record": self._record.as_json(), "epoch": self._epoch, "position": self._position}
 
-    def restore(self, state: Mapping[str, int | str | None]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Goes to where `state` was taken: the next batch is the one that would have followed.
 
         Raises:
             UserError: the state is of another store, seed or batch size; names what differs.
         """
-        recorded = {key: value for key, value in state.items() if key not in ("epoch", "position")}
-        if changed := differences(recorded, self._identity()):
-            raise UserError(
-                f"{self._store.path}: cannot continue from a position in other batches ({'; '.join(changed)}); "
-                "give the options and the data of the run that is continued, or begin a new one"
-            )
-        epoch, position = state["epoch"], state["position"]
-        assert isinstance(epoch, int) and isinstance(position, int)
-        self._epoch, self._position = epoch, position
+        self._record.check(state["record"], "the checkpoint")
+        self._epoch, self._position = state["epoch"], state["position"]
         self._plans = {}
 
     def log_metrics(self) -> dict[str, float]:
         """Nothing: what the stream does is decided before it begins."""
         return {}
 
-    def _identity(self) -> dict[str, int | str | None]:
-        return {
-            "store": self._store.fingerprint,
+    @property
+    def _record(self) -> Record:
+        options = {
             "seed": self._seed,
             "max_tokens": self._max_tokens,
             "max_length": self._max_length,
             "pad_to": self._pad_to,
         }
+        return Record("batches", options, {"store": self._store.fingerprint})
 
 
 def _batch(store: Pairs, lines: np.ndarray, pad_to: int) -> Batch:

@@ -13,6 +13,7 @@ from pathlib import Path
 from seqdistill.data.store import Store
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, sha256_json
+from seqdistill.journal import check_edition
 from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 DESCRIPTION, UNFINISHED = "data.json", ".prepare.json"
@@ -50,9 +51,10 @@ class DataDirectory:
                 else f"{path}: no data directory (it holds no {DESCRIPTION}); `seqdistill prepare` makes one"
             )
         description = read_json(path / DESCRIPTION)
+        check_edition(description.get("record") if isinstance(description, dict) else None, path)
         try:
             recorded = {name: row["fingerprint"] for name, row in description["splits"].items()}
-            num_targets = {name: int(row.get("num_targets", 1)) for name, row in description["splits"].items()}
+            num_targets = {name: int(row["num_targets"]) for name, row in description["splits"].items()}
         except (KeyError, TypeError, AttributeError):
             raise UserError(f"{path / DESCRIPTION}: describes no data directory; run seqdistill prepare anew") from None
         tokenizers = Tokenizers.load(path / "tokenizer")

@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from seqdistill.data.unfinished import begin, build, finish, record, results
+from seqdistill.data.unfinished import begin, build, finish, note, results
 from seqdistill.errors import UserError
+from seqdistill.journal import Record
 from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import FilteredPairs, Filters
@@ -74,18 +75,18 @@ def prepare(
     train = train.cut(cut_source, cut_target)
     valid, test = (None if text is None else text.cut(cut_source, 0) for text in (valid, test))
     tokenizers = Tokenizers.load(tokenizer_from / "tokenizer") if tokenizer_from else None
-    num_targets = {name: text.num_targets for name, text in _present(train, valid, test)}
     trained = {"vocab_size": vocab_size, "kind": kind, "joint": joint, "lowercase": lowercase}
-    request = {
-        "text": {name: _digest(text) for name, text in _present(train, valid, test)},
+    options = {
         "filters": asdict(filters) | {"max_ratio": filters.max_ratio if math.isfinite(filters.max_ratio) else None},
-        "held_out": {"pairs": valid_size, "seed": seed} if valid_size else None,
-        **({"num_targets": num_targets} if max(num_targets.values()) > 1 else {}),
-        **({"one_target": {"seed": seed}} if one_target else {}),
-        **({"drawn": {"pairs": train_size, "seed": seed}} if train_size else {}),
-        "tokenizer": trained if tokenizers is None else {"fingerprint": tokenizers.fingerprint},
+        "num_targets": {name: text.num_targets for name, text in _present(train, valid, test)},
+        "valid_size": valid_size,
+        "one_target": one_target,
+        "train_size": train_size,
+        "seed": seed,
+        "tokenizer": trained if tokenizers is None else tokenizers.fingerprint,
     }
-    state = begin(out, request)
+    texts = {name: _digest(text) for name, text in _present(train, valid, test)}
+    state = begin(out, Record("data", options, texts))
     if "fingerprint" in state:
         return results(state)
     clean, valid, filtered = _training_text(train, valid, test, filters, valid_size, seed)
@@ -104,7 +105,7 @@ def prepare(
         if name == "train":
             near = filtered.counts["kept"] - counts.pairs - sum(counted.values())
             state["filters"] = filtered.counts | {"held_out": counted.pop("held_out"), "near_held_out": near} | counted
-        record(out, state, name, num_targets=text.num_targets)
+        note(out, state, name, num_targets=text.num_targets)
     return finish(out, state, tokenizers)
 
 

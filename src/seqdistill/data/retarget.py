@@ -11,9 +11,10 @@ from typing import Any
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store
 from seqdistill.data.targets import DistinctSources
-from seqdistill.data.unfinished import AGAIN, begin, build, finish, record, results
+from seqdistill.data.unfinished import AGAIN, begin, build, finish, note, results
 from seqdistill.errors import UserError
 from seqdistill.files import written_beside
+from seqdistill.journal import Record
 from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.vocabulary.sentencepiece import Tokenizers
@@ -51,8 +52,7 @@ def retarget(
     taken, progress = tokenizers or data.tokenizers, progress or Silent()
     sources = sources_to_decode(data)
     distinct = len(sources) if isinstance(sources, DistinctSources) else None
-    request = {"retargeted": data.fingerprint, "tokenizer": {"taken": taken.fingerprint}}
-    state = begin(out, request | ({} if distinct is None else {"sources": distinct}))
+    state = begin(out, Record("new targets", {}, {"data": data.fingerprint, "tokenizer": taken.fingerprint}))
     earlier = state["splits"].get("train")
     beside = out / (AGAIN if earlier else "train.arrow")
     text = ParallelCorpus(f"new targets for {data.path}", lambda: _retargeted(data.train.path, sources, targets))
@@ -66,12 +66,12 @@ def retarget(
         return results(state)
     state["filters"] = {"read": len(data.train), "kept": counts.pairs, "empty": len(sources) - counts.pairs}
     state["filters"] |= {} if distinct is None else {"same_source": len(data.train) - distinct}
-    record(out, state, "train", num_targets=1)
+    note(out, state, "train", num_targets=1)
     taken.save(out / "tokenizer")
     for name, store in (("valid", data.valid), ("test", data.test)):
         if store is not None:
             _copy(store, taken, out, name, progress)
-            record(out, state, name, num_targets=data.num_targets[name])
+            note(out, state, name, num_targets=data.num_targets[name])
     return finish(out, state, taken)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from seqdistill.data.directory import DESCRIPTION, UNFINISHED, directory_fingerprint
 from seqdistill.data.store import Store, StoreCounts, build_store
 from seqdistill.errors import UserError
-from seqdistill.files import differences, read_json, write_json
+from seqdistill.files import read_json, write_json
+from seqdistill.journal import Record
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.vocabulary.sentencepiece import Tokenizers
@@ -22,29 +23,24 @@ AGAIN = ".again.arrow"
 """Where targets are stored once more, only to see whether they are the same."""
 
 
-def begin(out: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    """What an earlier run of this request recorded, or a fresh record; removes what a killed run left half written.
+def begin(out: Path, record: Record) -> dict[str, Any]:
+    """What an earlier run of the same left of itself, or a beginning; removes what a killed run left half written.
 
     Raises:
-        UserError: the directory holds another preparation; names what differs.
+        UserError: the directory holds other data; names what differs.
     """
     out.mkdir(parents=True, exist_ok=True)
     for part in [*out.glob(".*.part"), *(out / "tokenizer").glob(".*.part"), *out.glob(AGAIN)]:
         part.unlink()
-    recorded = next((out / name for name in (DESCRIPTION, UNFINISHED) if (out / name).exists()), None)
-    if recorded is None:
-        state = {"request": request, "splits": {}}
+    kept = next((out / name for name in (DESCRIPTION, UNFINISHED) if (out / name).exists()), None)
+    if kept is None:
+        state = {"record": record.as_json(), "splits": {}}
         write_json(out / UNFINISHED, state)
         return state
-    if recorded.name == DESCRIPTION:
+    if kept.name == DESCRIPTION:
         (out / UNFINISHED).unlink(missing_ok=True)
-    state = read_json(recorded)
-    if changed := differences(state["request"], request):
-        listed = "\n  ".join(changed)
-        raise UserError(
-            f"{out}: holds data that were prepared otherwise:\n  {listed}\ngive another --out, ask for the same again, "
-            "or delete the directory"
-        )
+    state = read_json(kept)
+    record.check(state.get("record"), out)
     return state
 
 
@@ -61,11 +57,11 @@ def build(text: ParallelCorpus, tokenizers: Tokenizers, path: Path, name: str, p
     return counts
 
 
-def record(out: Path, state: dict[str, Any], name: str, *, num_targets: int) -> None:
+def note(out: Path, state: dict[str, Any], name: str, *, num_targets: int) -> None:
     """Notes a finished split; `num_targets`: the most targets of a line."""
     store = Store.open(out / f"{name}.arrow")
-    state["splits"][name] = {"fingerprint": store.fingerprint} | store.counts._asdict()
-    state["splits"][name] |= {"num_targets": num_targets} if num_targets > 1 else {}
+    described = {"fingerprint": store.fingerprint, "num_targets": num_targets}
+    state["splits"][name] = described | store.counts._asdict()
     write_json(out / UNFINISHED, state)
 
 
@@ -80,5 +76,5 @@ def finish(out: Path, state: dict[str, Any], tokenizers: Tokenizers) -> dict[str
 
 
 def results(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without the request."""
-    return {key: value for key, value in state.items() if key != "request"}
+    """A description without the record of what was asked."""
+    return {key: value for key, value in state.items() if key != "record"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from seqdistill.errors import UserError
 
@@ -84,10 +84,3 @@ class DecodingOptions:
             raise UserError(f"penalty must be a finite number, but is {self.penalty}")
         if self.rescoring_samples < 0:
             raise UserError(f"rescoring_samples must be 0 or more, but is {self.rescoring_samples}")
-
-    def recorded(self) -> dict[str, Any]:
-        """The options as JSON; those that came after shards and pools were first written only where they are not the
-        default, so that what an earlier version began is continued."""
-        later, default = {"iterations", "penalty", "rescoring_samples"}, DecodingOptions()
-        options = asdict(self).items()
-        return {name: value for name, value in options if name not in later or value != getattr(default, name)}

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from seqdistill.decoding.corpus import TextHypothesis
 from seqdistill.errors import UserError
-from seqdistill.files import differences, sha256_json, written_beside
+from seqdistill.files import sha256_json, written_beside
+from seqdistill.journal import Record
 
 _HYPOTHESIS = pa.struct(
     [
@@ -43,20 +44,28 @@ _REMEDY = "delete this file and run the same command again: only its lines are d
 class ShardHeader:
     """What a shard must be."""
 
-    decoding: Mapping[str, Any]
-    """The decoding it is part of: corpus hash, number of lines, engine, options; JSON values."""
+    decoding: Record
+    """The decoding it is part of."""
     first_line: int
     num_lines: int
     source_sha256: str
     """`source_hash` of its sources."""
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "decoding": dict(self.decoding),
-            "first_line": self.first_line,
-            "num_lines": self.num_lines,
-            "source_sha256": self.source_sha256,
-        }
+    @property
+    def record(self) -> Record:
+        """The record that the file keeps."""
+        place = {"first_line": self.first_line, "num_lines": self.num_lines}
+        whole = self.decoding
+        sources = {"sources": self.source_sha256}
+        return Record("shard", {**whole.options, **place}, {**whole.inputs, **sources}, whole.defaults)
+
+    @staticmethod
+    def kept(recorded: Any, path: Path) -> ShardHeader:
+        """The header of a file, from its record; raises UserError if it is of another edition."""
+        record = Record.kept(recorded, path)
+        options, inputs = dict(record.options), dict(record.inputs)
+        first_line, num_lines, sources = options.pop("first_line"), options.pop("num_lines"), inputs.pop("sources")
+        return ShardHeader(Record("decoding", options, inputs), first_line, num_lines, sources)
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def write_shard(path: Path, header: ShardHeader, shard: Shard) -> None:
     counts = [len(hypotheses) for hypotheses in shard.hypotheses]
     flat = [hypothesis for hypotheses in shard.hypotheses for hypothesis in hypotheses]
     columns = {name: [getattr(hypothesis, name) for hypothesis in flat] for name in _COLUMNS}
-    description = header.as_json() | {
+    description = header.record.as_json() | {
         "content_sha256": _content_hash(header.first_line, shard.sources, counts, columns)
     }
     offsets = pa.array([0, *_running_sum(counts)], pa.int32())
@@ -120,7 +129,7 @@ def read_shard(path: Path, expected: ShardHeader | None = None) -> tuple[ShardHe
         table = pq.ParquetFile(path).read()
         description = json.loads((table.schema.metadata or {})[_METADATA])
         content_sha256 = description.pop("content_sha256")
-        header = ShardHeader(**description)
+        header = ShardHeader.kept(description, path)
         if table.schema.remove_metadata() != SCHEMA:
             raise UserError(f"{path}: expected the columns {SCHEMA.names}, found {table.schema.names}; {_REMEDY}")
         columns = _columns(table)
@@ -128,8 +137,8 @@ def read_shard(path: Path, expected: ShardHeader | None = None) -> tuple[ShardHe
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: this shard was cut or altered ({_first_line(error)}); {_REMEDY}") from None
-    if expected and (changed := differences(header.as_json(), expected.as_json())):
-        raise UserError(f"{path}: a shard of another decoding:\n  " + "\n  ".join(changed) + f"\n{_REMEDY}")
+    if expected:
+        expected.record.check(description, path)
     lines, sources, counts, flat = columns
     if len(sources) != header.num_lines or lines != list(range(header.first_line, header.first_line + len(lines))):
         raise UserError(f"{path}: expected {header.num_lines} lines, found {len(sources)}; {_REMEDY}")

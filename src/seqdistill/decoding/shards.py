@@ -1,11 +1,11 @@
 """A decoded corpus: a directory of shards that a killed run continues, to the same bytes, with any number of workers.
 
-    store.json          the decoding: corpus hash, number of lines, lines a shard, engine, options
+    store.json          the record of the decoding: corpus hash, number of lines, lines a shard, engine, options
     000000.parquet ...  the shards (see shard_file.py)
 
 The content of a shard depends on its own lines only: they are decoded in one call, which fixes the batches they fall
 into, by one thread, which fixes the order of every sum. Several workers of one thread also translate more than one
-worker of several threads (ARCHITECTURE, "Speed").
+worker of several threads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,15 +26,14 @@ from seqdistill.decoding.corpus import Engine, TextHypothesis
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, source_hash, write_shard
 from seqdistill.errors import UserError
-from seqdistill.files import differences, read_json, write_json
+from seqdistill.files import read_json, write_json
+from seqdistill.journal import Record
 from seqdistill.progress import Progress, Silent
 from seqdistill.workers import in_processes
 
 SHARD_LINES = 2048
 """Some seconds to a minute of work: what a kill costs at most, and enough lines to form full batches."""
-FORMAT = "seqdistill decode store 1"
 _DESCRIPTION = "store.json"
-_KEYS = {"format", "corpus", "lines", "shard_lines", "engine", "options"}
 
 
 class DecodedLine(NamedTuple):
@@ -56,7 +55,7 @@ class ShardStore:
         self.num_new_lines = num_new_lines
         """Lines that the call which returned this store decoded; the others were there before."""
         self._headers = headers
-        self.decoding: Mapping[str, Any] = headers[0].decoding
+        self.decoding = headers[0].decoding
 
     @staticmethod
     def open(path: Path) -> ShardStore:
@@ -66,22 +65,21 @@ class ShardStore:
             UserError: names the first shard that is not so.
         """
         path = Path(path)
-        decoding = _read_description(path)
+        decoding = Record.kept(read_json(path / _DESCRIPTION), path / _DESCRIPTION)
         headers, corpus = [], hashlib.sha256()
-        for number, (first, last) in enumerate(_ranges(decoding["lines"], decoding["shard_lines"])):
+        for number, (first, last) in enumerate(_ranges(decoding.options["lines"], decoding.options["shard_lines"])):
             header, shard = read_shard(_shard_path(path, number))
             expected = ShardHeader(decoding, first, last - first, header.source_sha256)
-            if changed := differences(header.as_json(), expected.as_json()):
-                raise UserError(_foreign(_shard_path(path, number), changed))
+            expected.record.check(header.record.as_json(), _shard_path(path, number))
             _add(corpus, shard.sources)
             headers.append(header)
-        if corpus.hexdigest() != decoding["corpus"]:
+        if corpus.hexdigest() != decoding.inputs["corpus"]:
             raise UserError(f"{path}: the shards hold another corpus than {_DESCRIPTION} says; decode it anew")
         return ShardStore(path, headers)
 
     def __len__(self) -> int:
         """Number of lines."""
-        return self.decoding["lines"]
+        return self.decoding.options["lines"]
 
     def __iter__(self) -> Iterator[DecodedLine]:
         """Every line in order.
@@ -173,8 +171,8 @@ def _start(engine: Callable[[], Engine], options: DecodingOptions) -> Callable[[
 
 def _decode(engine: Engine, options: DecodingOptions, task: _Task) -> int:
     """Decodes and writes one shard; returns its number of lines."""
-    fingerprint = json.loads(json.dumps(dict(engine.fingerprint)))
-    assert fingerprint == task.header.decoding["engine"], "a worker's engine is the one the shards are labelled with"
+    labelled = task.header.decoding.inputs["engine"]
+    assert json.loads(json.dumps(dict(engine.fingerprint))) == labelled, "a worker's engine is that of the label"
     first = task.header.first_line
     numbers = range(first, first + len(task.sources))
     hypotheses = engine.decode(task.sources, options, line_numbers=numbers)
@@ -193,15 +191,12 @@ def _plan(
         lines = [next(texts) for _ in range(first, last)]
         _add(corpus, lines)
         hashes.append(source_hash(lines))
-    decoding = {
-        "format": FORMAT,
-        "corpus": corpus.hexdigest(),
-        "lines": len(sources),
-        "shard_lines": shard_lines,
-        "engine": dict(engine_fingerprint),
-        "options": options.recorded(),
-    }
-    decoding = json.loads(json.dumps(decoding))
+    decoding = Record(
+        "decoding",
+        {**asdict(options), "lines": len(sources), "shard_lines": shard_lines},
+        {"corpus": corpus.hexdigest(), "engine": json.loads(json.dumps(dict(engine_fingerprint)))},
+        defaults=asdict(DecodingOptions()),
+    )
     return [ShardHeader(decoding, first, last - first, sha) for (first, last), sha in zip(ranges, hashes, strict=True)]
 
 
@@ -210,8 +205,7 @@ def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
     _sweep(out)
     expected = {_shard_path(out, number) for number in range(len(headers))}
     if (out / _DESCRIPTION).exists():
-        if changed := differences(_read_description(out), headers[0].decoding):
-            raise UserError(_foreign(out, changed))
+        headers[0].decoding.check(read_json(out / _DESCRIPTION), out)
         strangers = sorted(set(out.glob("*.parquet")) - expected)
     else:
         strangers = sorted(out.glob("*"))
@@ -220,7 +214,7 @@ def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
             f"{out}: holds {strangers[0].name}, which is no part of this decoding; "
             "give another directory, or delete what is there"
         )
-    write_json(out / _DESCRIPTION, headers[0].decoding)
+    write_json(out / _DESCRIPTION, headers[0].decoding.as_json())
 
 
 def _is_there(out: Path, number: int, header: ShardHeader) -> bool:
@@ -257,20 +251,3 @@ def _add(corpus: hashlib._Hash, lines: Iterable[str]) -> None:
 
 def _shard_path(out: Path, number: int) -> Path:
     return out / f"{number:06d}.parquet"
-
-
-def _read_description(path: Path) -> dict[str, Any]:
-    found = read_json(path / _DESCRIPTION)
-    if not isinstance(found, dict) or found.get("format") != FORMAT or found.keys() != _KEYS:
-        raise UserError(
-            f"{path / _DESCRIPTION}: expected a {FORMAT}, found something else; decode into a new directory"
-        )
-    return found
-
-
-def _foreign(path: Path, changed: Sequence[str]) -> str:
-    listed = "\n  ".join(changed)
-    return (
-        f"{path}: holds another decoding:\n  {listed}\n"
-        "give another directory, ask for the same decoding again, or delete what is there"
-    )

@@ -8,6 +8,7 @@ teacher labels. A round's outputs are a file, so that a continued run goes on fr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from seqdistill.decoding.decode import decode
 from seqdistill.distillation.imitation import MIXING, RolloutOptions
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
-from seqdistill.files import differences, sha256_file, sha256_json, written_beside
+from seqdistill.files import sha256_file, sha256_json, written_beside
+from seqdistill.journal import Record
 from seqdistill.models.interface import Model
 from seqdistill.progress import Progress, Silent
 
@@ -126,7 +128,7 @@ class Dagger:
     def state(self) -> dict[str, Any]:
         """Where the stream is; the rounds themselves are files."""
         return {
-            "dagger": self._identity(),
+            "record": self._record.as_json(),
             "taken": self._taken,
             "round": self._round,
             "rounds": [sha256_file(self._path(number)) for number in range(1, self._round + 1)],
@@ -139,16 +141,7 @@ class Dagger:
         Raises:
             UserError: the state is of another kind of training, or a round's file is gone or altered.
         """
-        if "dagger" not in state:
-            raise UserError(
-                "the checkpoint is of a training without DAgger's rounds: begin a new one in another directory; "
-                "--init starts it from the trained model"
-            )
-        if changed := differences(state["dagger"], self._identity()):
-            raise UserError(
-                f"cannot continue from other rounds ({'; '.join(changed)}); give the options of the run that is "
-                "continued, or begin a new one"
-            )
+        self._record.check(state["record"], "the checkpoint")
         for number, expected in enumerate(state["rounds"], 1):
             path = self._path(number)
             if not path.is_file() or sha256_file(path) != expected:
@@ -161,14 +154,15 @@ class Dagger:
             assert self._batches is not None
             self._batches.restore(state["batches"])
 
-    def _identity(self) -> dict[str, Any]:
-        return self._options.recorded() | {
-            "store": self._store.fingerprint,
+    @property
+    def _record(self) -> Record:
+        options = asdict(self._options) | {
             "rounds": self._rounds,
             "max_updates": self._max_updates,
             "batches_per_update": self._per_update,
             "batch_tokens": self._batch_tokens,
         }
+        return Record("rounds", options, {"store": self._store.fingerprint})
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:04d}.parquet"

@@ -23,7 +23,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import length_limit
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError, nearest
-from seqdistill.files import differences
+from seqdistill.journal import Record
 from seqdistill.models.interface import Model
 from seqdistill.vocabulary.sentencepiece import PAD
 
@@ -75,10 +75,6 @@ class RolloutOptions:
             raise UserError(
                 f"pool must be 1 or more, but is {self.pool}: it counts updates whose targets are written at once"
             )
-
-    def recorded(self) -> dict[str, Any]:
-        """The options as JSON, for checkpoints."""
-        return asdict(self) | {"decoding": self.decoding.recorded()}
 
 
 @runtime_checkable
@@ -165,7 +161,7 @@ class Rollouts:
     def state(self) -> dict[str, Any]:
         """Where the stream is, with what the student wrote for batches not yet taken: it could not write it again."""
         return {
-            "rollouts": self._identity(),
+            "record": self._record.as_json(),
             "taken": self._taken,
             "data": dict(self._origin if self._pool else self._source.state()),
             "pool": [[[row, *tokens] for row, tokens in ready.written.items()] for ready in self._pool],
@@ -177,16 +173,7 @@ class Rollouts:
         Raises:
             UserError: the state is of a training without roll-outs, or with others; says what differs.
         """
-        if not {"rollouts", "taken", "data", "pool"} <= state.keys():
-            raise UserError(
-                "the checkpoint is of a training without roll-outs: it holds no pool to go on from. Begin a new one "
-                "in another directory; --init starts it from the trained model"
-            )
-        if changed := differences(state["rollouts"], self._identity()):
-            raise UserError(
-                f"cannot continue from other roll-outs ({'; '.join(changed)}); give the options of the run that is "
-                "continued, or begin a new one"
-            )
+        self._record.check(state["record"], "the checkpoint")
         self._source.restore(state["data"])
         self._taken, self._origin, self._pool = state["taken"], state["data"], deque()
         if state["pool"]:
@@ -194,11 +181,10 @@ class Rollouts:
             batches = [next(self._source) for _ in range(self._size)][skipped:]
             self._fill(batches, [{row: tuple(tokens) for row, *tokens in rows} for rows in state["pool"]])
 
-    def _identity(self) -> dict[str, Any]:
-        values = self._options.recorded() | {"batches_per_update": self._per_update}
-        if self._options.mixing != "constant":
-            values["max_updates"] = self._max_updates
-        return values
+    @property
+    def _record(self) -> Record:
+        ends = {} if self._options.mixing == "constant" else {"max_updates": self._max_updates}
+        return Record("roll-outs", asdict(self._options) | {"batches_per_update": self._per_update} | ends)
 
     def _fill(self, batches: list[Batch], written: list[Written]) -> None:
         for batch, outputs in zip(batches, written, strict=True):

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from seqdistill.errors import UserError
-from seqdistill.files import differences, read_json, write_json
+from seqdistill.files import read_json, write_json
+from seqdistill.journal import differences
 from seqdistill.measures.aligner import FORWARD, REVERSE, AlignerOptions, WordModel, best_links, train
 from seqdistill.measures.bitext import Bitext
 from seqdistill.measures.cells import Cells

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
-from seqdistill.files import differences, read_json, sha256_json, write_json, written_beside
+from seqdistill.files import read_json, sha256_json, write_json, written_beside
+from seqdistill.journal import differences
 from seqdistill.models.autoregressive.mixture import Mixture, MixtureConfig
 from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig

@@ -23,12 +23,8 @@ class Options(BaseModel):
 
     inputs: ClassVar[tuple[str, ...]] = ()
     """Fields that name directories or files: their content counts, not their path."""
-    free: ClassVar[tuple[str, ...]] = ()
-    """Fields that change speed, never the result."""
     arguments: ClassVar[tuple[str, ...]] = ()
     """Fields that the command line takes without a name."""
-    numbered: ClassVar[tuple[str, ...]] = ()
-    """Fields of inputs whose only value is called by its field and its number, as stages recorded it from the start."""
 
     @classmethod
     def read(cls: type[S], values: Mapping[str, Any], *, where: str) -> S:
@@ -60,16 +56,16 @@ class Options(BaseModel):
             value = getattr(self, name)
             if isinstance(value, dict):
                 yield from ((f"{name} {key}", path) for key, path in value.items())
-            elif isinstance(value, list) and (len(value) > 1 or name in self.numbered):
+            elif isinstance(value, list) and len(value) > 1:
                 yield from ((f"{name} {number}", path) for number, path in enumerate(value, 1))
             elif isinstance(value, list):
                 yield from ((name, path) for path in value)
             elif value is not None:
                 yield name, Path(value)
 
-    def of_result(self) -> dict[str, Any]:
-        """The values that decide the result, as JSON: without input paths and without what only changes the speed."""
-        return self.model_dump(mode="json", exclude={*self.inputs, *self.free})
+    def recorded(self) -> dict[str, Any]:
+        """The values as JSON, but for inputs, whose content is recorded."""
+        return self.model_dump(mode="json", exclude={*self.inputs})
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
@@ -77,5 +73,5 @@ class Options(BaseModel):
         return {
             name: field.get_default(call_default_factory=True)
             for name, field in cls.model_fields.items()
-            if not field.is_required() and name not in (*cls.inputs, *cls.free)
+            if not field.is_required() and name not in cls.inputs
         }

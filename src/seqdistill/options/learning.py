@@ -25,7 +25,6 @@ class PrepareOptions(Options):
         "test_table",
         "tokenizer_from",
     )
-    free = ("cache",)
 
     corpus: str | None = Field(None, description="A public source (see `seqdistill sources`) or hub:NAME.")
     languages: str | None = Field(
@@ -75,8 +74,6 @@ class TrainOptions(Options):
     """A model trained on a data directory."""
 
     inputs = ("data", "init", "teacher")
-    free = ("threads", "tensorboard", "device", "save_every", "keep", "log_every", "teacher_device")
-    numbered = ("teacher",)
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
     model: str = Field(

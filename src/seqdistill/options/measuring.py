@@ -13,7 +13,6 @@ class MeasureOptions(Options):
     """Measures of one or several parallel corpora: complexity, faithfulness, reordering and more."""
 
     inputs = ("corpora", "real", "source")
-    free = ("workers", "scratch")
     arguments = ("corpora",)
 
     corpora: list[Path] = Field(
@@ -52,8 +51,6 @@ class MeasureOptions(Options):
 class DecisionTheoryOptions(Options):
     """The decision theory study on random HMMs; `seqdistill.studies.decision_theory.Design` says what each value is."""
 
-    free = ("workers",)
-
     a: list[float] = Field(
         [2.0, 4.0, 8.0], description="Transition parameters are uniform on (0, a]; give it again for several a."
     )
@@ -82,7 +79,6 @@ class ModesOptions(Options):
     """The modes study: which of the languages it was trained on a model writes, and what its data are like."""
 
     inputs = ("output", "language", "corpus")
-    free = ("workers",)
 
     output: dict[str, Path] = Field(
         description="Outputs of a system: NAME=directory of an evaluation, or a text file; may be repeated."

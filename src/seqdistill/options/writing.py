@@ -69,7 +69,6 @@ class DistillOptions(DecodingSettings):
     """A data directory whose training targets a teacher wrote."""
 
     inputs = ("teacher", "data", "student_data", "penalty_file", "rerank")
-    free = ("workers", "device")
 
     teacher: Path = Field(description="Trained model, from `train`.")
     data: Path = Field(description="Data directory whose training sources are decoded.")
@@ -121,7 +120,6 @@ class EvaluateOptions(ScoringOptions, DecodingSettings):
     """Outputs of a model, scored against references."""
 
     inputs = ("model", "first_model", "data", "source", "reference", "penalty_file", "rerank", "beer_home")
-    free = ("device",)
 
     model: Path = Field(description="Trained model, from `train`.")
     first_model: Path | None = Field(None, description="Mixed decoding: this model writes the first tokens.")
@@ -145,7 +143,6 @@ class TunePenaltyOptions(Options):
     """The penalty on inserting nothing that gives a model its best validation BLEU."""
 
     inputs = ("model", "data")
-    free = ("device",)
 
     model: Path = Field(description="Trained model that inserts words, from `train`.")
     data: Path = Field(description="Data directory whose validation text decides.")

@@ -280,7 +280,7 @@ def _manifest(name: str, manifest: Mapping[str, Any]) -> Manifest:
 
 
 def _flat(value: object, prefix: str) -> Iterator[tuple[str, str]]:
-    """Nested objects as rows such as (`settings.beam`, `5`)."""
+    """Nested objects as rows such as (`options.beam`, `5`)."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))

@@ -2,7 +2,7 @@
 
 checkpoints/00001000/model.safetensors       weights and buffers
                      optimizer.safetensors   Adam's moments and steps, by parameter name
-                     state.json              update, options, data position, scores; hashes of all three
+                     state.json              record, update, data position, scores; hashes of all three
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from seqdistill.errors import UserError
-from seqdistill.files import differences, read_json, sha256_file, sha256_json, write_json
+from seqdistill.files import read_json, sha256_file, sha256_json, write_json
+from seqdistill.journal import Record, differences
 from seqdistill.models.saved import stored_weights
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -54,13 +55,13 @@ def save(
     optimizer: torch.optim.Optimizer,
     run: Run,
     *,
-    options: Mapping[str, Any],
+    record: Record,
     streams: Sequence[Mapping[str, Any]],
 ) -> Path:
     """Writes the checkpoint of this update into a folder of `directory`, complete before it gets its name.
 
     Args:
-        options: options that a run must share to be continued, as JSON.
+        record: what a run must share to be continued.
         streams: the batches' state, one for each rank.
     """
     final = directory / f"{run.update:08d}"
@@ -71,8 +72,8 @@ def save(
         _write(beside / MODEL, stored_weights(model))
         _write(beside / OPTIMIZER, _moments(model, optimizer))
         state = {
+            "record": record.as_json(),
             "run": asdict(run),
-            "options": dict(options),
             "batches": [dict(stream) for stream in streams],
             "sha256": {name: sha256_file(beside / name) for name in (MODEL, OPTIMIZER)},
         }
@@ -85,7 +86,7 @@ def save(
 
 
 def resume(
-    directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, options: Mapping[str, Any]
+    directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, record: Record
 ) -> tuple[Run, list[dict[str, Any]]] | None:
     """Loads the newest checkpoint of `directory` into model and optimizer; None where there is none.
 
@@ -100,11 +101,7 @@ def resume(
         return None
     newest = folders[-1]
     state = _read_state(newest)
-    if changed := differences(state["options"], dict(options)):
-        raise UserError(
-            f"{newest}: of a training run with other options ({'; '.join(changed)}); "
-            "give the same again to continue it, or another output directory to begin anew"
-        )
+    record.check(state.get("record"), newest)
     load_weights(model, read_weights(newest), where=newest / MODEL)
     _load_moments(model, optimizer, _read(newest, OPTIMIZER, state))
     history = [Validation(**row) for row in state["run"]["history"]]

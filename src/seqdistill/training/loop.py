@@ -17,6 +17,7 @@ from torch import nn
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.files import locked
+from seqdistill.journal import Record
 from seqdistill.models.interface import CountsUpdates, HasLogMetrics, Objective
 from seqdistill.progress import Progress, Silent
 from seqdistill.training import checkpoint
@@ -194,6 +195,10 @@ def _scores(model: nn.Module, validate: Callable[[], Mapping[str, float]], metri
     return scores
 
 
+def _record(options: TrainingOptions) -> Record:
+    return Record("training", options.of_result())
+
+
 def _resume(
     folder: Path,
     model: nn.Module,
@@ -203,7 +208,7 @@ def _resume(
     ranks: Ranks,
 ) -> Run:
     """Puts model, optimizer and batches where the newest checkpoint left them; a new Run where there is none."""
-    found = checkpoint.resume(folder, model, optimizer, options=options.of_result())
+    found = checkpoint.resume(folder, model, optimizer, record=_record(options))
     if found is None:
         return Run()
     run, streams = found
@@ -235,7 +240,7 @@ def _save(
     if all(stream == streams[0] for stream in streams):
         streams = streams[:1]
     if ranks.first:
-        checkpoint.save(folder, model, optimizer, run, options=options.of_result(), streams=streams)
+        checkpoint.save(folder, model, optimizer, run, record=_record(options), streams=streams)
         _prune(folder, run, options)
     ranks.barrier()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqdistill.decoding.trace import Trace, trace_from
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED, status
+from seqdistill.manifest import recorded, status
 from seqdistill.metrics.metric import SEPARATOR
 from seqdistill.options import ReportOptions
 from seqdistill.reports.page import Curve, Example, Page, write_page
@@ -43,7 +43,7 @@ def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
         by_length=by_length,
         examples=_examples(systems),
         traces=_traces(systems),
-        manifests={path.name: read_json(path / FINISHED) for path in stages},
+        manifests={path.name: recorded(path) for path in stages},
     )
     write_page(content, page)
 

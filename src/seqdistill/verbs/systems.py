@@ -9,7 +9,7 @@ from typing import Any
 
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
-from seqdistill.journal import FINISHED, fingerprint, status
+from seqdistill.manifest import FINISHED, fingerprint, recorded, status
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.metrics.significance import Comparison, compare
 from seqdistill.text.lines import read_lines
@@ -43,7 +43,7 @@ def systems_in(directory: Path) -> list[System]:
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory; give the output directory of a run")
-    stages = {path: read_json(path / FINISHED) for path in sorted(directory.iterdir()) if status(path) == "finished"}
+    stages = {path: recorded(path) for path in sorted(directory.iterdir()) if status(path) == "finished"}
     by_content = {fingerprint(path): path for path in stages}
     systems = []
     for path, manifest in stages.items():
@@ -56,7 +56,7 @@ def systems_in(directory: Path) -> list[System]:
         systems.append(
             System(
                 name=training.name if training else path.name,
-                model=trained["settings"]["model"] if trained else "",
+                model=trained["options"]["model"] if trained else "",
                 data=kinds[stages[data]["kind"]] if data else "",
                 evaluation=path,
                 training=training,
@@ -113,5 +113,5 @@ def gain(baseline: System, system: System) -> Comparison:
 def _conditions(system: System) -> tuple[Any, ...]:
     """What two systems share whose difference is their data."""
     assert system.training is not None, "systems with data have a training"
-    trained, evaluated = (read_json(path / FINISHED) for path in (system.training, system.evaluation))
-    return *(trained["settings"][name] for name in ("model", "set", "objective", "seed")), evaluated["settings"]
+    trained, evaluated = (recorded(path) for path in (system.training, system.evaluation))
+    return *(trained["options"][name] for name in ("model", "set", "objective", "seed")), evaluated["options"]

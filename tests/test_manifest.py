@@ -1,0 +1,102 @@
+"""A stage's directory: finished is skipped, unfinished continues, another stage is refused."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from seqdistill.errors import UserError
+from seqdistill.files import read_json
+from seqdistill.journal import Record
+from seqdistill.manifest import FINISHED, UNFINISHED, begin, fingerprint, finish, status
+
+MACHINE = {"threads": 2}
+RECORD = Record("prepare", {"vocab_size": 100, "filters": {"max_length": 3}}, {"source": "aa"})
+
+
+def finished(directory: Path, content: str = "text") -> Path:
+    begin(directory, RECORD, machine=MACHINE)
+    (directory / "train.txt").write_text(content)
+    finish(directory, RECORD, started=time.time(), results={"pairs": 3}, outputs=[directory / "train.txt"])
+    return directory
+
+
+def test_a_stage_goes_from_absent_to_unfinished_to_finished(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    assert status(out) == "absent" and begin(out, RECORD, machine=MACHINE).status == "absent"
+    assert status(out) == "unfinished" and begin(out, RECORD, machine=MACHINE).status == "unfinished"
+    finished(out)
+    assert status(out) == "finished" and begin(out, RECORD, machine=MACHINE).is_done
+    assert not (out / UNFINISHED).exists() and read_json(out / FINISHED)["results"] == {"pairs": 3}
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_another_request_is_refused_and_every_difference_named(tmp_path: Path, is_finished: bool) -> None:
+    if is_finished:
+        finished(tmp_path)
+    else:
+        begin(tmp_path, RECORD, machine=MACHINE)
+    other = Record("prepare", {"vocab_size": 200, "filters": {"max_length": 4}}, {"source": "bb"})
+    with pytest.raises(UserError) as error:
+        begin(tmp_path, other, machine=MACHINE)
+    for part in (
+        "vocab_size: 100 there, 200 now",
+        "filters.max_length: 3 there, 4 now",
+        "source: 'aa' there, 'bb' now",
+    ):
+        assert part in str(error.value)
+
+
+def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"holds thesis\.tex, but no stage"):
+        begin(tmp_path, RECORD, machine=MACHINE)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_cut_or_missing_output_is_noticed(tmp_path: Path) -> None:
+    finished(tmp_path)
+    (tmp_path / "train.txt").write_text("te")
+    with pytest.raises(UserError, match=r"train\.txt: has 2 bytes, but the manifest records 4"):
+        begin(tmp_path, RECORD, machine=MACHINE)
+    (tmp_path / "train.txt").unlink()
+    with pytest.raises(UserError, match=r"train\.txt: is gone"):
+        begin(tmp_path, RECORD, machine=MACHINE)
+
+
+def test_a_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / name for name in "abc")
+    for path, content in ((a, "text"), (b, "text"), (c, "other")):
+        path.mkdir()
+        finished(path, content)
+    assert fingerprint(a) == fingerprint(b) != fingerprint(c)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "weights").write_text("w")
+    before = fingerprint(plain)
+    (plain / "weights").write_text("v")
+    assert fingerprint(plain) != before
+
+
+def test_an_unfinished_or_absent_input_is_refused(tmp_path: Path) -> None:
+    begin(tmp_path, RECORD, machine=MACHINE)
+    with pytest.raises(UserError, match="not finished"):
+        fingerprint(tmp_path)
+    with pytest.raises(UserError, match="no such file or directory"):
+        fingerprint(tmp_path / "nowhere")
+
+
+def test_the_time_of_runs_that_were_killed_counts(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    begin(out, RECORD, machine=MACHINE)
+    began = (out / UNFINISHED).stat().st_mtime
+    for number in (1, 2):  # two runs of 100 seconds, killed, as the files they left show
+        (out / "work").write_text("half")
+        os.utime(out / "work", (began + 100, began + 100))
+        os.utime(out / UNFINISHED, (began, began))
+        begin(out, RECORD, machine=MACHINE)
+        assert read_json(out / UNFINISHED)["seconds"] == pytest.approx(100 * number, abs=1)
+    finish(out, RECORD, started=time.time() - 5, results={}, outputs=[])
+    assert read_json(out / FINISHED)["wall_seconds"] == pytest.approx(205, abs=2)

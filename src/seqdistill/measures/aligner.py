@@ -144,6 +144,8 @@ def train(
         log_likelihood = distance = 0.0
         expected = in_order(lambda chunk: _expected(cells, chunk, model), cells.chunks, workers=workers)
         for chunk, found in zip(cells.chunks, expected, strict=True):
+            # Entries of a chunk are different, so plain indexing adds each once; words that NULL generates repeat.
+            # Chunks are added in their order, so sums are the same bits for any number of threads.
             counts[found.entries] += found.counts
             np.add.at(null_counts, found.generated, found.null)
             log_likelihood += found.log_likelihood
@@ -186,13 +188,31 @@ def _scores(cells: Cells, chunk: Chunk, model: WordModel) -> Iterator[_Scores]:
         block = probabilities[group.cells].reshape(len(group.pairs), *shape)
         generating, generated = shape if forward else shape[::-1]
         weights = prior(generating, generated, tension=model.tension, p0=model.options.p0)
+        # Arrays are pairs x source x target in both directions; `prior` has generating x generated positions.
         block *= weights if forward else weights.T
         words = group.ids(cells.bitext.target if forward else cells.bitext.source, generated)
         yield _Scores(group, block, model.options.p0 * model.null[words], words)
 
 
 def _expected(cells: Cells, chunk: Chunk, model: WordModel) -> _Expected:
-    """The E-step of a chunk."""
+    """The E-step of a chunk: how often, by the model, each entry's link is expected in it.
+
+    The first iteration on "das Haus", "the house" and "das", "the", forward, with t = 1/2 everywhere. The prior of a
+    2 x 2 pair is 0.81 on the diagonal and 0.11 beside it, with 0.08 for NULL; t cancels, so these are the posteriors
+    there. In the short pair "the" comes from "das" (0.92) or NULL. So das-the is expected 0.81 + 0.92 times:
+
+        >>> from seqdistill.measures.bitext import read_bitext
+        >>> from seqdistill.measures.tokenizers import create_tokenizer
+        >>> words = create_tokenizer(name="none")
+        >>> cells = Cells(read_bitext([("das Haus", "the house"), ("das", "the")], words, words, name="toy"))
+        >>> table = np.full(cells.num_entries, 0.5, dtype=np.float32)
+        >>> model = WordModel(FORWARD, AlignerOptions(), table, np.full(2, 0.5), tension=4.0)
+        >>> found = _expected(cells, cells.chunks[0], model)
+        >>> found.counts.round(2).tolist()  # Haus-house, Haus-the, das-house, das-the
+        [0.81, 0.11, 0.11, 1.73]
+
+    What holds: counts and `null` together sum to the words of the generated side.
+    """
     axis = model.direction.axis
     log_likelihood = distance = 0.0
     posteriors, generated, nulls = [], [], []
@@ -216,6 +236,7 @@ def _shapes(cells: Cells, direction: Direction) -> Counter[tuple[int, int]]:
     counts = Counter[tuple[int, int]]()
     for group in (group for chunk in cells.chunks for group in chunk.groups):
         lengths = group.source_length, group.target_length
+        # As `prior` takes them: the generating length first.
         counts[lengths if direction is FORWARD else (lengths[1], lengths[0])] += len(group.pairs)
     return counts
 

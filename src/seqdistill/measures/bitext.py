@@ -165,6 +165,7 @@ class _Numbering:
         self._starts.append(len(self._ids))
 
     def finished(self) -> Side:
+        # Numbers were given in the order of first sight; `rank` maps them to places in the alphabet.
         words = sorted(self._numbers)
         rank = np.empty(len(words), dtype=np.int32)
         rank[[self._numbers[word] for word in words]] = np.arange(len(words), dtype=np.int32)

@@ -69,6 +69,18 @@ class Cells:
         row_starts: where the entries of each source word begin, and where the last ones end.
         targets: the target word of each entry, ascending within a row.
         chunks: all pairs, in an order that depends on their shapes alone.
+
+    Two pairs of shapes 2 x 2 and 1 x 1 have five cells but four entries, as "das" meets "the" in both. Words are
+    numbered by the alphabet: Haus 0, das 1; house 0, the 1. The shorter pair comes first in the chunk.
+
+        >>> from seqdistill.measures.bitext import read_bitext
+        >>> from seqdistill.measures.tokenizers import create_tokenizer
+        >>> words = create_tokenizer(name="none")
+        >>> cells = Cells(read_bitext([("das Haus", "the house"), ("das", "the")], words, words, name="toy"))
+        >>> cells.row_starts.tolist(), cells.targets.tolist()  # Haus: house the, das: house the
+        ([0, 2, 4], [0, 1, 0, 1])
+        >>> cells.read(cells.chunks[0]).which.tolist()  # das-the; das-the das-house Haus-the Haus-house
+        [3, 3, 2, 1, 0]
     """
 
     def __init__(
@@ -88,6 +100,8 @@ class Cells:
         self._width = np.int64(len(bitext.target.words))
         groupings = list(_chunked(bitext))
         progress.start(f"finding word pairs of {bitext.name}", total=2 * len(bitext), unit="pairs")
+        # A cell's key is source word * size of the target vocabulary + target word. Its entry is the rank of its key
+        # among all different ones, so entries are sorted by source, then target word, and a row is a range of them.
         keys = self._distinct_keys(groupings, workers, progress)
         words = np.arange(len(bitext.source.words) + 1)
         self.row_starts = np.searchsorted(keys, words * self._width)
@@ -131,6 +145,8 @@ class Cells:
         for groups, keys in zip(
             groupings, in_order(lambda groups: distinct(self._keys(groups)), groupings, workers=workers), strict=True
         ):
+            # A stack of runs, each at least twice as long as the next, so that a key is merged about as often as one
+            # chunk's run can be doubled until it is all of them.
             runs.append(keys)
             while len(runs) > 1 and len(runs[-2]) < 2 * len(runs[-1]):
                 runs[-2:] = [_merged(runs)]
@@ -143,6 +159,8 @@ class Cells:
         self, groupings: list[tuple[Group, ...]], keys: np.ndarray, workers: int, progress: Progress
     ) -> list[Chunk]:
         def resolved(groups: tuple[Group, ...]) -> ChunkCells:
+            # Keys are looked up once for each different one of the chunk; cells then point into that short list. In
+            # training the same indirection adds up a chunk's counts in a small array before they reach the table.
             own, which = np.unique(self._keys(groups), return_inverse=True)
             return ChunkCells(np.searchsorted(keys, own).astype(np.int32), which.astype(np.int32))
 
@@ -188,6 +206,7 @@ def in_order(function: Callable[[Item], Done], items: Iterable[Item], *, workers
 
 def distinct(keys: np.ndarray) -> np.ndarray:
     """The different values in ascending order, found in place: the memory of `keys` is reused and cut."""
+    # A block is read before anything is written over it, as no more is kept than was read.
     keys.sort()
     kept = 0
     last = None
@@ -213,6 +232,8 @@ def _merged(runs: list[np.ndarray]) -> np.ndarray:
 
 def _chunked(bitext: Bitext) -> Iterator[tuple[Group, ...]]:
     """All pairs by shape, cut so that a chunk has at most CHUNK_CELLS cells, or one pair."""
+    # Pairs of one shape are neighbours in `order`. A shape goes on in the next chunk where this one is full; a chunk
+    # goes on with the next shape where there is room. Nothing depends on the number of threads.
     sources, targets = bitext.source.lengths(), bitext.target.lengths()
     order = np.lexsort((targets, sources))
     shapes = np.stack([sources[order], targets[order]])

@@ -133,6 +133,9 @@ def _merged(
     width: int,
 ) -> _Merged:
     """Args: `rows`: the distilled row of each real one, -1 for none; `numbers`: target words in a joint vocabulary."""
+    # All rows at once: an entry's key is row of the block * joint vocabulary + target word. The different keys of both
+    # tables, sorted, are the rows of the union, one after the other; `*_at` is the place of each table's entry there.
+    # Rows of the distilled table lie anywhere in it: their entries are gathered run by run (starts - offsets + range).
     real_entries = np.arange(*real.starts[[block.start, block.stop]])
     real_rows = np.repeat(np.arange(len(rows)), np.diff(real.starts[block.start : block.stop + 1]))
     present = np.flatnonzero(rows >= 0)
@@ -171,6 +174,9 @@ def _divergences(
 ) -> np.ndarray:
     """KL of each row; where neither table has an entry, both sides are the background's share and add nothing, unless
     the row is unseen, where they differ by the factor `smoothing`. Writes the gradients of the block's entries."""
+    # p' = (1 - s) p + s q on both sides, q alone where the row is unseen. Outside the union p' = s q for both, which
+    # adds 0; for an unseen row s q against q adds s q ln s for each such word, in all s ln s (1 - what the union
+    # covers).
     seen = np.repeat(merged.seen, np.diff(merged.starts))
     chances = background[merged.targets]
     one = (1 - smoothing) * merged.real + smoothing * chances
@@ -179,6 +185,8 @@ def _divergences(
     covered = sum_rows(merged.starts, chances)
     uncovered = np.where(merged.seen, 0.0, smoothing * np.log(smoothing) * (1 - np.minimum(covered, 1.0)))
     gradients[0][merged.real_entries] = ((1 - smoothing) * (ratio + 1))[merged.real_at]
+    # By a real entry: d/dp' [p' ln(p'/r')] = ln(p'/r') + 1. By a distilled one -p'/r', but over the whole fall of one
+    # occurrence, p' (ln r'_after - ln r') per 1 / occurrences: where r' is small, the tangent is far too steep.
     at, occurrences = merged.distilled_at, merged.distilled_frequencies
     fallen = np.maximum(merged.distilled[at] - 1 / occurrences, 0)
     fallen = (1 - smoothing) * fallen + smoothing * chances[at]
@@ -208,6 +216,8 @@ def influences(
         gradient: how an entry's probability changes its word's value.
         weights: of the table's source words.
     """
+    # One more link x -> y adds g[y] - sum_y' p(y'|x) g[y'], over N_x, to the value of x; the mean is subtracted so that
+    # all links of the corpus together move nothing.
     sources = links.words(bitext.source, of_source=True)
     entries = table.entries_of(sources, links.words(bitext.target, of_source=False))
     means = np.zeros(len(table.source_words))

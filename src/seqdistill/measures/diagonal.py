@@ -18,7 +18,13 @@ def distances(generating: int, generated: int) -> Float[np.ndarray, "generating 
 
 
 def prior(generating: int, generated: int, *, tension: float, p0: float) -> Float[np.ndarray, "generating generated"]:
-    """Probability that a generated position comes from each generating one; a column sums to 1 - p0, NULL has p0."""
+    """Probability that a generated position comes from each generating one; a column sums to 1 - p0, NULL has p0.
+
+    Of two words each, one step off the diagonal is a distance of 1/2, e^-2 as probable at a tension of 4:
+
+        >>> prior(2, 2, tension=4.0, p0=0.08).round(2).tolist()
+        [[0.81, 0.11], [0.11, 0.81]]
+    """
     weights = np.exp(-tension * distances(generating, generated))
     return (1 - p0) * weights / weights.sum(axis=0)
 
@@ -35,6 +41,7 @@ def fit_tension(distance: float, shapes: Mapping[tuple[int, int], int], tension:
         distance: mean over all generated words of their link's expected distance.
         shapes: number of pairs by (generating length, generated length).
     """
+    # The log-likelihood's derivative by the tension is the prior's mean distance less the expected one: it is climbed.
     num_words = sum(count * generated for (_, generated), count in shapes.items())
     for _ in range(_STEPS):
         total = sum(count * _mean_distances(*shape, tension) for shape, count in shapes.items())

@@ -33,6 +33,8 @@ def resampled_interval(
     Raises:
         UserError: less than two sentences, or less than 40 samples.
     """
+    # A sample draws n of n units: its value is the value, less what all units add, plus what those drawn add.
+    # Influences that sum to 0 leave the mean of the samples at the value.
     check_resampling(len(influences), num_samples)
     parts = np.array_split(influences, MAX_UNITS) if len(influences) > MAX_UNITS else None
     units = np.array([part.sum() for part in parts]) if parts else influences

@@ -50,6 +50,8 @@ def complexity_moved(
     weights = filled * (table.source_frequencies * 1.0 if by_token else 1.0)
     above, below = np.full(len(bitext), weights @ entropies), np.full(len(bitext), weights.sum())
     if by_token:
+        # The mean is above / below. Without a sentence its own tokens are gone from both, and then words that it
+        # touches, as far as they occur elsewhere, have other entropies, or no row any more.
         above -= sentence_values(side, entropies)
         below -= sentence_values(side, filled * 1.0)
     for touched in _touched(table, bitext, links):
@@ -64,6 +66,8 @@ def complexity_moved(
 def lost_with(links: Links, bitext: Bitext, values: Float[np.ndarray, " source_words"]) -> Float[np.ndarray, " pairs"]:
     """Sum of a value over the source words that have links in this sentence only."""
     sources, pairs = links.words(bitext.source, of_source=True), links.pairs()
+    # Of several assignments to one place the last one stays: `last` is the last pair of each word, and backwards the
+    # first one. Where they are the same, the word has links in one sentence only.
     first, last = np.full(len(values), -1), np.full(len(values), -1)
     first[sources[::-1]] = pairs[::-1]
     last[sources] = pairs
@@ -74,7 +78,13 @@ def lost_with(links: Links, bitext: Bitext, values: Float[np.ndarray, " source_w
 
 
 def _touched(table: LexicalTable, bitext: Bitext, links: Links) -> Iterator[_Touched]:
-    """By blocks of sentences, so that memory does not grow with the corpus."""
+    """By blocks of sentences, so that memory does not grow with the corpus.
+
+    A row of counts n_1, n_2, ... with the sum N has the entropy ln N - (sum_i n_i ln n_i) / N. A sentence that takes
+    t_i of them changes only these terms of the sum, so it costs its own links to know the entropy without it. For a
+    word linked 3 times to x and once to y, a sentence with one of its links to x leaves (2, 1): ln 3 - 2 ln 2 / 3 =
+    0.6365.
+    """
     num_links = np.bincount(links.words(bitext.source, of_source=True), minlength=len(table.source_words))
     rows = np.repeat(np.arange(len(table.source_words)), np.diff(table.starts))
     counts = np.rint(table.probabilities * num_links[rows])
@@ -91,6 +101,8 @@ def _touched(table: LexicalTable, bitext: Bitext, links: Links) -> Iterator[_Tou
         keys, taken = np.unique(keys, return_counts=True)
         pairs, entries = np.divmod(keys, len(rows))
         words = rows[entries]
+        # One row a sentence and entry, sorted by both, and an entry's number rises with its source word: the rows of a
+        # sentence and word are a run, which begins where either changes.
         begins = np.flatnonzero(np.diff(pairs, prepend=-1) | np.diff(words, prepend=-1))
         if not len(begins):
             continue

@@ -79,6 +79,7 @@ class Links(NamedTuple):
         Args:
             generated_target: whether `side` is the target side; else it is the source side of the links.
         """
+        # Made with the generated word first, which is ascending; flipped where it is to be the target.
         parts = []
         for first in range(0, len(side.starts) - 1, _BLOCK_PAIRS):
             starts = side.starts[first : first + _BLOCK_PAIRS + 1]

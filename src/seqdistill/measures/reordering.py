@@ -15,8 +15,14 @@ def reordering_scores(links: Links) -> Float[np.ndarray, " pairs"]:
     links, equal ones in source order; a chunk is a run of them that followed each other directly, among the matched, in
     the source. Fewer than two matched words have no order: NaN. (Talbot et al. compare with a reordering made by hand;
     as in Zhou et al. 2020, section 4.2, the target is the order to compare with.)
+
+    Three words linked to places 2, 0 and 1: in the target's order they are 1 2 0, the chunks "1 2" and "0".
+
+        >>> reordering_scores(Links.from_lists([[(0, 2), (1, 0), (2, 1)], [(0, 0), (1, 1)]])).tolist()
+        [0.5, 1.0]
     """
     pairs = links.pairs()
+    # A run of links with one pair and one source word is a matched word; words are numbered through all pairs.
     starts_word = np.ones(len(pairs), dtype=bool)
     starts_word[1:] = (np.diff(pairs) != 0) | (np.diff(links.source) != 0)
     first = np.flatnonzero(starts_word)
@@ -24,6 +30,7 @@ def reordering_scores(links: Links) -> Float[np.ndarray, " pairs"]:
     sums = np.add.reduceat(links.target.astype(np.float64), first) if len(first) else np.zeros(0)
     word_pair, position = pairs[first], sums / counts
     order = np.lexsort((np.arange(len(first)), position, word_pair))
+    # Neighbours in the target's order that are successive numbers of one pair followed each other in the source too.
     follows = (np.diff(order) == 1) & (np.diff(word_pair[order]) == 0)
     matched = np.bincount(word_pair, minlength=links.num_pairs)
     joined = np.bincount(word_pair[order][1:][follows], minlength=links.num_pairs)

@@ -59,7 +59,13 @@ def _joined(forward: Links, reverse: Links, join: Pair, progress: Progress) -> I
 
 
 def grow_diagonal(forward: set[Link], reverse: set[Link]) -> set[Link]:
-    """The intersection, grown by links of the union that neighbour a link and give a word its first one."""
+    """The intersection, grown by links of the union that neighbour a link and give a word its first one.
+
+    The diagonal neighbour 1-1 gives source word 1 its first link, and then 1-2 gives target word 2 its own:
+
+        >>> sorted(grow_diagonal({(0, 0), (1, 1), (2, 1)}, {(0, 0), (1, 2), (2, 1)}))
+        [(0, 0), (1, 1), (1, 2), (2, 1)]
+    """
     return _grown(forward, reverse, lambda source, target: source or target)
 
 
@@ -71,6 +77,7 @@ def grow_diagonal_and(forward: set[Link], reverse: set[Link]) -> set[Link]:
 def _grown(forward: set[Link], reverse: set[Link], wanted: Wanted) -> set[Link]:
     links = forward & reverse
     sources, targets = {link[0] for link in links}, {link[1] for link in links}
+    # Links that are added in a round count as neighbours, and their words as linked, at once, in the same round.
     waiting = sorted((forward | reverse) - links)
     grown = True
     while grown:

@@ -44,6 +44,8 @@ def type_token_ratio(side: Side) -> Ratio:
     A sentence moves the number of types by those that only it has (jackknife).
     """
     pairs = np.repeat(np.arange(len(side.starts) - 1), side.lengths())
+    # Tokens sorted by word, then sentence: the first of each run is one row for each word and sentence that has it.
+    # A word with one row occurs in that sentence only.
     order = np.lexsort((pairs, side.ids))
     words, owners = side.ids[order], pairs[order]
     fresh = np.ones(len(words), dtype=bool)
@@ -64,6 +66,7 @@ def repetitions(side: Side) -> Ratio:
 
 def _repeated(side: Side) -> Int[np.ndarray, " pairs"]:
     same = np.zeros(len(side.ids), dtype=np.float64)
+    # Compared across all sentences; the first word of each is then taken back, as it follows none.
     same[1:] = side.ids[1:] == side.ids[:-1]
     same[side.starts[:-1]] = 0
     return sum_rows(side.starts, same).astype(np.int64)

@@ -29,6 +29,7 @@ from seqdistill.models.nonautoregressive.shared.edits import (
 )
 from seqdistill.models.nonautoregressive.shared.slots import compacted
 from seqdistill.training.memory import keep_freed_memory
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import MASK, PAD
 
 VOCAB = 8000
@@ -43,12 +44,12 @@ def batch_of(sentences: int, length: int) -> Batch:
 
 def labels(words: Tensor) -> None:
     """All that the loss derives from a batch's targets; every second guess of the word head is right."""
-    part = compacted(words, random_part(words))
-    positions = edit_path(part, words)
+    part = compacted(words, random_part(words, padding=PAD))
+    positions = edit_path(part, words, padding=PAD)
     placeholder_counts(positions, (words != PAD).sum(1))
-    masked = with_placeholders(words, positions)
+    masked = with_placeholders(words, positions, OURS)
     guessed = torch.where((masked == MASK) & (torch.rand(words.shape) < 0.5), words.roll(1, 0), words)
-    edit_path(guessed.masked_fill(words == PAD, PAD), words)
+    edit_path(guessed.masked_fill(words == PAD, PAD), words, padding=PAD)
 
 
 def medians(tasks: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -66,7 +67,7 @@ def medians(tasks: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 def compare(model: LevenshteinTransformer, tokens: int, length: int, repeats: int) -> dict[str, float]:
     """One line of the table: seconds of a step, of its labels and of its guesses."""
     batch = batch_of(max(tokens // length, 1), length)
-    words = words_of(batch.target)
+    words = words_of(batch.target, OURS)
     hidden = torch.randn(words.numel() // 2, model.config.dim)
 
     def step() -> None:
@@ -75,7 +76,7 @@ def compare(model: LevenshteinTransformer, tokens: int, length: int, repeats: in
         (loss.total / loss.count).backward()
 
     def guess() -> None:
-        most_probable(hidden, model.target_embedding.weight.detach())
+        most_probable(hidden, model.target_embedding.weight.detach(), forbidden=OURS.no_words)
 
     return medians({"step": step, "labels": lambda: labels(words), "guesses": guess}, repeats)
 

@@ -215,16 +215,16 @@ def test_a_position_in_another_store_is_refused(store: Store, store_of: Callable
 
 
 @few
-@given(budget=st.integers(1, 400), pad_to=st.integers(1, 5))
-def test_ordered_batches_hold_everything_once(store: Store, budget, pad_to):
+@given(budget=st.integers(1, 400))
+def test_ordered_batches_hold_everything_once(store: Store, budget):
     """Above the budget only where a single pair is; from short to long; a list of ids gives the same."""
-    found = list(ordered_batches(store, max_tokens=budget, pad_to=pad_to))
+    found = list(ordered_batches(store, max_tokens=budget))
     assert sorted(itertools.chain(*lines(found))) == list(range(len(store)))
     widest = [max(batch.source.shape[1], batch.target.shape[1]) for batch in found]
     assert widest == sorted(widest)
     assert all(len(b.index) == 1 or width * len(b.index) <= budget for b, width in zip(found, widest, strict=True))
     listed = [(store.source_ids(i), store.target_ids(i).tolist()) for i in range(len(store))]
-    again = ordered_batches(listed, max_tokens=budget, pad_to=pad_to)
+    again = ordered_batches(listed, max_tokens=budget)
     assert all(same(a, b) for a, b in zip(found, again, strict=True))
 
 

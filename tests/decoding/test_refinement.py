@@ -153,7 +153,7 @@ def test_mixed_greedy_is_a_prefix_of_one_and_the_others_completion() -> None:
     for row, (pair,) in enumerate(mixed(first, second, source, first_tokens=n, options=options)):
         assert pair.tokens[:n] == alone[row][0].tokens[:n]
         words = list(pair.tokens)
-        logits = second(source[row : row + 1], torch.tensor([[2, *words]]))[0]
+        logits = second(source[row : row + 1], torch.tensor([[*words, 3]]))[0]
         logits[:, [0, 1, 2, 4]] = -torch.inf
         assert logits.argmax(1).tolist()[n : len(words)] == words[n:]
 

@@ -68,10 +68,10 @@ def test_every_target_is_what_the_student_writes_now_up_to_its_length_limit() ->
         log_metrics.append(mixed.log_metrics())
         assert torch.equal(batch.source, data.source)
         for row, source in enumerate(data.source):
-            alone = collate_sources([without_padding(source)])
+            alone = collate_sources([without_padding(source, PAD)])
             with torch.no_grad():
                 (expected,) = greedy(student.eval(), alone, GREEDY)[0]
-            found = without_padding(batch.target[row])
+            found = without_padding(batch.target[row], PAD)
             assert tuple(found) == expected.tokens
             at_limit = len(found) == 12 or len(found) == 3 * (alone.shape[1] - 1) + 10
             ended, cut = ended + (not at_limit), cut + at_limit

@@ -16,7 +16,7 @@ from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.runtime.conversion import MAX_POSITIONS
 from seqdistill.runtime.engines import CTranslate2Engine, load_engine
 from seqdistill.training import optim
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, Tokenizer, Tokenizers
+from seqdistill.vocabulary.sentencepiece import EOS, Tokenizer, Tokenizers
 
 TEXT = """the quick brown fox jumps over a lazy dog while seven wizards quietly mix vexing jars of bright pink goo
 and nobody asks why it glows"""
@@ -100,7 +100,7 @@ def test_scores_have_our_definition(tokenizers, tmp_path, beam: int, length_pena
     for source, hypotheses in zip(sources, other.decode_ids(sources, options), strict=True):
         for words, log_prob, score, *_ in hypotheses:
             labels = [*words, EOS][: length_limit(len(source), options)]
-            logits = native.model(torch.tensor([[*source, EOS]]), torch.tensor([[BOS, *labels[:-1]]]))[0]
+            logits = native.model(torch.tensor([[*source, EOS]]), torch.tensor([labels]))[0]
             logits[:, list(NEVER_WRITTEN)] = -torch.inf
             expected = logits.log_softmax(-1)[range(len(labels)), labels].sum().item()
             assert log_prob == pytest.approx(expected, abs=2e-3)

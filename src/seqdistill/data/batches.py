@@ -15,14 +15,14 @@ from seqdistill.data.packing import by_length, cut
 from seqdistill.data.store import Store
 from seqdistill.errors import UserError
 from seqdistill.journal import Record
-from seqdistill.vocabulary.sentencepiece import EOS, PAD
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 TokenIds = Sequence[int] | np.ndarray
 Pair = tuple[TokenIds, TokenIds]
 
 
 class Batch(NamedTuple):
-    """Sentence pairs, right-padded with PAD. Both sides end with EOS and hold no BOS."""
+    """Sentence pairs, right-padded with PAD. Both sides end with EOS; neither holds what a decoder starts with."""
 
     source: Int[Tensor, "batch source"]
     target: Int[Tensor, "batch target"]
@@ -48,22 +48,31 @@ class Batch(NamedTuple):
         )
 
 
-def collate_sources(sources: Sequence[TokenIds], *, pad_to: int = 1) -> Int[Tensor, "batch source"]:
+def collate_sources(
+    sources: Sequence[TokenIds], ids: SpecialIds = OURS, *, pad_to: int = 1
+) -> Int[Tensor, "batch source"]:
     """Appends EOS to each row and pads all to the longest, rounded up to a multiple of `pad_to`."""
     longest = _round_up(max(map(len, sources), default=0) + 1, pad_to)
-    rows = np.full((len(sources), longest), PAD, dtype=np.int64)
-    for row, ids in zip(rows, sources, strict=True):
-        row[: len(ids)] = ids
-        row[len(ids)] = EOS
+    rows = np.full((len(sources), longest), ids.pad, dtype=np.int64)
+    for row, tokens in zip(rows, sources, strict=True):
+        row[: len(tokens)] = tokens
+        row[len(tokens)] = ids.eos
     return torch.from_numpy(rows)
 
 
-def collate(pairs: Sequence[Pair], index: Sequence[int] | np.ndarray | None = None, *, pad_to: int = 1) -> Batch:
+def collate(
+    pairs: Sequence[Pair],
+    index: Sequence[int] | np.ndarray | None = None,
+    *,
+    source_ids: SpecialIds = OURS,
+    target_ids: SpecialIds = OURS,
+    pad_to: int = 1,
+) -> Batch:
     """A batch of these (source ids, target ids) without EOS; `index` are their line numbers, 0, 1, ... by default."""
     sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
     return Batch(
-        source=collate_sources(sources, pad_to=pad_to),
-        target=collate_sources(targets, pad_to=pad_to),
+        source=collate_sources(sources, source_ids, pad_to=pad_to),
+        target=collate_sources(targets, target_ids, pad_to=pad_to),
         index=torch.as_tensor(np.asarray(range(len(pairs)) if index is None else index, dtype=np.int64)),
         num_labels=sum(map(len, targets)) + len(targets),
     )
@@ -117,6 +126,8 @@ class Batches:
         *,
         max_tokens: int,
         seed: int,
+        source_ids: SpecialIds = OURS,
+        target_ids: SpecialIds = OURS,
         rank: int = 0,
         ranks: int = 1,
         max_length: int | None = None,
@@ -124,6 +135,7 @@ class Batches:
     ):
         """Args:
             max_tokens: rows times longest row at most, on either side.
+            source_ids, target_ids: of the vocabularies of the pairs, as the model has them.
             max_length: skip pairs with more tokens than this on a side, EOS included; `skipped` counts them.
             pad_to: pad to multiples of this length.
 
@@ -132,6 +144,7 @@ class Batches:
         """
         assert 0 <= rank < ranks
         self._store, self._rank, self._ranks = store, rank, ranks
+        self._source_ids, self._target_ids = source_ids, target_ids
         self._seed, self._max_tokens, self._max_length, self._pad_to = seed, max_tokens, max_length, pad_to
         source, target = store.source_lengths + 1, store.target_lengths + 1
         longer = np.maximum(source, target)
@@ -169,7 +182,7 @@ class Batches:
         plan = self._plan(epoch)
         rows = plan.order[plan.starts[position] : plan.ends[position]]
         self._epoch, self._position = self._normal(self._epoch, self._position + self._ranks)
-        return _batch(self._store, self._rows[rows], self._pad_to)
+        return _batch(self._store, self._rows[rows], self._source_ids, self._target_ids, self._pad_to)
 
     def _normal(self, epoch: int, position: int) -> tuple[int, int]:
         """The same place with the position inside the epoch."""
@@ -243,11 +256,18 @@ class Batches:
         return Record("batches", options, {"store": self._store.fingerprint})
 
 
-def _batch(store: Pairs, lines: np.ndarray, pad_to: int) -> Batch:
-    return collate([(store.source_ids(i), store.target_ids(i)) for i in lines.tolist()], lines, pad_to=pad_to)
+def _batch(store: Pairs, lines: np.ndarray, source_ids: SpecialIds, target_ids: SpecialIds, pad_to: int = 1) -> Batch:
+    pairs = [(store.source_ids(i), store.target_ids(i)) for i in lines.tolist()]
+    return collate(pairs, lines, source_ids=source_ids, target_ids=target_ids, pad_to=pad_to)
 
 
-def ordered_batches(pairs: Store | Sequence[Pair], *, max_tokens: int, pad_to: int = 1) -> Iterator[Batch]:
+def ordered_batches(
+    pairs: Store | Sequence[Pair],
+    *,
+    max_tokens: int,
+    source_ids: SpecialIds = OURS,
+    target_ids: SpecialIds = OURS,
+) -> Iterator[Batch]:
     """Every pair once, in batches from short to long; `index` says which pair is where.
 
     A pair longer than `max_tokens` is a batch of its own, so nothing is left out of a score.
@@ -258,10 +278,11 @@ def ordered_batches(pairs: Store | Sequence[Pair], *, max_tokens: int, pad_to: i
         source, target = (np.array([len(pair[side]) + 1 for pair in pairs], dtype=np.int64) for side in (0, 1))
     order = by_length(source, target, np.arange(len(pairs)))
     longer = np.maximum(source, target)[order].astype(np.int64)
-    starts, ends = cut(-(-longer // pad_to) * pad_to, max_tokens)
+    starts, ends = cut(longer, max_tokens)
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         lines = order[start:end]
         if isinstance(pairs, Store):
-            yield _batch(pairs, lines, pad_to)
+            yield _batch(pairs, lines, source_ids, target_ids)
         else:
-            yield collate([pairs[i] for i in lines.tolist()], lines, pad_to=pad_to)
+            chosen = [pairs[i] for i in lines.tolist()]
+            yield collate(chosen, lines, source_ids=source_ids, target_ids=target_ids)

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from seqdistill.data.batches import Batch
-from seqdistill.vocabulary.sentencepiece import PAD
+from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 MOST_PIECES = 3
 WORTH = 1.15
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
     """Which of the whole batch's labels (row by row, without padding) are of these rows, in the same order."""
 
 
-def in_pieces(batch: Batch) -> list[Piece]:
+def in_pieces(batch: Batch, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> list[Piece]:
     """Rows of similar target length together, about as many labels in each piece; one piece where padding is small.
 
     Every row is in one piece, so a sum over rows is the sum over pieces. How much padding that saves: docs/log.md.
@@ -35,24 +35,23 @@ def in_pieces(batch: Batch) -> list[Piece]:
     count = min(MOST_PIECES, labels // PIECE_TOKENS.get(batch.target.device.type, PIECE_TOKENS["cuda"]))
     if count < 2 or batch.target.numel() < WORTH * labels:
         return [Piece(batch, torch.ones(labels, dtype=torch.bool, device=batch.target.device))]
-    real = batch.target != PAD
-    lengths = real.sum(1)
+    mask = batch.target != target_ids.pad
+    lengths = mask.sum(1)
     order = lengths.argsort(stable=True)
     share = (lengths[order].cumsum(0) - 1) * count // labels
-    row_of_label = real.nonzero()[:, 0]
+    row_of_label = mask.nonzero()[:, 0]
     pieces = []
     for number in range(count):
         rows = order[share == number].sort().values
         if len(rows):
             chosen = torch.isin(row_of_label, rows)
-            pieces.append(Piece(_rows(batch, rows, chosen), chosen))
+            width = int((batch.source[rows] != source_ids.pad).sum(1).max())
+            pieces.append(Piece(_rows(batch, rows, chosen, width, int(lengths[rows].max())), chosen))
     return pieces
 
 
-def _rows(batch: Batch, rows: Tensor, chosen: Tensor) -> Batch:
-    source, target = batch.source[rows], batch.target[rows]
-    source = source[:, : int((source != PAD).sum(1).max())]
-    longest = int((target != PAD).sum(1).max())
+def _rows(batch: Batch, rows: Tensor, chosen: Tensor, width: int, longest: int) -> Batch:
+    source, target = batch.source[rows][:, :width], batch.target[rows]
     return Batch(
         source,
         target[:, :longest],

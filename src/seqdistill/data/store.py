@@ -22,7 +22,7 @@ from jaxtyping import Int, Integer
 from seqdistill.errors import UserError
 from seqdistill.files import sha256, written_beside
 from seqdistill.progress import Progress, Silent
-from seqdistill.vocabulary.sentencepiece import UNK, Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 FORMAT = "seqdistill token store 1"
 ROWS = 16_384
@@ -38,7 +38,7 @@ class StoreCounts(NamedTuple):
     source_tokens: int
     target_tokens: int
     source_unknown: int
-    """Source tokens that the vocabulary does not cover (UNK)."""
+    """Source tokens that the vocabulary does not cover (UNK); 0 of a vocabulary that covers everything."""
     target_unknown: int
 
 
@@ -66,7 +66,7 @@ def build_store(
         for chunk in _chunks(pairs):
             record_batch = _encode(chunk, tokenizers, schema)
             digests.append(_digest(record_batch))
-            total += _count(record_batch)
+            total += _count(record_batch, tokenizers)
             writer.write_batch(record_batch, custom_metadata={"sha256": digests[-1]})
             progress.advance(len(chunk))
         counts = StoreCounts(*total.tolist())
@@ -123,15 +123,20 @@ def _digest(record_batch: pa.RecordBatch) -> str:
     return digest.hexdigest()
 
 
-def _count(record_batch: pa.RecordBatch) -> StoreCounts:
+def _count(record_batch: pa.RecordBatch, tokenizers: Tokenizers) -> StoreCounts:
     source, target = (_views(record_batch.column(name)) for name in ("source_ids", "target_ids"))
     return StoreCounts(
         pairs=record_batch.num_rows,
         source_tokens=int(source[0][-1]),
         target_tokens=int(target[0][-1]),
-        source_unknown=int(np.count_nonzero(source[1][: source[0][-1]] == UNK)),
-        target_unknown=int(np.count_nonzero(target[1][: target[0][-1]] == UNK)),
+        source_unknown=_occurrences(source, tokenizers.source.ids.unk),
+        target_unknown=_occurrences(target, tokenizers.target.ids.unk),
     )
+
+
+def _occurrences(column: tuple[np.ndarray, np.ndarray], token: int | None) -> int:
+    offsets, ids = column
+    return 0 if token is None else int(np.count_nonzero(ids[: offsets[-1]] == token))
 
 
 def _fingerprint(schema: pa.Schema, digests: list[str]) -> str:

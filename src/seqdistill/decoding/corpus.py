@@ -112,7 +112,7 @@ class TorchEngine:
         results = [[EMPTY]] * len(sources)
         width = options.n_best if options.sampling else options.beam
         for rows in length_batches(sources, self.max_tokens // width):
-            source = collate_sources([sources[row] for row in rows]).to(self.device)
+            source = collate_sources([sources[row] for row in rows], self.model.source_ids).to(self.device)
             seeds = torch.tensor([numbers[row] for row in rows])
             with self._computing():
                 found = decode(self.model, source, options, seeds=seeds)
@@ -124,7 +124,7 @@ class TorchEngine:
         """As `TracingEngine.traces`."""
         ids = self.tokenizers.source.encode(source)
         with self._computing():
-            found = trace(self.model, collate_sources([ids]).to(self.device), options)
+            found = trace(self.model, collate_sources([ids], self.model.source_ids).to(self.device), options)
         if not ids:
             return [Trace(source, "", ())]
         target, inserts = self.tokenizers.target, self.model.traits.inserts

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import length_limits
 from seqdistill.models.interface import Canvas, RefinementModel, RescoringModel
-from seqdistill.vocabulary.sentencepiece import MASK, PAD
+from seqdistill.vocabulary.ids import SpecialIds
 
 
 class Version(NamedTuple):
@@ -50,14 +50,16 @@ def refine(
     Returns:
         For each sentence its `n_best` best candidates. Two may be equal if the length limit cut both.
     """
-    traced = _traced(_iterations(model, source, options), len(source) * options.beam, options)
+    traced = _traced(_iterations(model, source, options), len(source) * options.beam, options, model.target_ids.pad)
     groups = [traced[first : first + options.beam] for first in range(0, len(traced), options.beam)]
     return [[found.hypothesis for found in _ranked(group)][: options.n_best] for group in groups]
 
 
 def trace(model: RefinementModel, source: Int[Tensor, "1 source"], options: DecodingOptions) -> list[TracedHypothesis]:
     """The same for one sentence, with all that came before the final candidates."""
-    return _ranked(_traced(_iterations(model, source, options), options.beam, options))[: options.n_best]
+    return _ranked(_traced(_iterations(model, source, options), options.beam, options, model.target_ids.pad))[
+        : options.n_best
+    ]
 
 
 class _Iteration(NamedTuple):
@@ -73,22 +75,23 @@ def _iterations(
 ) -> Iterator[_Iteration]:
     """Iterates, with the rows that are not finished yet."""
     iterations = options.iterations or model.iterations
+    ids = model.target_ids
     limits = length_limits(source, options).repeat_interleave(options.beam)
     rows = torch.arange(len(limits), device=source.device)
     memory = model.encode(source)
-    canvas = _cut(model.start(memory, candidates=options.beam), limits)
+    canvas = _cut(model.start(memory, candidates=options.beam), limits, ids.pad)
     memory = memory.select(rows // options.beam)
     for step in range(iterations):
-        canvas = _narrowed(canvas)
+        canvas = _narrowed(canvas, ids.pad)
         before = canvas
         canvas = model.refine(
             canvas, memory, step=step, iterations=iterations, limits=limits[rows], penalty=options.penalty
         )
         if options.rescoring_samples:
             canvas = cast(RescoringModel, model).rescored(canvas, memory, samples=options.rescoring_samples)
-        _check(canvas, limits[rows])
+        _check(canvas, limits[rows], ids)
         yield _Iteration(rows, canvas)
-        done = _equal_rows(before.tokens, canvas.tokens)
+        done = _equal_rows(before.tokens, canvas.tokens, ids.pad)
         if not model.traits.settles:
             done &= canvas.passes == before.passes
         going = (~done).nonzero().squeeze(1)
@@ -99,12 +102,14 @@ def _iterations(
             canvas = Canvas(*(field[going] for field in canvas))
 
 
-def _traced(iterations: Iterator[_Iteration], rows: int, options: DecodingOptions) -> list[TracedHypothesis]:
+def _traced(
+    iterations: Iterator[_Iteration], rows: int, options: DecodingOptions, padding: int
+) -> list[TracedHypothesis]:
     """All versions of each row. A row that leaves is not in the iterations after, so its last version is final."""
     versions: list[list[Version]] = [[] for _ in range(rows)]
     for iteration in iterations:
         tokens = iteration.canvas.tokens
-        lengths = (tokens != PAD).sum(1).tolist()
+        lengths = (tokens != padding).sum(1).tolist()
         totals = iteration.canvas.log_probs.double().sum(1).tolist()
         passes = iteration.canvas.passes.tolist()
         for row, words, length, total, count in zip(
@@ -130,27 +135,28 @@ def _ranked(candidates: Sequence[TracedHypothesis]) -> list[TracedHypothesis]:
     ]
 
 
-def _cut(canvas: Canvas, limits: Int[Tensor, " rows"]) -> Canvas:
+def _cut(canvas: Canvas, limits: Int[Tensor, " rows"], padding: int) -> Canvas:
     """Shortens rows that are longer than their limit."""
     beyond = torch.arange(canvas.tokens.shape[1], device=limits.device) >= limits[:, None]
     return canvas._replace(
-        tokens=canvas.tokens.masked_fill(beyond, PAD), log_probs=canvas.log_probs.masked_fill(beyond, 0)
+        tokens=canvas.tokens.masked_fill(beyond, padding), log_probs=canvas.log_probs.masked_fill(beyond, 0)
     )
 
 
-def _narrowed(canvas: Canvas) -> Canvas:
+def _narrowed(canvas: Canvas, padding: int) -> Canvas:
     """Without columns that hold only padding."""
-    width = int((canvas.tokens != PAD).sum(1).max())
+    width = int((canvas.tokens != padding).sum(1).max())
     return canvas._replace(tokens=canvas.tokens[:, :width], log_probs=canvas.log_probs[:, :width])
 
 
-def _check(canvas: Canvas, limits: Int[Tensor, " rows"]) -> None:
-    assert not (canvas.tokens == MASK).any(), "a refinement model must have written every position in each iteration"
-    assert ((canvas.tokens != PAD).sum(1) <= limits).all(), "a refinement model must not exceed the length limits"
+def _check(canvas: Canvas, limits: Int[Tensor, " rows"], ids: SpecialIds) -> None:
+    unwritten = canvas.tokens == ids.placeholder
+    assert not unwritten.any(), "a refinement model must have written every position in each iteration"
+    assert ((canvas.tokens != ids.pad).sum(1) <= limits).all(), "a refinement model must not exceed the length limits"
 
 
-def _equal_rows(before: Int[Tensor, "rows old"], after: Int[Tensor, "rows new"]) -> Bool[Tensor, " rows"]:
+def _equal_rows(before: Int[Tensor, "rows old"], after: Int[Tensor, "rows new"], padding: int) -> Bool[Tensor, " rows"]:
     """Which rows hold the same tokens, however wide their padding."""
     width = max(before.shape[1], after.shape[1])
-    before, after = (pad(tokens, (0, width - tokens.shape[1]), value=PAD) for tokens in (before, after))
+    before, after = (pad(tokens, (0, width - tokens.shape[1]), value=padding) for tokens in (before, after))
     return (before == after).all(1)

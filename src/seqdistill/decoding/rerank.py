@@ -107,7 +107,9 @@ def mean_log_probs(
     """
     model = cast(AutoregressiveModel, teacher)
     scores = [0.0] * len(pairs)
-    for batch in ordered_batches(pairs, max_tokens=max_tokens):
+    for batch in ordered_batches(
+        pairs, max_tokens=max_tokens, source_ids=model.source_ids, target_ids=model.target_ids
+    ):
         source, target = batch.source.to(device), batch.target.to(device)
         log_probs = model.forward(source, target).log_softmax(-1).gather(2, target[..., None]).squeeze(2)
         mask = target != model.target_ids.pad

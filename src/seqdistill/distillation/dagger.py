@@ -170,7 +170,13 @@ class Dagger:
     def _open_round(self, number: int) -> None:
         self._round = number
         pairs = Aggregate(self._store, [self._path(earlier) for earlier in range(1, number + 1)])
-        self._batches = Batches(pairs, max_tokens=self._batch_tokens, seed=self._seed + number)
+        self._batches = Batches(
+            pairs,
+            max_tokens=self._batch_tokens,
+            seed=self._seed + number,
+            source_ids=self._student.source_ids,
+            target_ids=self._student.target_ids,
+        )
 
     def _write_round(self, number: int) -> None:
         part = (number - 1) / max(1, self._rounds - 1)
@@ -190,7 +196,7 @@ class Dagger:
         device = next(writer.parameters()).device
         sources, done = [self._store.source_ids(line).tolist() for line in lines], 0
         for piece in length_batches(sources, self._max_tokens // self._options.decoding.beam):
-            source = collate_sources([sources[k] for k in piece]).to(device)
+            source = collate_sources([sources[k] for k in piece], writer.source_ids).to(device)
             seeds = torch.tensor([lines[k] + number * len(self._store) for k in piece])
             for k, found in zip(piece, decode(writer, source, self._options.decoding, seeds=seeds), strict=True):
                 written[lines[k]] = found[0].tokens

@@ -25,7 +25,7 @@ from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError, nearest
 from seqdistill.journal import Record
 from seqdistill.models.interface import Model
-from seqdistill.vocabulary.sentencepiece import PAD
+from seqdistill.vocabulary.ids import SpecialIds
 
 STEEPNESS = 10.0
 """Of the inverse sigmoid: its argument falls by this much from the first update to the last."""
@@ -131,6 +131,7 @@ class Rollouts:
         self._max_updates, self._per_update, self._max_tokens = max_updates, batches_per_update, max_tokens
         self._rank, self._ranks, self._figures = rank, ranks, log_metrics or LogMetrics()
         self._size = options.pool * batches_per_update
+        self._ids = student.source_ids, student.target_ids
         self._taken = 0
         self._origin: Mapping[str, Any] = {}
         self._pool: deque[_Ready] = deque()
@@ -188,7 +189,7 @@ class Rollouts:
 
     def _fill(self, batches: list[Batch], written: list[Written]) -> None:
         for batch, outputs in zip(batches, written, strict=True):
-            self._pool.append(_Ready(self._label(rewritten(batch, outputs), outputs.keys()), outputs))
+            self._pool.append(_Ready(self._label(rewritten(batch, outputs, *self._ids), outputs.keys()), outputs))
 
     def _replaced(self, batch: Batch, ahead: int) -> list[int]:
         """The rows of a batch whose targets the student is to write; `ahead` counts batches of this pool."""
@@ -206,7 +207,8 @@ class Rollouts:
     def _write(self, batches: list[Batch], replaced: list[list[int]]) -> list[Written]:
         """Lets the student write for these rows, all batches together, in pieces of similar length."""
         places = [(n, row) for n, rows in enumerate(replaced) for row in rows]
-        sources = [without_padding(batches[n].source[row]) for n, row in places]
+        padding = self._student.source_ids.pad
+        sources = [without_padding(batches[n].source[row], padding) for n, row in places]
         written: list[Written] = [{} for _ in batches]
         options, cut = self._options.decoding, 0
         if not places:
@@ -214,7 +216,7 @@ class Rollouts:
         device = next(self._student.parameters()).device
         with self._figures.timed("rollout"):
             for piece in length_batches(sources, self._max_tokens // options.beam):
-                source = collate_sources([sources[k] for k in piece]).to(device)
+                source = collate_sources([sources[k] for k in piece], self._student.source_ids).to(device)
                 numbers = [self._everywhere(self._taken + places[k][0]) * 2**20 + places[k][1] for k in piece]
                 found = decode(self._student, source, options, seeds=torch.tensor(numbers))
                 for k, hypotheses in zip(piece, found, strict=True):
@@ -225,19 +227,24 @@ class Rollouts:
         return [dict(sorted(outputs.items())) for outputs in written]
 
 
-def without_padding(row: torch.Tensor) -> list[int]:
+def without_padding(row: torch.Tensor, padding: int) -> list[int]:
     """The tokens of a padded row, without its EOS."""
     tokens = row.tolist()
-    return tokens[: len(tokens) - tokens.count(PAD) - 1]
+    return tokens[: len(tokens) - tokens.count(padding) - 1]
 
 
-def rewritten(batch: Batch, outputs: Mapping[int, tuple[int, ...]]) -> Batch:
+def rewritten(
+    batch: Batch, outputs: Mapping[int, tuple[int, ...]], source_ids: SpecialIds, target_ids: SpecialIds
+) -> Batch:
     """The batch with other targets in some rows."""
     if not outputs:
         return batch
     pairs = [
-        (without_padding(source), outputs[row] if row in outputs else without_padding(target))
+        (
+            without_padding(source, source_ids.pad),
+            outputs[row] if row in outputs else without_padding(target, target_ids.pad),
+        )
         for row, (source, target) in enumerate(zip(batch.source, batch.target, strict=True))
     ]
-    made = collate(pairs, batch.index.cpu().numpy())
+    made = collate(pairs, batch.index.cpu().numpy(), source_ids=source_ids, target_ids=target_ids)
     return made.to(batch.source.device)

@@ -81,7 +81,7 @@ class Teacher:
     @torch.no_grad()
     def _projected(self, batch: Batch) -> list[Projected]:
         """Each teacher's states where the target is no padding, on the teachers' device."""
-        pieces = in_pieces(batch)
+        pieces = in_pieces(batch, self._models[0].source_ids, self._models[0].target_ids)
         parts = [self._states(piece.batch) for piece in pieces]
         states = [torch.empty(len(pieces[0].labels), each.shape[1], device=self.device) for each in parts[0]]
         for piece, part in zip(pieces, parts, strict=True):

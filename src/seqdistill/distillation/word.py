@@ -28,7 +28,7 @@ def hard_labels(student: Any, *, label_smoothing: float, log_metrics: LogMetrics
         log_metrics.add_by_position("disagreement", (batch.labels != batch.target).float(), mask)
         return student.loss(batch, label_smoothing=label_smoothing)
 
-    return _by_pieces(objective)
+    return _by_pieces(objective, student)
 
 
 def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *, log_metrics: LogMetrics) -> Objective:
@@ -42,14 +42,14 @@ def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *,
         log_metrics.add_by_position("divergence", spread(each, mask), mask)
         return Loss(total, batch.num_labels)
 
-    return _by_pieces(objective)
+    return _by_pieces(objective, student)
 
 
-def _by_pieces(objective: Objective) -> Objective:
+def _by_pieces(objective: Objective, student: Any) -> Objective:
     """The same sum over a batch, computed in pieces that hold little padding."""
 
     def whole(batch: Batch) -> Loss:
-        losses = [objective(piece.batch) for piece in in_pieces(batch)]
+        losses = [objective(piece.batch) for piece in in_pieces(batch, student.source_ids, student.target_ids)]
         return Loss(torch.stack([loss.total for loss in losses]).sum(), sum(loss.count for loss in losses))
 
     return whole

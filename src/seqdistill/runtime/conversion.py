@@ -20,16 +20,16 @@ from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import LoadedModel
 from seqdistill.nn.attention import CrossAttention, SelfAttention
 from seqdistill.nn.layers import FeedForward, sinusoids
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, UNK, Tokenizer
+from seqdistill.vocabulary.sentencepiece import Tokenizer
 
 MAX_POSITIONS = 4096
-"""Positions a converted model knows, EOS and BOS included; our own model knows any number."""
+"""Positions a converted model knows, special ids included; our own model knows any number."""
 
 
 def convert(loaded: LoadedModel, directory: Path) -> None:
     """Writes `directory` with a CTranslate2 model of the same outputs (float32), in one rename.
 
-    Sources must be given with EOS; decoding starts from BOS. An existing directory is left as it is.
+    Sources must be given without EOS. An existing directory is left as it is.
 
     Raises:
         UserError: the model is no Transformer or mixture of ours, or the directory cannot be written.
@@ -56,9 +56,9 @@ def transformer_spec(loaded: LoadedModel) -> TransformerSpec:
     Raises:
         UserError: the model is no Transformer or mixture of ours.
     """
-    model, bos = loaded.model, None
+    model, first = loaded.model, None
     if isinstance(model, Mixture):
-        model, bos = model.transformer, model.start
+        model, first = model.transformer, model.start
     if not isinstance(model, Transformer):
         raise UserError(
             f"CTranslate2 runs Transformers only, but this model is a {type(model).__name__}: use --engine torch"
@@ -80,9 +80,10 @@ def transformer_spec(loaded: LoadedModel) -> TransformerSpec:
         _set_cross_attention(layer_spec.attention, layer.cross_attention, layer.around_cross.norm)
     spec.encoder.embeddings[0].weight = _array(model.source_embedding.weight)
     spec.decoder.embeddings.weight = _array(model.target_embedding.weight)
-    if bos is not None:  # an expert differs from the others in what it reads first, not in what it can write
+    if first is not None:  # an expert differs from the others in what it reads first, not in what it can write
         spec.decoder.embeddings.weight = spec.decoder.embeddings.weight.copy()
-        spec.decoder.embeddings.weight[BOS] = _array(bos)
+        ids = model.target_ids
+        spec.decoder.embeddings.weight[[*ids.decoder_prompt, ids.decoder_start][0]] = _array(first)
     spec.decoder.projection.weight = _array(model.target_embedding.weight)
     _set_vocabularies(spec, loaded)
     spec.config.layer_norm_epsilon = decoder.layers[0].around_self.norm.eps
@@ -100,8 +101,15 @@ def _set_vocabularies(spec: Any, loaded: LoadedModel) -> None:
     source, target = pieces(loaded.tokenizers.source), pieces(loaded.tokenizers.target)
     spec.register_source_vocabulary(source)
     spec.register_target_vocabulary(target)
-    spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = target[UNK], target[BOS], target[EOS]
-    spec.config.decoder_start_token = target[BOS]
+    ids = loaded.tokenizers.target.ids
+    named = {
+        "unk": ids.unk,
+        "bos": ids.bos,
+        "eos": ids.eos,
+    }  # CTranslate2 wants all three, and writes none of the first
+    for name, token in named.items():
+        setattr(spec.config, f"{name}_token", target[ids.eos if token is None else token])
+    spec.config.decoder_start_token = target[[*ids.decoder_prompt, ids.decoder_start][0]]
     spec.config.add_source_eos = True
 
 

@@ -14,14 +14,13 @@ import torch
 from seqdistill.decoding.corpus import EMPTY, Engine, TextHypothesis, TorchEngine, as_text, longest_first
 from seqdistill.decoding.decode import refuse_refinement
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
-from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
+from seqdistill.decoding.limits import length_limit
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
 from seqdistill.text.sources import default_cache
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import choose_precision
-from seqdistill.vocabulary.sentencepiece import EOS
 
 CALL_LINES = 4096
 """Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
@@ -79,7 +78,8 @@ class CTranslate2Engine:
         self._source_pieces = pieces(loaded.tokenizers.source)
         target = pieces(loaded.tokenizers.target)
         self._target_ids = {piece: token for token, piece in enumerate(target)}
-        self._forbidden = [[target[token]] for token in NEVER_WRITTEN]
+        self._eos = loaded.tokenizers.target.ids.eos
+        self._forbidden = [[target[token]] for token in loaded.tokenizers.target.ids.never_written]
 
     @classmethod
     def load(
@@ -185,7 +185,7 @@ class CTranslate2Engine:
         for words, score in zip(result.hypotheses, result.scores, strict=True):
             tokens = tuple([self._target_ids[word] for word in words])
             log_prob = score * len(tokens) ** options.length_penalty
-            hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (EOS,) else tokens, log_prob, score))
+            hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (self._eos,) else tokens, log_prob, score))
         return hypotheses
 
     def _check_lengths(self, sources: Sequence[Sequence[int]]) -> None:

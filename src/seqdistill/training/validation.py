@@ -16,7 +16,7 @@ from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.training.distributed import ALONE, Ranks
-from seqdistill.vocabulary.sentencepiece import PAD, Tokenizers
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 
 def validation_scores(
@@ -56,15 +56,16 @@ def validation_scores(
     first = {line.pairs.start for line in lines}
     device = next(model.parameters()).device
     longest = getattr(model, "longest_target", None)
+    batches = ordered_batches(store, max_tokens=max_tokens, source_ids=model.source_ids, target_ids=model.target_ids)
     total, count, left_out = 0.0, 0, 0
     outputs: dict[int, str] = {}
     with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for number, batch in enumerate(ordered_batches(store, max_tokens=max_tokens)):
+        for number, batch in enumerate(batches):
             if number % ranks.size != ranks.rank:
                 continue
             torch.manual_seed(seed + number)
             batch = batch._replace(source=batch.source.to(device), target=batch.target.to(device))
-            learned = batch if longest is None else _up_to(batch, longest)
+            learned = batch if longest is None else _up_to(batch, longest, padding=model.target_ids.pad)
             left_out += len(batch.index) - len(learned.index)
             if len(learned.index):
                 loss = model.loss(learned)  # type: ignore[operator]
@@ -90,9 +91,9 @@ def validation_scores(
     return scores
 
 
-def _up_to(batch: Batch, longest: int) -> Batch:
+def _up_to(batch: Batch, longest: int, *, padding: int) -> Batch:
     """Only the pairs whose targets have at most that many words."""
-    lengths = (batch.target != PAD).sum(1)
+    lengths = (batch.target != padding).sum(1)
     rows = lengths <= longest + 1
     return batch._replace(
         source=batch.source[rows],

@@ -127,6 +127,8 @@ def assemble(
         max_tokens=settings.batch_tokens,
         max_length=settings.max_length,
         seed=settings.seed,
+        source_ids=model.source_ids,
+        target_ids=model.target_ids,
         rank=ranks.rank,
         ranks=ranks.size,
     )

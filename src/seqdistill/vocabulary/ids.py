@@ -23,6 +23,17 @@ class SpecialIds(NamedTuple):
     never_written: tuple[int, ...] = ()
     """Ids that no decoder and no engine writes, in ascending order."""
 
+    @property
+    def no_words(self) -> tuple[int, ...]:
+        """What a model that finds the length in another way does not write either: EOS too."""
+        return tuple(sorted((*self.never_written, self.eos)))
+
+    @property
+    def placeholder(self) -> int:
+        """MASK, where there must be one: non-autoregressive models are made for vocabularies that have it."""
+        assert self.mask is not None, "this vocabulary has no MASK: see `Vocabulary.with_mask`"
+        return self.mask
+
 
 OURS = SpecialIds(pad=0, eos=3, decoder_start=2, bos=2, unk=1, mask=4, never_written=(0, 1, 2, 4))
 """Of the SentencePiece models that `prepare` trains. UNK is not written because it is no word (it reads "⁇")."""

@@ -28,7 +28,7 @@ def small(**sizes) -> CMLM:
 class TestMasksOfTraining:
     def test_numbers_are_uniform_from_one_to_all(self) -> None:
         words = torch.tensor([[5, 6, 7, 8], [9, 10, PAD, PAD]]).repeat(4000, 1)
-        masked = random_masks(words)
+        masked = random_masks(words, padding=PAD)
         assert not masked[words == PAD].any()
         for row, length in ((0, 4), (1, 2)):
             numbers = masked[row::2].sum(1).bincount(minlength=length + 1)
@@ -37,7 +37,7 @@ class TestMasksOfTraining:
 
     def test_every_place_is_as_likely(self) -> None:
         """Given k of n: k / n, so (n + 1) / 2n over all k."""
-        masked = random_masks(torch.full((8000, 4), 7))
+        masked = random_masks(torch.full((8000, 4), 7), padding=PAD)
         assert masked.float().mean(0).tolist() == pytest.approx([5 / 8] * 4, abs=0.03)
 
 
@@ -56,7 +56,7 @@ class TestLoss:
     def test_batch_of_one_is_batch_of_many(self) -> None:
         model, batch = small(), collate(PAIRS)
         words = batch.target[:, :-1].masked_fill(batch.target[:, :-1] == EOS, PAD)
-        masked = random_masks(words)
+        masked = random_masks(words, padding=PAD)
         together = model.loss_where(batch, words, masked, label_smoothing=0.0)
         alone = []
         for row, (source, target) in enumerate(PAIRS):
@@ -75,7 +75,7 @@ class TestLoss:
         torch.manual_seed(5)
         found = model.loss(batch)
         torch.manual_seed(5)
-        expected = model.loss_where(batch, words, random_masks(words), label_smoothing=0.0)
+        expected = model.loss_where(batch, words, random_masks(words, padding=PAD), label_smoothing=0.0)
         assert (found.total, found.count) == (expected.total, expected.count)
 
 
@@ -84,11 +84,11 @@ class TestMaskPredict:
         tokens = torch.tensor([[7, 8, 9, 10], [11, 12, PAD, PAD]])
         log_probs = torch.tensor([[-1.0, -3.0, -2.0, -3.0], [-0.1, -0.1, 0.0, 0.0]])
         canvas = Canvas(tokens, log_probs, torch.zeros(2), torch.zeros(2).long())
-        assert least_probable(canvas, torch.tensor([2, 1])).tolist() == [
+        assert least_probable(canvas, torch.tensor([2, 1]), padding=PAD).tolist() == [
             [False, True, False, True],
             [True, False, False, False],  # of equals the left one
         ]
-        assert least_probable(canvas, torch.tensor([4, 2])).tolist() == (tokens != PAD).tolist()
+        assert least_probable(canvas, torch.tensor([4, 2]), padding=PAD).tolist() == (tokens != PAD).tolist()
 
     def test_each_iteration_by_hand(self) -> None:
         """Masks floor(n (S - t) / S) words of lowest log-probability; the others keep word and log-probability."""

@@ -18,6 +18,7 @@ from seqdistill.models.nonautoregressive.flowseq_config import FlowSeqConfig
 from seqdistill.models.nonautoregressive.shared.padded_lengths import padded_targets
 from seqdistill.models.nonautoregressive.shared.posterior import FIRST_DEVIATION
 from seqdistill.nn.flows import ActNorm, AffineCoupling, Condition
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 9
@@ -95,7 +96,7 @@ class TestLikelihood:
         """Words, divergence and length of the loss are those of the weights with the same noise."""
         model = small().double().eval()
         batch = collate(PAIRS)
-        tokens = padded_targets(batch.target, 4)
+        tokens = padded_targets(batch.target, 4, OURS)
         torch.manual_seed(5)
         loss = model.loss(batch)
         torch.manual_seed(5)
@@ -162,7 +163,7 @@ class TestPhases:
     def test_fitting_standardises(self) -> None:
         model = small(autoencoder_updates=0).train()
         batch = collate(PAIRS)
-        tokens = padded_targets(batch.target, 4)
+        tokens = padded_targets(batch.target, 4, OURS)
         mask = tokens != PAD
         seen: list[Tensor] = []
         with torch.no_grad():
@@ -203,7 +204,7 @@ class TestRescoring:
                 for hypothesis, its in zip(group, alone, strict=True):
                     if not hypothesis.tokens:
                         continue
-                    tokens = padded_targets(torch.tensor([[*hypothesis.tokens, EOS]]), 4)
+                    tokens = padded_targets(torch.tensor([[*hypothesis.tokens, EOS]]), 4, OURS)
                     noise = model._common_noise(3, tokens.shape[1])
                     weights = model.log_weights(tokens.expand(3, -1), memory.select(torch.zeros(3).long()), noise)
                     length = model.length.loss(memory.states, memory.mask, torch.tensor([tokens.shape[1]]))

@@ -12,6 +12,7 @@ from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive import inat
 from seqdistill.models.nonautoregressive.inat import INAT, INATConfig, corrupt
 from seqdistill.models.nonautoregressive.shared.canvas import masks
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20
@@ -45,7 +46,7 @@ class TestIterations:
         copied = logits_of(model, vectors[[7, 8, 8, 9, 9]][None], source)
         written = [11, 12, 13, 14, 15]
         reread = logits_of(model, vectors[written][None], source)
-        for step, logits, tokens in ((0, copied, masks(torch.tensor([5]))), (1, reread, torch.tensor([written]))):
+        for step, logits, tokens in ((0, copied, masks(torch.tensor([5]), OURS)), (1, reread, torch.tensor([written]))):
             logits[..., [PAD, UNK, BOS, EOS, MASK]] = -torch.inf
             canvas = Canvas(tokens, torch.zeros(1, 5), torch.zeros(1), torch.tensor([step]))
             limits = torch.tensor([9])
@@ -137,18 +138,18 @@ class TestCorruption:
     )
     def test_by_hand(self, monkeypatch: pytest.MonkeyPatch, draw: float, expected: list[list[int]]) -> None:
         monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, draw))
-        assert corrupt(self.WORDS, share=0.33, vocab=VOCAB).tolist() == expected
+        assert corrupt(self.WORDS, share=0.33, vocab=torch.arange(5, VOCAB), padding=PAD).tolist() == expected
 
     def test_replaces_by_words_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.zeros(shape))
-        found = corrupt(self.WORDS.repeat(200, 1), share=0.33, vocab=VOCAB)
+        found = corrupt(self.WORDS.repeat(200, 1), share=0.33, vocab=torch.arange(5, VOCAB), padding=PAD)
         assert ((found == PAD) == (self.WORDS.repeat(200, 1) == PAD)).all()
         assert set(found[found != PAD].tolist()) == set(range(5, VOCAB))
 
     def test_about_a_ninth_each(self) -> None:
         """Of words that have a neighbour; pairs, so that nothing follows the second word."""
         words = torch.tensor([[5, 6]]).repeat(60_000, 1)
-        found = corrupt(words, share=0.33, vocab=10_000)
+        found = corrupt(words, share=0.33, vocab=torch.arange(5, 10_000), padding=PAD)
         repeated, swapped = (found == torch.tensor([5, 5])).all(1), (found == torch.tensor([6, 5])).all(1)
         kept = (found == words).all(1)
         alone = 1 - 0.11
@@ -158,7 +159,7 @@ class TestCorruption:
 
     def test_length_stays(self) -> None:
         words = torch.where(torch.arange(9) < torch.randint(1, 10, (500, 1)), torch.randint(5, VOCAB, (500, 9)), PAD)
-        assert ((corrupt(words, share=1.0, vocab=VOCAB) == PAD) == (words == PAD)).all()
+        assert ((corrupt(words, share=1.0, vocab=torch.arange(5, VOCAB), padding=PAD) == PAD) == (words == PAD)).all()
 
 
 @pytest.mark.parametrize(

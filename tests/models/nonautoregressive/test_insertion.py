@@ -11,12 +11,12 @@ from seqdistill.data.batches import collate, collate_sources
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive import insertion
 from seqdistill.models.nonautoregressive.insertion import (
-    END_OF_SLOT,
     InsertionTransformer,
     InsertionTransformerConfig,
     slot_loss,
     slot_targets,
 )
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20
@@ -49,7 +49,7 @@ class TestSlots:
     def test_what_is_missing_where_by_hand(self) -> None:
         words = torch.tensor([[A, B, A, A, C], [A, B, PAD, PAD, PAD], [A, B, PAD, PAD, PAD], [PAD] * 5])
         part = torch.tensor([[0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]]).bool()
-        missing, slot, counts, there = slot_targets(words, part)
+        missing, slot, counts, there = slot_targets(words, part, padding=PAD)
         assert missing.long().tolist() == [[1, 0, 1, 1, 1], [1, 1, 0, 0, 0], [0] * 5, [0] * 5]
         assert slot[missing].tolist() == [0, 1, 1, 1, 0, 0]
         assert counts.tolist() == [[1, 3, 0], [2, 0, 0], [0, 0, 0], [0, 0, 0]]
@@ -61,13 +61,13 @@ class TestSlots:
         words, part, gaps = examples()
         hidden = torch.randn(4, 3, 8, dtype=torch.float64, requires_grad=True)
         weight = torch.randn(VOCAB, 8, dtype=torch.float64, requires_grad=True)
-        found = slot_loss(hidden, weight, words, part, label_smoothing=smoothing)
+        found = slot_loss(hidden, weight, words, part, OURS, label_smoothing=smoothing)
         expected = torch.zeros((), dtype=torch.float64)
         for row, sentence in enumerate(gaps):
             mean = torch.zeros((), dtype=torch.float64)
             for slot, missing in enumerate(sentence):
                 wanted = torch.zeros(VOCAB, dtype=torch.float64)
-                for word in missing or [END_OF_SLOT]:
+                for word in missing or [EOS]:
                     wanted[word] += 1 / max(len(missing), 1)
                 wanted = (1 - smoothing) * wanted + smoothing / VOCAB
                 mean = mean - wanted @ F.linear(hidden[row, slot], weight).log_softmax(-1) / len(sentence)
@@ -84,8 +84,8 @@ class TestSlots:
         logits = torch.full((4, 3, VOCAB), -60.0, dtype=torch.float64)
         logits[0, 0, A] = logits[1, 0, A] = logits[1, 0, B] = 0
         logits[0, 1, A], logits[0, 1, C] = math.log(2), 0
-        logits[2, :, END_OF_SLOT] = 0
-        found = slot_loss(logits, torch.eye(VOCAB, dtype=torch.float64), words, part, label_smoothing=0.0)
+        logits[2, :, EOS] = 0
+        found = slot_loss(logits, torch.eye(VOCAB, dtype=torch.float64), words, part, OURS, label_smoothing=0.0)
         assert found.item() == pytest.approx(5 * (math.log(3) - 2 / 3 * math.log(2)) / 2 + 2 * math.log(2))
 
 
@@ -100,7 +100,7 @@ def test_loss_reads_the_kept_words_and_the_source(monkeypatch: pytest.MonkeyPatc
     """Through `forward`, which gives the logits of every slot."""
     model = small()
     part = torch.tensor([[False, True, False, True], [True, False, False, False]])
-    monkeypatch.setattr(insertion, "random_part", lambda words: part)
+    monkeypatch.setattr(insertion, "random_part", lambda words, *, padding: part)
     batch = collate([([8, 9], [A, B, C, A]), ([10], [B, C])])
     loss = model.loss(batch)
     assert loss.count == 6
@@ -108,7 +108,7 @@ def test_loss_reads_the_kept_words_and_the_source(monkeypatch: pytest.MonkeyPatc
         model(collate_sources([source]), torch.tensor([kept]))[0].log_softmax(-1)
         for source, kept in (([8, 9], [B, A]), ([10], [B]))
     )
-    expected = -4 / 3 * (first[0, A] + first[1, C] + first[2, END_OF_SLOT]) - (second[0, END_OF_SLOT] + second[1, C])
+    expected = -4 / 3 * (first[0, A] + first[1, C] + first[2, EOS]) - (second[0, EOS] + second[1, C])
     torch.testing.assert_close(loss.total, expected)
 
 
@@ -128,7 +128,7 @@ class TestRefinement:
                 log_probs[:, EOS] -= 1.0
                 expected, scores = [], []
                 for slot, best in enumerate(log_probs.argmax(-1).tolist()):
-                    if best != END_OF_SLOT:
+                    if best != EOS:
                         expected.append(best)
                         scores.append(float(log_probs[slot, best]))
                     expected += words[slot : slot + 1]
@@ -139,7 +139,7 @@ class TestRefinement:
         assert after.passes.tolist() == [4, 4]
 
     def test_the_penalty_is_what_the_end_of_a_slot_must_win_by(self) -> None:
-        model = constant({END_OF_SLOT: 3.0, A: 2.0})
+        model = constant({EOS: 3.0, A: 2.0})
         canvas, source = canvas_of([[B]]), collate_sources([[8]])
         assert step(model, source, canvas, penalty=0.9).tokens.tolist() == [[B]]
         assert step(model, source, canvas, penalty=1.1).tokens.tolist() == [[A, B, A]]
@@ -147,7 +147,7 @@ class TestRefinement:
     def test_a_finished_sentence_stays(self) -> None:
         """All slots end: nothing changes, whatever the room."""
         canvas = canvas_of([[A, B], []])
-        after = step(constant({END_OF_SLOT: 1.0}), collate_sources([[8], [9]]), canvas)
+        after = step(constant({EOS: 1.0}), collate_sources([[8], [9]]), canvas)
         assert torch.equal(after.tokens, canvas.tokens) and torch.equal(after.log_probs, canvas.log_probs)
 
     def test_never_longer_than_its_limit(self) -> None:

@@ -49,7 +49,9 @@ class TestLoss:
         last d; a stands earlier in the target.
         """
         model = small()
-        monkeypatch.setattr(levenshtein, "random_part", lambda words: torch.tensor([[False, True, False, True]]))
+        monkeypatch.setattr(
+            levenshtein, "random_part", lambda words, *, padding: torch.tensor([[False, True, False, True]])
+        )
         guess_words(monkeypatch, [D, A])
         batch = collate([([9, 10], [A, B, C, D])])
         loss = model.loss(batch, label_smoothing=0.1)
@@ -76,7 +78,7 @@ class TestLoss:
         """The guesses are those of a fill pass, and no gradient flows through them."""
         model, batch = small(), collate([([9, 10], [A, B, C, D]), ([11], [B, A])])
         nothing = torch.zeros(2, 4, dtype=torch.bool)
-        monkeypatch.setattr(levenshtein, "random_part", lambda words: nothing)
+        monkeypatch.setattr(levenshtein, "random_part", lambda words, *, padding: nothing)
         tokens = torch.tensor([[MASK] * 4, [MASK] * 2 + [PAD] * 2])
         canvas = Canvas(tokens, torch.zeros(2, 4), torch.zeros(2), torch.zeros(2).long())
         with torch.no_grad():
@@ -93,7 +95,7 @@ class TestLoss:
     def test_a_whole_target_teaches_to_leave_it_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """No word is missing: all placeholder counts are 0, and all words are kept."""
         model, batch = small(), collate([([9], [A, B])])
-        monkeypatch.setattr(levenshtein, "random_part", lambda words: words != PAD)
+        monkeypatch.setattr(levenshtein, "random_part", lambda words, *, padding: words != PAD)
         with torch.no_grad():
             model.placeholders.weight.zero_()
             model.deletion.weight.zero_()
@@ -110,7 +112,7 @@ class TestLoss:
 def guess_words(monkeypatch: pytest.MonkeyPatch, words: list[int]) -> None:
     """Replaces what the word head finds most probable."""
     answer = torch.tensor(words), torch.zeros(len(words))
-    monkeypatch.setattr(levenshtein, "most_probable", lambda states, weight: answer)
+    monkeypatch.setattr(levenshtein, "most_probable", lambda states, weight, *, forbidden: answer)
 
 
 class TestIteration:

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from seqdistill.data.batches import Batch
 from seqdistill.models.interface import Canvas, Model
-from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, rewritten, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, rewritten, words_of
 from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
 from seqdistill.models.sizes import check_sizes
 from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import MASK, PAD
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class CMLM(Model):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
-        mask = source != PAD
+        mask = source != self.source_ids.pad
         return EncodedSource(self.encoder(self.source_embedding(source), mask), mask)
 
     def forward(
@@ -86,8 +85,10 @@ class CMLM(Model):
         Raises:
             UserError: a target whose length has no class.
         """
-        words = trimmed(words_of(batch.target))
-        return self.loss_where(batch, words, random_masks(words), label_smoothing=label_smoothing)
+        words = words_of(batch.target, self.target_ids)
+        return self.loss_where(
+            batch, words, random_masks(words, padding=self.target_ids.pad), label_smoothing=label_smoothing
+        )
 
     def loss_where(
         self,
@@ -98,20 +99,20 @@ class CMLM(Model):
         label_smoothing: float,
     ) -> Loss:
         """The loss when these of the target's words are masked."""
-        memory = self.encode(batch.source)
-        length_loss = self.length.loss(memory.states, memory.mask, (words != PAD).sum(1), batch.index)
+        memory, ids = self.encode(batch.source), self.target_ids
+        length_loss = self.length.loss(memory.states, memory.mask, (words != ids.pad).sum(1), batch.index)
         spelled = label_smoothed_nll(
-            self._states(words.masked_fill(masked, MASK), memory),
+            self._states(words.masked_fill(masked, ids.placeholder), memory),
             self.target_embedding.weight,
-            words.masked_fill(~masked, PAD),
-            padding=PAD,
+            words.masked_fill(~masked, ids.pad),
+            padding=ids.pad,
             label_smoothing=label_smoothing,
         )
         return Loss(spelled.total + (length_loss * masked.sum(1)).sum(), spelled.count)
 
     def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
         """Masks in the most probable lengths; see `LengthPredictor.start`."""
-        return self.length.start(memory.states, memory.mask, candidates=candidates)
+        return self.length.start(memory.states, memory.mask, candidates=candidates, ids=self.target_ids)
 
     def refine(
         self,
@@ -128,29 +129,31 @@ class CMLM(Model):
         Of n words, floor(n * (iterations - step) / iterations) are masked, so all in step 0. The other words keep their
         log-probabilities. A row with nothing left to mask stays as it is, and its passes are not counted on.
         """
-        lengths = (canvas.tokens != PAD).sum(1)
-        masked = least_probable(canvas, lengths * (iterations - step) // iterations)
+        ids = self.target_ids
+        lengths = (canvas.tokens != ids.pad).sum(1)
+        masked = least_probable(canvas, lengths * (iterations - step) // iterations, padding=ids.pad)
         if not masked.any():
             return canvas
-        states = self._states(canvas.tokens.masked_fill(masked, MASK), memory)
-        return rewritten(canvas, masked, states, self.target_embedding.weight)
+        states = self._states(canvas.tokens.masked_fill(masked, ids.placeholder), memory)
+        return rewritten(canvas, masked, states, self.target_embedding.weight, ids)
 
     def _states(self, tokens: Int[Tensor, "rows target"], memory: EncodedSource) -> Float[Tensor, "rows target dim"]:
-        return self.decoder(self.target_embedding(tokens), tokens != PAD, memory.states, memory.mask, causal=False)
+        mask = tokens != self.target_ids.pad
+        return self.decoder(self.target_embedding(tokens), mask, memory.states, memory.mask, causal=False)
 
 
-def random_masks(words: Int[Tensor, "rows length"]) -> Bool[Tensor, "rows length"]:
+def random_masks(words: Int[Tensor, "rows length"], *, padding: int) -> Bool[Tensor, "rows length"]:
     """Of each row of n words a uniform number from 1 to n, drawn from torch's global generator (section 2.1)."""
-    mask = words != PAD
+    mask = words != padding
     lengths = mask.sum(1)
     numbers = (torch.rand(len(words), device=words.device) * lengths).long() + 1
     order = torch.rand(words.shape, device=words.device).masked_fill(~mask, 2.0)
     return _first(order, torch.minimum(numbers, lengths))
 
 
-def least_probable(canvas: Canvas, numbers: Int[Tensor, " rows"]) -> Bool[Tensor, "rows length"]:
+def least_probable(canvas: Canvas, numbers: Int[Tensor, " rows"], *, padding: int) -> Bool[Tensor, "rows length"]:
     """The so many words of each row whose log-probabilities are lowest; of equals those further left."""
-    return _first(canvas.log_probs.masked_fill(canvas.tokens == PAD, torch.inf), numbers)
+    return _first(canvas.log_probs.masked_fill(canvas.tokens == padding, torch.inf), numbers)
 
 
 def _first(values: Float[Tensor, "rows length"], numbers: Int[Tensor, " rows"]) -> Bool[Tensor, "rows length"]:

@@ -23,7 +23,6 @@ from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 Latents = Float[Tensor, "rows padded dim"]
 
@@ -79,7 +78,7 @@ class FlowSeq(Model):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
-        mask = source != PAD
+        mask = source != self.source_ids.pad
         return EncodedSource(self.encoder(self.source_embedding(source), mask), mask)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
@@ -89,7 +88,7 @@ class FlowSeq(Model):
         from torch's global generator. A target more than 20 tokens longer or shorter than its source counts, for the
         length's loss, as the longest or shortest within these bounds.
         """
-        tokens = padded_targets(batch.target, self.prior.unit)
+        tokens = padded_targets(batch.target, self.prior.unit, self.target_ids)
         weight = 1.0
         if self.training and torch.is_grad_enabled():
             self._fit_what_is_due(batch.source, tokens)
@@ -115,13 +114,14 @@ class FlowSeq(Model):
             tokens: as `padded_targets` returns them.
             autoencode: leave out the prior; the divergence is 0.
         """
-        memory, mask = self.encode(source), tokens != PAD
+        memory, padding = self.encode(source), self.target_ids.pad
+        mask = tokens != padding
         condition = _condition(memory, mask)
         posterior = self.posterior(self.target_embedding, tokens, condition)
         z = posterior.at(noise)
         states = self._decoded(z, condition)
         weight = self.target_embedding.weight
-        words = label_smoothed_nll(states, weight, tokens, padding=PAD, label_smoothing=label_smoothing)
+        words = label_smoothed_nll(states, weight, tokens, padding=padding, label_smoothing=label_smoothing)
         divergence = torch.zeros_like(words.total)
         if not autoencode:
             divergence = (posterior.log_prob(noise, mask) - self.prior.log_prob(z, condition)).sum()
@@ -132,11 +132,12 @@ class FlowSeq(Model):
         self, tokens: Int[Tensor, "rows padded"], memory: EncodedSource, noise: Latents
     ) -> Float[Tensor, " rows"]:
         """log p(y, z | x, T) - log q(z | y, x), at z as in `bound`: means of their exponentials tend to p(y | x, T)."""
-        mask = tokens != PAD
+        padding = self.target_ids.pad
+        mask = tokens != padding
         condition = _condition(memory, mask)
         posterior = self.posterior(self.target_embedding, tokens, condition)
         z = posterior.at(noise)
-        words = sequence_nll(self._decoded(z, condition), self.target_embedding.weight, tokens, padding=PAD)
+        words = sequence_nll(self._decoded(z, condition), self.target_embedding.weight, tokens, padding=padding)
         return self.prior.log_prob(z, condition) - posterior.log_prob(noise, mask) - words
 
     def forward(
@@ -153,7 +154,7 @@ class FlowSeq(Model):
             UserError: more candidates than there are lengths for every sentence.
         """
         lengths, log_probs = self.length.most_probable(memory.states, memory.mask, candidates=candidates)
-        tokens = masks(lengths.flatten())
+        tokens = masks(lengths.flatten(), self.target_ids)
         nothing = torch.zeros(tokens.shape, device=tokens.device)
         return Canvas(tokens, nothing, log_probs.flatten(), torch.zeros_like(tokens[:, 0]))
 
@@ -168,16 +169,17 @@ class FlowSeq(Model):
         penalty: float,  # noqa: ARG002
     ) -> Canvas:
         """The most probable words before the first EOS, z at temperature 0; every iteration gives the same."""
-        lengths = whole_units((canvas.tokens != PAD).sum(1), self.prior.unit)
+        ids = self.target_ids
+        lengths = whole_units((canvas.tokens != ids.pad).sum(1), self.prior.unit)
         places = torch.arange(int(lengths.max()), device=lengths.device)
         mask = places < lengths[:, None]
         states, weight = self._most_likely(memory, mask), self.target_embedding.weight
-        found, their_log_probs = most_probable(states[mask], weight, forbidden=(PAD, UNK, BOS, MASK))
-        words = torch.full(mask.shape, EOS, device=found.device).masked_scatter(mask, found)
+        found, their_log_probs = most_probable(states[mask], weight, forbidden=ids.never_written)
+        words = torch.full(mask.shape, ids.eos, device=found.device).masked_scatter(mask, found)
         log_probs = torch.zeros(mask.shape, device=found.device).masked_scatter(mask, their_log_probs.float())
-        kept = ((words == EOS).cumsum(1) == 0) & (places < limits[:, None])
+        kept = ((words == ids.eos).cumsum(1) == 0) & (places < limits[:, None])
         return canvas._replace(
-            tokens=words.masked_fill(~kept, PAD),
+            tokens=words.masked_fill(~kept, ids.pad),
             log_probs=log_probs.masked_fill(~kept, 0.0),
             passes=canvas.passes + 1,
         )
@@ -190,13 +192,14 @@ class FlowSeq(Model):
         The noise of a position is the same for every row, so a row's estimate does not depend on the others, and the
         candidates of a sentence differ by less than by their own noise.
         """
-        kept = canvas.tokens != PAD
-        ended = F.pad(canvas.tokens, (0, 1), value=PAD).scatter(1, kept.sum(1, keepdim=True), EOS)
-        tokens = padded_targets(ended, self.prior.unit)
+        ids = self.target_ids
+        kept = canvas.tokens != ids.pad
+        ended = F.pad(canvas.tokens, (0, 1), value=ids.pad).scatter(1, kept.sum(1, keepdim=True), ids.eos)
+        tokens = padded_targets(ended, self.prior.unit, ids)
         noise = self._common_noise(samples, tokens.shape[1]).to(memory.states)
         weights = [self.log_weights(tokens, memory, each.expand(len(tokens), -1, -1)) for each in noise]
         estimates = torch.stack(weights).logsumexp(0) - math.log(samples)
-        estimates = estimates - self.length.loss(memory.states, memory.mask, (tokens != PAD).sum(1))
+        estimates = estimates - self.length.loss(memory.states, memory.mask, (tokens != ids.pad).sum(1))
         each = (estimates / kept.sum(1).clamp(min=1))[:, None].expand(kept.shape)
         return canvas._replace(
             log_probs=each.to(canvas.log_probs.dtype).masked_fill(~kept, 0.0), passes=canvas.passes + samples
@@ -218,7 +221,7 @@ class FlowSeq(Model):
     @torch.no_grad()
     def _fit(self, source: Tensor, tokens: Tensor, *, means: bool, prior: bool) -> None:
         """Data-dependent initialisation, as training will see the data: dropout is on."""
-        condition = _condition(self.encode(source), tokens != PAD)
+        condition = _condition(self.encode(source), tokens != self.target_ids.pad)
         if means:
             self.posterior.fit_means(self.target_embedding, tokens, condition)
         if prior:

@@ -12,7 +12,7 @@ from torch import Tensor
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas, Model
-from seqdistill.models.nonautoregressive.shared.canvas import most_probable, rewritten, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.canvas import most_probable, rewritten, words_of
 from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
 from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
 from seqdistill.models.sizes import check_sizes
@@ -20,10 +20,6 @@ from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import MASK, PAD
-
-FIRST_WORD = MASK + 1
-"""Ids from here on are words; the special symbols lie below."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,6 @@ class INATConfig:
         for name in ("denoising", "corruption"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must be a probability from 0 to 1, but is {getattr(self, name)}")
-        if self.target_vocab <= FIRST_WORD:
-            raise UserError(f"target_vocab must be above {FIRST_WORD}, the special symbols, but is {self.target_vocab}")
 
 
 class INAT(Model):
@@ -76,6 +70,8 @@ class INAT(Model):
 
     traits = Traits(non_autoregressive=True, iterates=True)
     iterations = 10
+    words: Tensor
+    """Ids that can be written."""
 
     def __init__(self, config: INATConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
@@ -87,10 +83,14 @@ class INAT(Model):
         self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
         self.length = LengthPredictor(config.dim, config.length)
         self.longest_target = self.length.longest
+        words = [token for token in range(config.target_vocab) if token not in target_ids.no_words]
+        if not words:
+            raise UserError(f"target_vocab is {config.target_vocab}, special symbols all: give a larger vocabulary")
+        self.register_buffer("words", torch.tensor(words), persistent=False)
 
     def encode(self, source: Int[Tensor, "batch source"]) -> CopiedSource:
         """Sources end with EOS, right-padded with PAD."""
-        mask = source != PAD
+        mask = source != self.source_ids.pad
         states = self.encoder(self.source_embedding(source), mask)
         return CopiedSource(states, word_vectors(source, self.source_embedding), mask)
 
@@ -105,8 +105,8 @@ class INAT(Model):
         Raises:
             UserError: a target whose length has no class.
         """
-        words = trimmed(words_of(batch.target))
-        mask, weight = words != PAD, self.target_embedding.weight
+        words = words_of(batch.target, self.target_ids)
+        mask, weight, padding = words != self.target_ids.pad, self.target_embedding.weight, self.target_ids.pad
         lengths = mask.sum(1)
         memory = self.encode(batch.source)
         length_loss = self.length.loss(memory.states, memory.mask, lengths, batch.index)
@@ -114,7 +114,7 @@ class INAT(Model):
         vectors = memory.stretched(lengths)
         for iteration in range(self.config.train_iterations):
             states = self._states(vectors, mask, memory)
-            spelled = label_smoothed_nll(states, weight, words, padding=PAD, label_smoothing=label_smoothing)
+            spelled = label_smoothed_nll(states, weight, words, padding=padding, label_smoothing=label_smoothing)
             total, count = total + spelled.total + (length_loss * lengths).sum(), count + spelled.count
             if iteration + 1 < self.config.train_iterations:
                 vectors = word_vectors(self._next_input(words, states), self.target_embedding)
@@ -122,7 +122,7 @@ class INAT(Model):
 
     def start(self, memory: CopiedSource, *, candidates: int) -> Canvas:
         """Masks in the most probable lengths; see `LengthPredictor.start`."""
-        return self.length.start(memory.states, memory.mask, candidates=candidates)
+        return self.length.start(memory.states, memory.mask, candidates=candidates, ids=self.target_ids)
 
     def refine(
         self,
@@ -135,10 +135,11 @@ class INAT(Model):
         penalty: float,  # noqa: ARG002
     ) -> Canvas:
         """One pass: the most probable word at every position, given the canvas (in step 0, given the source)."""
-        mask = canvas.tokens != PAD
+        mask = canvas.tokens != self.target_ids.pad
         copied = step == 0
         vectors = memory.stretched(mask.sum(1)) if copied else word_vectors(canvas.tokens, self.target_embedding)
-        return rewritten(canvas, mask, self._states(vectors, mask, memory), self.target_embedding.weight)
+        states = self._states(vectors, mask, memory)
+        return rewritten(canvas, mask, states, self.target_embedding.weight, self.target_ids)
 
     def _states(
         self,
@@ -155,22 +156,25 @@ class INAT(Model):
         self, words: Int[Tensor, "batch target"], states: Float[Tensor, "batch target dim"]
     ) -> Int[Tensor, "batch target"]:
         """Corrupted targets for some sentences, predictions for the others."""
-        mask = words != PAD
-        predicted = words.masked_scatter(mask, most_probable(states[mask], self.target_embedding.weight)[0])
-        corrupted = corrupt(words, share=self.config.corruption, vocab=self.config.target_vocab)
+        ids, weight = self.target_ids, self.target_embedding.weight
+        mask = words != ids.pad
+        predicted = words.masked_scatter(mask, most_probable(states[mask], weight, forbidden=ids.no_words)[0])
+        corrupted = corrupt(words, share=self.config.corruption, vocab=self.words, padding=ids.pad)
         denoised = torch.rand(len(words), 1, device=words.device) < self.config.denoising
         return torch.where(denoised, corrupted, predicted)
 
 
-def corrupt(words: Int[Tensor, "rows length"], *, share: float, vocab: int) -> Int[Tensor, "rows length"]:
+def corrupt(
+    words: Int[Tensor, "rows length"], *, share: float, vocab: Int[Tensor, " words"], padding: int
+) -> Int[Tensor, "rows length"]:
     """From left to right, with probability `share` a word is corrupted: a third each is replaced by a random word of
     the vocabulary, repeated over the next word, or swapped with it.
 
     The last word has no next one, so it can be replaced only. Padding stays where it is.
     """
     kind = torch.rand(words.shape, device=words.device) / max(share, 1e-9)  # 1 and more: left alone
-    random = torch.randint(FIRST_WORD, vocab, words.shape, device=words.device)
-    mask = words != PAD
+    random = vocab[torch.randint(len(vocab), words.shape, device=words.device)]
+    mask = words != padding
     has_next = F.pad(mask[:, 1:], (0, 1))
     replaced = mask & (kind < 1 / 3)
     repeated = has_next & (kind >= 1 / 3) & (kind < 2 / 3)

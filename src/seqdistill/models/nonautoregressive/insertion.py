@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.models.interface import Canvas, Model
-from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, words_of
 from seqdistill.models.nonautoregressive.shared.edits import placeholder_counts, random_part
 from seqdistill.models.nonautoregressive.shared.slots import (
     bracketed,
@@ -29,10 +29,6 @@ from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
-
-END_OF_SLOT = EOS
-"""What is predicted for a slot where nothing is missing."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ class InsertionTransformer(Model):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
-        mask = source != PAD
+        mask = source != self.source_ids.pad
         return EncodedSource(self.encoder(self.source_embedding(source), mask), mask)
 
     def forward(
@@ -116,11 +112,13 @@ class InsertionTransformer(Model):
 
         Smoothing is over the vocabulary, and so over the end of a slot too.
         """
-        words = trimmed(words_of(batch.target))
-        part = random_part(words)
-        hidden = self._slots(compacted(words, part), self.encode(batch.source))
-        total = slot_loss(hidden, self.target_embedding.weight, words, part, label_smoothing=label_smoothing)
-        return Loss(total, int((words != PAD).sum()))
+        words = words_of(batch.target, self.target_ids)
+        padding = self.target_ids.pad
+        part = random_part(words, padding=padding)
+        hidden = self._slots(compacted(words, part, padding=padding), self.encode(batch.source))
+        weight = self.target_embedding.weight
+        total = slot_loss(hidden, weight, words, part, self.target_ids, label_smoothing=label_smoothing)
+        return Loss(total, int((words != padding).sum()))
 
     def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
         """Nothing: one empty row a sentence.
@@ -144,30 +142,32 @@ class InsertionTransformer(Model):
 
         `penalty` is taken from the log-probability of the end of a slot.
         """
-        there = slots(canvas.tokens)
+        ids = self.target_ids
+        there = slots(canvas.tokens, padding=ids.pad)
         logits = exact(F.linear(self._slots(canvas.tokens, memory), self.target_embedding.weight))
-        logits[..., [PAD, UNK, BOS, MASK]] = -torch.inf
+        logits[..., list(ids.never_written)] = -torch.inf
         log_probs = logits.log_softmax(-1)
-        log_probs[..., END_OF_SLOT] -= penalty
+        log_probs[..., ids.eos] -= penalty
         best, words = log_probs.max(-1)
-        wanted = (there & (words != END_OF_SLOT)).long()
-        counts = capped(wanted, best, limits - (canvas.tokens != PAD).sum(1))
+        wanted = (there & (words != ids.eos)).long()
+        counts = capped(wanted, best, limits - (canvas.tokens != ids.pad).sum(1))
         inserted = counts == 1
-        canvas = filled(with_room(canvas, counts), words[inserted], best[inserted])
+        canvas = filled(with_room(canvas, counts, ids), words[inserted], best[inserted], ids)
         return canvas._replace(passes=canvas.passes + 1)
 
     def _slots(self, tokens: Int[Tensor, "rows length"], memory: EncodedSource) -> Float[Tensor, "rows length+1 dim"]:
-        ends = bracketed(tokens)
-        states = self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.mask, causal=False)
+        ends = bracketed(tokens, self.target_ids)
+        mask = ends != self.target_ids.pad
+        states = self.decoder(self.target_embedding(ends), mask, memory.states, memory.mask, causal=False)
         return self.slot(neighbours(states))
 
 
-def slot_targets(words: Int[Tensor, "rows target"], part: Bool[Tensor, "rows target"]) -> SlotTargets:
+def slot_targets(words: Int[Tensor, "rows target"], part: Bool[Tensor, "rows target"], *, padding: int) -> SlotTargets:
     """What is missing where, if of these words only a part is there."""
     places = torch.arange(1, words.shape[1] + 1, device=words.device).expand(words.shape)
-    counts = placeholder_counts(compacted(places, part) - 1, (words != PAD).sum(1))
+    counts = placeholder_counts(compacted(places, part) - 1, (words != padding).sum(1))
     there = torch.arange(counts.shape[1], device=words.device) <= part.sum(1, keepdim=True)
-    return SlotTargets((words != PAD) & ~part, part.cumsum(1), counts, there)
+    return SlotTargets((words != padding) & ~part, part.cumsum(1), counts, there)
 
 
 def slot_loss(
@@ -175,6 +175,7 @@ def slot_loss(
     weight: Float[Tensor, "vocab dim"],
     words: Int[Tensor, "rows target"],
     part: Bool[Tensor, "rows target"],
+    ids: SpecialIds,
     *,
     label_smoothing: float,
 ) -> Float[Tensor, ""]:
@@ -186,11 +187,11 @@ def slot_loss(
     A slot is first charged for the first word it misses. The rest is linear in the logits: how far that word's lies
     above the mean of all words it misses, which needs the logits of these words only, and no distribution over all.
     """
-    missing, slot, counts, there = slot_targets(words, part)
-    shares = ((words != PAD).sum(1) / there.sum(1))[:, None].expand(there.shape)
+    missing, slot, counts, there = slot_targets(words, part, padding=ids.pad)
+    shares = ((words != ids.pad).sum(1) / there.sum(1))[:, None].expand(there.shape)
     starts = F.pad((counts + 1).cumsum(1)[:, :-1], (1, 0)).clamp(max=words.shape[1])  # after a kept word, the next
-    first = torch.where(counts > 0, F.pad(words, (0, 1)).gather(1, starts), END_OF_SLOT).masked_fill(~there, PAD)
-    charged = label_smoothed_nll(hidden, weight, first, padding=PAD, label_smoothing=label_smoothing, shares=shares)
+    first = torch.where(counts > 0, F.pad(words, (0, 1)).gather(1, starts), ids.eos).masked_fill(~there, ids.pad)
+    charged = label_smoothed_nll(hidden, weight, first, padding=ids.pad, label_smoothing=label_smoothing, shares=shares)
     row, place = missing.nonzero(as_tuple=True)
     at = row * hidden.shape[1] + slot[row, place]
     share = (shares / counts.clamp(min=1)).flatten()[at]

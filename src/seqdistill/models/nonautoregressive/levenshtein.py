@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas, Model
-from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, most_probable, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, most_probable, words_of
 from seqdistill.models.nonautoregressive.shared.edits import (
     edit_path,
     placeholder_counts,
@@ -35,7 +35,6 @@ from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import MASK, PAD
 
 PLACEHOLDER_CLASSES = 256
 """0 .. 255 placeholders go between two neighbours."""
@@ -94,7 +93,7 @@ class LevenshteinTransformer(Model):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> EncodedSource:
         """Sources end with EOS, right-padded with PAD."""
-        mask = source != PAD
+        mask = source != self.source_ids.pad
         return EncodedSource(self.encoder(self.source_embedding(source), mask), mask)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
@@ -109,19 +108,21 @@ class LevenshteinTransformer(Model):
         Raises:
             UserError: a target of more words than placeholders between two neighbours can be.
         """
-        words = trimmed(words_of(batch.target))
-        lengths = (words != PAD).sum(1)
+        words = words_of(batch.target, self.target_ids)
+        ids = self.target_ids
+        lengths = (words != ids.pad).sum(1)
         _check_lengths(lengths, batch.index)
         memory = self.encode(batch.source)
-        part = compacted(words, random_part(words))
-        places = edit_path(part, words)
-        masked = with_placeholders(words, places)
+        part = compacted(words, random_part(words, padding=ids.pad), padding=ids.pad)
+        places = edit_path(part, words, padding=ids.pad)
+        masked = with_placeholders(words, places, ids)
         inserted = self._placeholder_loss(part, placeholder_counts(places, lengths), memory)
-        empty, weight = masked == MASK, self.target_embedding.weight
+        empty, weight = masked == ids.mask, self.target_embedding.weight
         hidden = self._states(masked, memory)[:, 1:-1][empty]
-        spelled = label_smoothed_nll(hidden, weight, words[empty], padding=PAD, label_smoothing=label_smoothing)
-        guessed = masked.masked_scatter(empty, most_probable(hidden.detach(), weight.detach())[0])
-        deleted = self._deletion_loss(guessed, edit_path(guessed, words) < 0, memory)
+        spelled = label_smoothed_nll(hidden, weight, words[empty], padding=ids.pad, label_smoothing=label_smoothing)
+        found, _ = most_probable(hidden.detach(), weight.detach(), forbidden=ids.no_words)
+        guessed = masked.masked_scatter(empty, found)
+        deleted = self._deletion_loss(guessed, edit_path(guessed, words, padding=ids.pad) < 0, memory)
         return Loss(inserted + spelled.total + deleted, int(lengths.sum()))
 
     def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
@@ -152,34 +153,36 @@ class LevenshteinTransformer(Model):
 
     def _states(self, tokens: Int[Tensor, "rows length"], memory: EncodedSource) -> Float[Tensor, "rows length+2 dim"]:
         """The decoder's states of BOS, the tokens of each row, and EOS after its last."""
-        ends = bracketed(tokens)
-        return self.decoder(self.target_embedding(ends), ends != PAD, memory.states, memory.mask, causal=False)
+        ends = bracketed(tokens, self.target_ids)
+        mask = ends != self.target_ids.pad
+        return self.decoder(self.target_embedding(ends), mask, memory.states, memory.mask, causal=False)
 
     def _placeholder_loss(
         self, tokens: Int[Tensor, "rows length"], counts: Int[Tensor, "rows slots"], memory: EncodedSource
     ) -> Float[Tensor, ""]:
-        there = slots(tokens)
+        there = slots(tokens, padding=self.target_ids.pad)
         logits = self.placeholders(neighbours(self._states(tokens, memory))[there])
         return F.cross_entropy(logits, counts[there], reduction="sum")
 
     def _deletion_loss(
         self, tokens: Int[Tensor, "rows length"], deleted: Bool[Tensor, "rows length"], memory: EncodedSource
     ) -> Float[Tensor, ""]:
-        mask = tokens != PAD
+        mask = tokens != self.target_ids.pad
         logits = self.deletion(self._states(tokens, memory)[:, 1:-1][mask])
         return F.cross_entropy(logits, deleted[mask].long(), reduction="sum")
 
     def _delete(self, canvas: Canvas, memory: EncodedSource) -> Canvas:
-        keep = canvas.tokens != PAD
+        keep = canvas.tokens != self.target_ids.pad
         rows = keep.any(1).nonzero().squeeze(1)
         if not len(rows):
             return canvas
         states = self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1]
         keep[rows] &= self.deletion(states).argmax(-1) == 0
-        return _counted(kept(canvas, keep), rows)
+        return _counted(kept(canvas, keep, padding=self.target_ids.pad), rows)
 
     def _insert(self, canvas: Canvas, memory: EncodedSource, limits: Int[Tensor, " rows"], penalty: float) -> Canvas:
-        room = limits - (canvas.tokens != PAD).sum(1)
+        padding = self.target_ids.pad
+        room = limits - (canvas.tokens != padding).sum(1)
         rows = (room > 0).nonzero().squeeze(1)
         if not len(rows):
             return canvas
@@ -188,18 +191,19 @@ class LevenshteinTransformer(Model):
         log_probs = exact(logits).log_softmax(-1)
         log_probs[..., 0] -= penalty
         best = log_probs.max(-1)
-        counts = torch.zeros_like(slots(canvas.tokens), dtype=torch.int64)
-        counts[rows] = capped(best.indices * slots(tokens), best.values, room[rows])
-        return _counted(with_room(canvas, counts), rows)
+        counts = torch.zeros_like(slots(canvas.tokens, padding=padding), dtype=torch.int64)
+        counts[rows] = capped(best.indices * slots(tokens, padding=padding), best.values, room[rows])
+        return _counted(with_room(canvas, counts, self.target_ids), rows)
 
     def _fill(self, canvas: Canvas, memory: EncodedSource) -> Canvas:
-        masked = canvas.tokens == MASK
+        ids = self.target_ids
+        masked = canvas.tokens == ids.mask
         rows = masked.any(1).nonzero().squeeze(1)
         if not len(rows):
             return canvas
         hidden = self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1][masked[rows]]
-        words, log_probs = most_probable(hidden, self.target_embedding.weight)
-        return _counted(filled(canvas, words, log_probs), rows)
+        words, log_probs = most_probable(hidden, self.target_embedding.weight, forbidden=ids.no_words)
+        return _counted(filled(canvas, words, log_probs, ids), rows)
 
 
 def _counted(canvas: Canvas, rows: Int[Tensor, " run"]) -> Canvas:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqdistill.data.batches import Batch
 from seqdistill.models.interface import Canvas, Model
-from seqdistill.models.nonautoregressive.shared.canvas import rewritten, trimmed, words_of
+from seqdistill.models.nonautoregressive.shared.canvas import rewritten, words_of
 from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
 from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
 from seqdistill.models.sizes import check_sizes
@@ -19,7 +19,6 @@ from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-from seqdistill.vocabulary.sentencepiece import PAD
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class NAT(Model):
 
     def encode(self, source: Int[Tensor, "batch source"]) -> CopiedSource:
         """Sources end with EOS, right-padded with PAD."""
-        mask = source != PAD
+        mask = source != self.source_ids.pad
         states = self.encoder(self.source_embedding(source), mask)
         return CopiedSource(states, word_vectors(source, self.source_embedding), mask)
 
@@ -87,22 +86,22 @@ class NAT(Model):
         Raises:
             UserError: a target whose length has no class.
         """
-        words = trimmed(words_of(batch.target))
-        lengths = (words != PAD).sum(1)
+        words = words_of(batch.target, self.target_ids)
+        lengths = (words != self.target_ids.pad).sum(1)
         memory = self.encode(batch.source)
         length_loss = self.length.loss(memory.states, memory.mask, lengths, batch.index)
         spelled = label_smoothed_nll(
             self._states(memory, lengths),
             self.target_embedding.weight,
             words,
-            padding=PAD,
+            padding=self.target_ids.pad,
             label_smoothing=label_smoothing,
         )
         return Loss(spelled.total + (length_loss * lengths).sum(), spelled.count)
 
     def start(self, memory: CopiedSource, *, candidates: int) -> Canvas:
         """Masks in the most probable lengths; see `LengthPredictor.start`."""
-        return self.length.start(memory.states, memory.mask, candidates=candidates)
+        return self.length.start(memory.states, memory.mask, candidates=candidates, ids=self.target_ids)
 
     def refine(
         self,
@@ -115,8 +114,9 @@ class NAT(Model):
         penalty: float,  # noqa: ARG002
     ) -> Canvas:
         """The most probable word at every position, whatever the canvas holds; every iteration gives the same."""
-        mask = canvas.tokens != PAD
-        return rewritten(canvas, mask, self._states(memory, mask.sum(1)), self.target_embedding.weight)
+        mask = canvas.tokens != self.target_ids.pad
+        states = self._states(memory, mask.sum(1))
+        return rewritten(canvas, mask, states, self.target_embedding.weight, self.target_ids)
 
     def _states(self, memory: CopiedSource, lengths: Int[Tensor, " rows"]) -> Float[Tensor, "rows target dim"]:
         """The decoder's output for copies of the source stretched to these lengths, which are at least 1."""

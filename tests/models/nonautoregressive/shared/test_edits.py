@@ -16,6 +16,7 @@ from seqdistill.models.nonautoregressive.shared.edits import (
     with_placeholders,
 )
 from seqdistill.models.nonautoregressive.shared.slots import compacted, filled, with_room
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import MASK, PAD, UNK
 
 Words = tuple[int, ...]
@@ -62,7 +63,7 @@ def oracle(current: Words, target: Words) -> list[int]:
 
 def paths(pairs: Sequence[tuple[Words, Words]]) -> Iterator[list[int]]:
     """All in one batch."""
-    found = edit_path(padded([current for current, _ in pairs]), padded([target for _, target in pairs]))
+    found = edit_path(padded([current for current, _ in pairs]), padded([target for _, target in pairs]), padding=PAD)
     for (current, _), row in zip(pairs, found.tolist(), strict=True):
         assert set(row[len(current) :]) <= {-1}
         yield row[: len(current)]
@@ -124,16 +125,16 @@ def test_applying_a_path_gives_the_target() -> None:
     """Delete, insert as many placeholders as counted, write the missing words: between all short sentences at once."""
     pairs = list(itertools.product(short(3, 3), repeat=2))
     current, target = padded([pair[0] for pair in pairs], 5), padded([pair[1] for pair in pairs], 4)
-    path = edit_path(current, target)
+    path = edit_path(current, target, padding=PAD)
     keep = path >= 0
     kept, positions = compacted(current, keep), compacted(path + 1, keep) - 1
     counts = placeholder_counts(positions, (target != PAD).sum(1))
     canvas = Canvas(kept, kept * 0.0, torch.zeros(len(kept)), torch.zeros(len(kept)).long())
-    masked = with_room(canvas, counts)
+    masked = with_room(canvas, counts, OURS)
     assert (masked.tokens == MASK).sum() + keep.sum() == (target != PAD).sum()
-    assert torch.equal(masked.tokens, with_placeholders(target, positions)[:, : masked.tokens.shape[1]])
+    assert torch.equal(masked.tokens, with_placeholders(target, positions, OURS)[:, : masked.tokens.shape[1]])
     missing = target[:, : masked.tokens.shape[1]][masked.tokens == MASK]
-    written = filled(masked, missing, torch.zeros(len(missing)))
+    written = filled(masked, missing, torch.zeros(len(missing)), OURS)
     assert torch.equal(written.tokens, target[:, :3])
 
 
@@ -141,19 +142,19 @@ def test_a_part_of_the_target_loses_nothing() -> None:
     """However it was drawn, its words are all kept, in order, at the leftmost places that leave room."""
     torch.manual_seed(0)
     target = padded([(5, 6, 5, 5, 7), (5, 5), (8,)] * 40)
-    part = compacted(target, random_part(target))
-    path = edit_path(part, target)
+    part = compacted(target, random_part(target, padding=PAD))
+    path = edit_path(part, target, padding=PAD)
     assert torch.equal(path < 0, part == PAD)
     assert (path.diff(dim=1)[part[:, 1:] != PAD] > 0).all()
 
 
 def test_no_tokens_at_all() -> None:
     none, some = torch.zeros(3, 0, dtype=torch.int64), padded([(5, 6), (7,), ()])
-    assert edit_path(none, some).shape == (3, 0)
-    assert edit_path(some, none).tolist() == [[-1, -1]] * 3
-    assert edit_path(none[:, :0], none).shape == (3, 0)
+    assert edit_path(none, some, padding=PAD).shape == (3, 0)
+    assert edit_path(some, none, padding=PAD).tolist() == [[-1, -1]] * 3
+    assert edit_path(none[:, :0], none, padding=PAD).shape == (3, 0)
     assert placeholder_counts(none, torch.tensor([2, 1, 0])).tolist() == [[2], [1], [0]]
-    assert with_placeholders(some, none).tolist() == [[MASK, MASK], [MASK, PAD], [PAD, PAD]]
+    assert with_placeholders(some, none, OURS).tolist() == [[MASK, MASK], [MASK, PAD], [PAD, PAD]]
 
 
 def test_placeholders_by_hand() -> None:
@@ -161,7 +162,7 @@ def test_placeholders_by_hand() -> None:
     lengths = torch.tensor([6, 3, 2])
     assert placeholder_counts(positions, lengths).tolist() == [[1, 2, 1, 0], [0, 0, 0, 0], [2, 0, 0, 0]]
     target = padded([(5, 6, 7, 8, 9, 10), (5, 6, 7), (UNK, 5)])
-    assert with_placeholders(target, positions).tolist() == [
+    assert with_placeholders(target, positions, OURS).tolist() == [
         [MASK, 6, MASK, MASK, 9, MASK],
         [5, 6, 7, PAD, PAD, PAD],
         [MASK, MASK, PAD, PAD, PAD, PAD],
@@ -173,7 +174,7 @@ class TestRandomPart:
         """Of three words: each size has a quarter, each part of one word a twelfth. Within 5 standard deviations."""
         torch.manual_seed(0)
         rows = 40_000
-        parts = random_part(torch.tensor([[5, 6, 7, PAD, PAD]]).expand(rows, -1))
+        parts = random_part(torch.tensor([[5, 6, 7, PAD, PAD]]).expand(rows, -1), padding=PAD)
         assert not parts[:, 3:].any()
         codes = (parts[:, :3] * torch.tensor([1, 2, 4])).sum(1).bincount(minlength=8) / rows
         for code, share in enumerate(codes.tolist()):
@@ -182,7 +183,7 @@ class TestRandomPart:
 
     def test_one_word_and_none(self) -> None:
         torch.manual_seed(0)
-        parts = random_part(torch.tensor([[5], [PAD]]).repeat(200, 1))
+        parts = random_part(torch.tensor([[5], [PAD]]).repeat(200, 1), padding=PAD)
         assert 70 < int(parts[::2].sum()) < 130
         assert not parts[1::2].any()
 
@@ -190,5 +191,5 @@ class TestRandomPart:
         target, parts = torch.full((20, 9), 5), []
         for seed in (1, 1, 2):
             torch.manual_seed(seed)
-            parts.append(random_part(target))
+            parts.append(random_part(target, padding=PAD))
         assert torch.equal(parts[0], parts[1]) and not torch.equal(parts[0], parts[2])

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from seqdistill.errors import UserError
 from seqdistill.models.nonautoregressive.shared.canvas import masks
 from seqdistill.models.nonautoregressive.shared.lengths import LengthPredictor
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import MASK, PAD
 
 
@@ -47,7 +48,7 @@ def test_logits_are_of_the_mean_over_real_states() -> None:
 @pytest.mark.parametrize(("kind", "shift"), [("absolute", 0), ("offset", 3 - 128)])
 def test_start_has_the_most_probable_lengths(kind: str, shift: int) -> None:
     best = {2 - shift: 3.0, 5 - shift: 2.0, 1 - shift: 1.0, 0 - shift: 9.0}
-    canvas = predictor(kind, best=best).start(*source(3), candidates=3)
+    canvas = predictor(kind, best=best).start(*source(3), candidates=3, ids=OURS)
     assert (canvas.tokens == MASK).sum(1).tolist() == [2, 5, 1]  # and never 0
     assert canvas.tokens[0].tolist() == [MASK, MASK, PAD, PAD, PAD]
     assert canvas.length_log_probs.diff().tolist() == pytest.approx([-1, -1])
@@ -55,7 +56,7 @@ def test_start_has_the_most_probable_lengths(kind: str, shift: int) -> None:
 
 
 def test_candidates_of_a_sentence_stand_side_by_side() -> None:
-    canvas = predictor("offset", best={128: 3.0, 129: 2.0}).start(*source(3, 7), candidates=2)
+    canvas = predictor("offset", best={128: 3.0, 129: 2.0}).start(*source(3, 7), candidates=2, ids=OURS)
     assert (canvas.tokens == MASK).sum(1).tolist() == [3, 4, 7, 8]
 
 
@@ -86,14 +87,14 @@ def test_length_without_a_class() -> None:
 @pytest.mark.parametrize("candidates", [0, 128])
 def test_more_lengths_than_there_are(candidates: int) -> None:
     with pytest.raises(UserError, match=f"tries 1 to 127 lengths, but beam is {candidates}"):
-        predictor("offset").start(*source(1), candidates=candidates)
+        predictor("offset").start(*source(1), candidates=candidates, ids=OURS)
 
 
 def test_every_length_there_is() -> None:
     """Also of a source without words: its EOS is there."""
-    canvas = predictor("offset").start(*source(0, 1), candidates=127)
+    canvas = predictor("offset").start(*source(0, 1), candidates=127, ids=OURS)
     assert canvas.length_log_probs.isfinite().all() and (canvas.tokens[:, 0] == MASK).all()
 
 
 def test_masks_by_hand() -> None:
-    assert masks(torch.tensor([1, 3])).tolist() == [[MASK, PAD, PAD], [MASK, MASK, MASK]]
+    assert masks(torch.tensor([1, 3]), OURS).tolist() == [[MASK, PAD, PAD], [MASK, MASK, MASK]]

@@ -13,6 +13,7 @@ from seqdistill.models.nonautoregressive.shared.padded_lengths import (
     padded_targets,
     whole_units,
 )
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 
@@ -41,12 +42,12 @@ def sources(*lengths: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_targets_end_with_eos_up_to_the_next_unit(words: list[int], unit: int, expected: list[int]) -> None:
     for padding in (0, 1, 6):
         target = torch.tensor([[*words, EOS, *[PAD] * padding]])
-        assert padded_targets(target, unit).tolist() == [expected]
+        assert padded_targets(target, unit, OURS).tolist() == [expected]
 
 
 def test_rows_are_padded_to_the_longest() -> None:
     target = torch.tensor([[7, 8, 9, 6, 5, EOS], [7, EOS, PAD, PAD, PAD, PAD]])
-    assert padded_targets(target, 4).tolist() == [[7, 8, 9, 6, 5, EOS, EOS, EOS], [7, EOS, EOS, EOS] + [PAD] * 4]
+    assert padded_targets(target, 4, OURS).tolist() == [[7, 8, 9, 6, 5, EOS, EOS, EOS], [7, EOS, EOS, EOS] + [PAD] * 4]
 
 
 def test_whole_units() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqdistill.models.interface import Canvas
 from seqdistill.nn.losses import exact, rows_at_a_time
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
+from seqdistill.vocabulary.ids import SpecialIds
 
 
 class EncodedSource(NamedTuple):
@@ -27,28 +27,23 @@ class EncodedSource(NamedTuple):
         return EncodedSource(self.states[rows], self.mask[rows])
 
 
-def words_of(target: Int[Tensor, "rows target"]) -> Int[Tensor, "rows words"]:
-    """The targets of a batch without the EOS they end with."""
-    return target[:, :-1].masked_fill(target[:, :-1] == EOS, PAD)
+def words_of(target: Int[Tensor, "rows target"], ids: SpecialIds) -> Int[Tensor, "rows longest"]:
+    """The targets of a batch without the EOS they end with.
+
+    Also without columns of padding, so that what is drawn for each column does not depend on padding.
+    """
+    words = target[:, :-1].masked_fill(target[:, :-1] == ids.eos, ids.pad)
+    return words[:, : int((words != ids.pad).sum(1).max())]
 
 
-def trimmed(words: Int[Tensor, "rows length"]) -> Int[Tensor, "rows longest"]:
-    """The same without columns of padding, so that what is drawn for each column does not depend on padding."""
-    return words[:, : int((words != PAD).sum(1).max())]
-
-
-def masks(lengths: Int[Tensor, " rows"]) -> Int[Tensor, "rows length"]:
+def masks(lengths: Int[Tensor, " rows"], ids: SpecialIds) -> Int[Tensor, "rows length"]:
     """Tokens of a canvas of these lengths with nothing written yet."""
     positions = torch.arange(int(lengths.max()), device=lengths.device)
-    return torch.where(positions < lengths[:, None], MASK, PAD)
-
-
-UNWRITTEN = (PAD, UNK, BOS, EOS, MASK)
-"""Symbols that no output holds; see `decoding.limits.NEVER_WRITTEN`."""
+    return torch.where(positions < lengths[:, None], ids.placeholder, ids.pad)
 
 
 def most_probable(
-    states: Float[Tensor, "places dim"], weight: Float[Tensor, "vocab dim"], *, forbidden: Sequence[int] = UNWRITTEN
+    states: Float[Tensor, "places dim"], weight: Float[Tensor, "vocab dim"], *, forbidden: Sequence[int]
 ) -> tuple[Int[Tensor, " places"], Float[Tensor, " places"]]:
     """The best word at each place and its log-probability, given that it is none of the forbidden ones.
 
@@ -69,10 +64,11 @@ def rewritten(
     places: Bool[Tensor, "rows length"],
     states: Float[Tensor, "rows length dim"],
     weight: Float[Tensor, "vocab dim"],
+    ids: SpecialIds,
 ) -> Canvas:
     """The most probable word at each of the places, what it was elsewhere; one decoder run more for rows with such
     places."""
-    words, log_probs = most_probable(states[places], weight)
+    words, log_probs = most_probable(states[places], weight, forbidden=ids.no_words)
     return canvas._replace(
         tokens=canvas.tokens.masked_scatter(places, words),
         log_probs=canvas.log_probs.masked_scatter(places, log_probs.to(canvas.log_probs.dtype)),

@@ -14,15 +14,17 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from seqdistill.vocabulary.sentencepiece import MASK, PAD
+from seqdistill.vocabulary.ids import SpecialIds
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def edit_path(current: Int[Tensor, "rows current"], target: Int[Tensor, "rows target"]) -> Int[Tensor, "rows current"]:
+def edit_path(
+    current: Int[Tensor, "rows current"], target: Int[Tensor, "rows target"], *, padding: int
+) -> Int[Tensor, "rows current"]:
     """Where in the target each current token is kept; -1 where it is deleted, and at padding.
 
-    Both are right-padded with PAD. What the target has besides the kept tokens is inserted.
+    Both are right-padded. What the target has besides the kept tokens is inserted.
 
     All rows are worked on at once: a Python integer holds, side by side, a field of bits for each row, with a bit for
     each target token, and one addition moves the carries of all fields (Crochemore et al. 2001, a bit-vector algorithm
@@ -39,7 +41,7 @@ def edit_path(current: Int[Tensor, "rows current"], target: Int[Tensor, "rows ta
     """
     if not current.numel():
         return torch.full_like(current, -1)
-    same = _equal_tokens(current.cpu().numpy(), target.cpu().numpy())
+    same = _equal_tokens(current.cpu().numpy(), target.cpu().numpy(), padding)
     gains = _gains(same)
     kept = _kept(gains, *same.shape[1:])
     positions = np.full(current.shape, -1)
@@ -69,34 +71,34 @@ def placeholder_counts(
 
 
 def with_placeholders(
-    target: Int[Tensor, "rows target"], positions: Int[Tensor, "rows kept"]
+    target: Int[Tensor, "rows target"], positions: Int[Tensor, "rows kept"], ids: SpecialIds
 ) -> Int[Tensor, "rows target"]:
     """The target with MASK for every token that is not at one of the positions (-1: none), and so to be inserted."""
     rows, width = target.shape
     kept = torch.zeros(rows, width + 1, dtype=torch.bool, device=target.device)
     kept.scatter_(1, torch.where(positions < 0, width, positions), True)
-    return target.masked_fill(~kept[:, :width] & (target != PAD), MASK)
+    return target.masked_fill(~kept[:, :width] & (target != ids.pad), ids.placeholder)
 
 
-def random_part(target: Int[Tensor, "rows target"]) -> Bool[Tensor, "rows target"]:
+def random_part(target: Int[Tensor, "rows target"], *, padding: int) -> Bool[Tensor, "rows target"]:
     """Which tokens to keep: how many is uniform on 0 .. all of them, which ones is uniform too; False at padding.
 
     Stern et al. (2019), section 4. Whole targets are among them, which teach that nothing is missing. Drawn from
     torch's global generator of the device.
     """
-    mask = target != PAD
+    mask = target != padding
     order = torch.rand(target.shape, device=target.device).masked_fill(~mask, 2).argsort(dim=1).argsort(dim=1)
     lengths = mask.sum(1, keepdim=True)
     count = (torch.rand(lengths.shape, device=target.device, dtype=torch.float64) * (lengths + 1)).long()
     return order < count
 
 
-def _equal_tokens(current: np.ndarray, target: np.ndarray) -> Bool[np.ndarray, "current rows places"]:
+def _equal_tokens(current: np.ndarray, target: np.ndarray, padding: int) -> Bool[np.ndarray, "current rows places"]:
     """Whether a current token is the target token before a place (place 0: none, so False); False at padding."""
     # Padding becomes `beyond` in one and `beyond + 1` in the other, which no token is: so it equals nothing.
     beyond = max(int(current.max()), int(target.max(initial=0))) + 1
     kind = np.min_scalar_type(beyond + 1)  # the narrowest is compared fastest
-    found = np.where(current == PAD, beyond, current).T.astype(kind, order="C")
+    found = np.where(current == padding, beyond, current).T.astype(kind, order="C")
     wanted = np.pad(target, ((0, 0), (1, 0)), constant_values=beyond + 1).astype(kind)
     return found[:, :, None] == wanted
 

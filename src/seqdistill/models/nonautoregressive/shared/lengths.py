@@ -14,6 +14,7 @@ from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive.shared.canvas import masks
 from seqdistill.nn.losses import exact
+from seqdistill.vocabulary.ids import SpecialIds
 
 LENGTH_CLASSES = 256
 LENGTH_WEIGHT = 0.1
@@ -79,6 +80,7 @@ class LengthPredictor(nn.Module):
         mask: Bool[Tensor, "batch source"],
         *,
         candidates: int,
+        ids: SpecialIds,
     ) -> Canvas:
         """Masks in the `candidates` most probable lengths of each sentence; no length is 0.
 
@@ -92,7 +94,7 @@ class LengthPredictor(nn.Module):
         lengths = torch.arange(LENGTH_CLASSES, device=mask.device) + self._shift(mask)[:, None]
         log_probs = exact(self(states, mask)).log_softmax(-1).masked_fill(lengths < 1, -torch.inf)
         length_log_probs, best = log_probs.topk(candidates)
-        tokens = masks(lengths.gather(1, best).flatten())
+        tokens = masks(lengths.gather(1, best).flatten(), ids)
         nothing = torch.zeros(tokens.shape, device=tokens.device)
         return Canvas(tokens, nothing, length_log_probs.flatten(), torch.zeros_like(tokens[:, 0]))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqdistill.errors import UserError
 from seqdistill.nn.losses import exact
-from seqdistill.vocabulary.sentencepiece import EOS, PAD
+from seqdistill.vocabulary.ids import SpecialIds
 
 REACH = 20
 """Largest difference between the lengths of a padded target and of its source."""
@@ -18,19 +18,19 @@ LENGTH_SMOOTHING = 0.1
 """Label smoothing of lengths in training."""
 
 
-def padded_targets(target: Int[Tensor, "batch target"], unit: int) -> Int[Tensor, "batch padded"]:
+def padded_targets(target: Int[Tensor, "batch target"], unit: int, ids: SpecialIds) -> Int[Tensor, "batch padded"]:
     """The words of each row, then EOS up to the next multiple of `unit` (none if there is no room; `unit` of them in an
     empty row), then PAD up to the longest row.
 
     Args:
         target: ends with EOS, right-padded with PAD.
     """
-    words = ((target != PAD).sum(1) - 1)[:, None]
+    words = ((target != ids.pad).sum(1) - 1)[:, None]
     lengths = whole_units(words, unit)
     longest = int(lengths.max())
     positions = torch.arange(longest, device=target.device)
-    tokens = F.pad(target, (0, max(0, longest - target.shape[1])), value=PAD)[:, :longest]
-    return torch.where(positions < words, tokens, torch.where(positions < lengths, EOS, PAD))
+    tokens = F.pad(target, (0, max(0, longest - target.shape[1])), value=ids.pad)[:, :longest]
+    return torch.where(positions < words, tokens, torch.where(positions < lengths, ids.eos, ids.pad))
 
 
 def whole_units(lengths: Int[Tensor, "*rows"], unit: int) -> Int[Tensor, "*rows"]:

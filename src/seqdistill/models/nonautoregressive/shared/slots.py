@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD
+from seqdistill.vocabulary.ids import SpecialIds
 
 
 def empty_canvas(rows: int, *, candidates: int, device: torch.device) -> Canvas:
@@ -28,12 +28,12 @@ def empty_canvas(rows: int, *, candidates: int, device: torch.device) -> Canvas:
     return Canvas(none, none.float(), zeros, zeros.long())
 
 
-def bracketed(tokens: Int[Tensor, "rows length"]) -> Int[Tensor, "rows length+2"]:
-    """BOS before and EOS after the tokens of each row: then every place where a token can be inserted has two
-    neighbours."""
-    ends = pad(tokens, (1, 1), value=PAD)
-    ends[:, 0] = BOS
-    return ends.scatter_(1, (tokens != PAD).sum(1, keepdim=True) + 1, EOS)
+def bracketed(tokens: Int[Tensor, "rows length"], ids: SpecialIds) -> Int[Tensor, "rows length+2"]:
+    """BOS (without one: EOS) before and EOS after the tokens of each row: then every place where a token can be
+    inserted has two neighbours."""
+    ends = pad(tokens, (1, 1), value=ids.pad)
+    ends[:, 0] = ids.eos if ids.bos is None else ids.bos
+    return ends.scatter_(1, (tokens != ids.pad).sum(1, keepdim=True) + 1, ids.eos)
 
 
 def neighbours(states: Float[Tensor, "rows words dim"]) -> Float[Tensor, "rows words-1 2*dim"]:
@@ -42,13 +42,15 @@ def neighbours(states: Float[Tensor, "rows words dim"]) -> Float[Tensor, "rows w
     return torch.cat([states[:, :-1], states[:, 1:]], dim=2)
 
 
-def slots(tokens: Int[Tensor, "rows length"]) -> Bool[Tensor, "rows length+1"]:
+def slots(tokens: Int[Tensor, "rows length"], *, padding: int) -> Bool[Tensor, "rows length+1"]:
     """Which slots are there: one more than the row has tokens."""
-    return pad(tokens != PAD, (1, 0), value=True)
+    return pad(tokens != padding, (1, 0), value=True)
 
 
-def compacted(values: Shaped[Tensor, "rows length"], keep: Bool[Tensor, "rows length"]) -> Shaped[Tensor, "rows kept"]:
-    """What is kept moves together at the left, zeros (that is PAD) follow.
+def compacted(
+    values: Shaped[Tensor, "rows length"], keep: Bool[Tensor, "rows length"], *, padding: int = 0
+) -> Shaped[Tensor, "rows kept"]:
+    """What is kept moves together at the left, padding follows.
 
     >>> compacted(torch.tensor([[7, 8, 9]]), torch.tensor([[True, False, True]]))
     tensor([[7, 9]])
@@ -57,34 +59,37 @@ def compacted(values: Shaped[Tensor, "rows length"], keep: Bool[Tensor, "rows le
     # tokens, and a scatter needs a place for each. `with_room` does the same with padding.
     width = int(keep.sum(1).max()) if keep.numel() else 0
     places = torch.where(keep, keep.cumsum(1) - 1, width)
-    return values.new_zeros(len(values), width + 1).scatter_(1, places, values)[:, :width]
+    return values.new_full((len(values), width + 1), padding).scatter_(1, places, values)[:, :width]
 
 
-def kept(canvas: Canvas, keep: Bool[Tensor, "rows length"]) -> Canvas:
+def kept(canvas: Canvas, keep: Bool[Tensor, "rows length"], *, padding: int) -> Canvas:
     """Only those tokens of the canvas."""
-    return canvas._replace(tokens=compacted(canvas.tokens, keep), log_probs=compacted(canvas.log_probs, keep))
+    tokens = compacted(canvas.tokens, keep, padding=padding)
+    return canvas._replace(tokens=tokens, log_probs=compacted(canvas.log_probs, keep))
 
 
-def with_room(canvas: Canvas, counts: Int[Tensor, "rows slots"]) -> Canvas:
+def with_room(canvas: Canvas, counts: Int[Tensor, "rows slots"], ids: SpecialIds) -> Canvas:
     """Inserts `counts[row, slot]` MASK in each slot, with a log-probability of 0; counts are 0 where there is no slot.
 
     Tokens 7 8 and counts 1 0 2 give _ 7 8 _ _: token i moves right by what is inserted in slots 0 to i.
     """
-    mask = canvas.tokens != PAD
+    mask = canvas.tokens != ids.pad
     lengths = mask.sum(1) + counts.sum(1)
     width = int(lengths.max())
     places = torch.arange(canvas.tokens.shape[1], device=counts.device) + counts.cumsum(1)[:, :-1]
     places = torch.where(mask, places, width)
-    fresh = torch.where(torch.arange(width + 1, device=counts.device) < lengths[:, None], MASK, PAD)
+    fresh = torch.where(torch.arange(width + 1, device=counts.device) < lengths[:, None], ids.placeholder, ids.pad)
     return canvas._replace(
         tokens=fresh.scatter_(1, places, canvas.tokens)[:, :width],
         log_probs=canvas.log_probs.new_zeros(fresh.shape).scatter_(1, places, canvas.log_probs)[:, :width],
     )
 
 
-def filled(canvas: Canvas, tokens: Int[Tensor, " masks"], log_probs: Float[Tensor, " masks"]) -> Canvas:
+def filled(
+    canvas: Canvas, tokens: Int[Tensor, " masks"], log_probs: Float[Tensor, " masks"], ids: SpecialIds
+) -> Canvas:
     """Writes over every MASK, row by row."""
-    masked = canvas.tokens == MASK
+    masked = canvas.tokens == ids.mask
     return canvas._replace(
         tokens=canvas.tokens.masked_scatter(masked, tokens),
         log_probs=canvas.log_probs.masked_scatter(masked, log_probs.to(canvas.log_probs.dtype)),

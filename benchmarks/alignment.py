@@ -12,20 +12,17 @@ and links; a ratio is our time over theirs.
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
-from evidence.results import write_result
-from seqdistill.errors import reported
+from evidence.processes import in_fresh_process, peak_mb
+from evidence.rounds import by_name, rounds
+from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import Bitext, read_bitext
 from seqdistill.measures.complexity import complexity, faithfulness
@@ -51,12 +48,6 @@ def write_text(bitext: Bitext, folder: Path, count: int) -> None:
                 text = words[ids].tolist()
                 for pair in range(min(len(bitext), count - start)):
                     file.write(" ".join(text[side.starts[pair] : side.starts[pair + 1]]) + "\n")
-
-
-def peak_mb() -> float:
-    """Most memory this process had resident, in MB of 10^6 bytes."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def ours(folder: Path, *, workers: int, measures: bool) -> dict[str, float]:
@@ -119,89 +110,46 @@ def eflomal(folder: Path) -> dict[str, float]:
     return {"seconds": time.time() - began, "peak_mb": peak_mb()}
 
 
-Run = Callable[[Path], dict[str, float]]
-
-
-def _send(function: Run, folder: Path, connection: Connection) -> None:
-    connection.send(function(folder))
-
-
-def in_fresh_process(function: Run, folder: Path) -> dict[str, float]:
-    """What the function returns in a Python of its own."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(function, folder, sender))
-    process.start()
-    sender.close()
-    found = receiver.recv()
-    process.join()
-    return found
-
-
-def rounds(folder: Path, workers: int, number: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """All three programs on the same text, in turns."""
-    systems: dict[str, Run] = {
-        "seqdistill": partial(ours, workers=workers, measures=False),
-        "sil-thot": thot,
-        "eflomal": eflomal,
-    }
-    for _ in range(number):
-        for name, run in systems.items():
-            figures = in_fresh_process(run, folder)
-            print(f"{name:12}{figures['seconds']:10.1f} s", flush=True)
-            yield name, figures
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=4_500_000)
-    parser.add_argument("--rival-pairs", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
-    parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
+    parser = arguments(__doc__, pairs=4_500_000, rival_pairs=100_000, rounds=3, **captions("en", "de"))
     parser.add_argument("--languages", nargs=2, default=["en", "de"])
     parser.add_argument("--lines", type=int, help="use only that many lines of the text")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--scratch", type=Path, help="folder for about 8 GB of temporary files")
-    parser.add_argument("--results", type=Path, default=Path("results"))
     given = parser.parse_args()
-    started = time.time()
     corpus = list(ParallelCorpus.from_files(given.source, given.target))[: given.lines]
     tokenizers = [create_tokenizer(language) for language in given.languages]
     bitext = read_bitext(corpus, *tokenizers, name="text")
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
         folder = Path(scratch)
         write_text(bitext, folder, given.rival_pairs)
-        seconds: dict[str, list[float]] = {}
-        rows: list[dict[str, object]] = []
-        for name, figures in rounds(folder, given.workers, given.rounds):
-            seconds.setdefault(name, []).append(figures["seconds"])
-            rows.append({"system": name, "pairs": given.rival_pairs, **figures})
+        systems = {
+            "seqdistill": partial(in_fresh_process, partial(ours, workers=given.workers, measures=False), folder),
+            "sil-thot": partial(in_fresh_process, thot, folder),
+            "eflomal": partial(in_fresh_process, eflomal, folder),
+        }
+        turns = list(rounds(systems, given.rounds, warmup=0, tell=tell))
         write_text(bitext, folder, given.pairs)
         whole = in_fresh_process(partial(ours, workers=given.workers, measures=True), folder)
+    rows = [{"system": turn.name, "pairs": given.rival_pairs, **turn.result} for turn in turns]
     rows.append({"system": "seqdistill", "pairs": given.pairs, **whole})
-    fastest = {name: min(times) for name, times in seconds.items()}
+    fastest = {name: min(times) for name, times in by_name(turns, lambda turn: turn.result["seconds"]).items()}
     figures = {
         "pairs": given.pairs,
-        "minutes": round(whole["seconds"] / 60, 2),
-        "peak_mb": round(whole["peak_mb"], 1),
-        "ratio_vs_thot": round(fastest["seqdistill"] / fastest["sil-thot"], 3),
-        "ratio_vs_eflomal": round(fastest["seqdistill"] / fastest["eflomal"], 3),
+        "minutes": whole["seconds"] / 60,
+        "peak_mb": whole["peak_mb"],
+        "ratio_vs_thot": fastest["seqdistill"] / fastest["sil-thot"],
+        "ratio_vs_eflomal": fastest["seqdistill"] / fastest["eflomal"],
     }
-    path = write_result(
+    record(
         "bench-alignment",
+        given,
         claim="Reading, aligning in both directions, C and F of millions of pairs: minutes and peak memory; our time "
         f"over sil-thot's and eflomal's on {given.rival_pairs:,} of them.",
         figures=figures,
         rows=rows,
-        started=started,
-        path=given.results,
     )
-    for key, value in figures.items():
-        print(f"{key:20}{value:>16,.2f}")
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -13,8 +13,8 @@ import argparse
 import itertools
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +23,12 @@ import torch
 import transformers
 
 from benchmarks.decoding_model import make_model, make_sources, make_tokenizers
-from evidence.results import write_result
+from evidence.rounds import Turn, medians, ratios, rounds
+from evidence.script import arguments, execute, record, tell
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.corpus import TorchEngine, longest_first
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
-from seqdistill.errors import reported
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.nn.layers import sinusoids
@@ -50,12 +50,7 @@ class System(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentences", type=int, default=1536)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    given = parser.parse_args()
-    started = time.time()
+    given = arguments(__doc__, sentences=1536, rounds=4).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model_dir = Path(folder) / "model"
         save_model(make_model(), make_tokenizers(), model_dir)
@@ -63,8 +58,9 @@ def main() -> None:
         systems = ready_systems(model_dir, sources)
         outputs = {system.name: system.decode(sources) for system in systems}
         check_agreement(outputs)
-        seconds = timed_rounds(systems, sources, given.rounds)
-    report(systems, outputs, seconds, sources, started, given.results)
+        tasks = {system.name: partial(system.decode, sources) for system in systems}
+        turns = list(rounds(tasks, given.rounds, warmup=0, tell=tell))
+    report(systems, outputs, turns, sources, given)
 
 
 def ready_systems(model_dir: Path, sources: Sequence[Sequence[int]]) -> list[System]:
@@ -157,30 +153,12 @@ def fastest(settings: Iterable[System], sources: Sequence[Sequence[int]]) -> Sys
     best, least = None, float("inf")
     for system in settings:
         system.decode(sources[:32])
-        seconds = min(timed(system, sources) for _ in range(2))
+        seconds = min(turn.seconds for turn in rounds({system.name: partial(system.decode, sources)}, 2, warmup=0))
         print(f"  {system.name}: {system.setting}: {len(sources) / seconds:.1f} sentences/s", flush=True)
         if seconds < least:
             best, least = system, seconds
     assert best is not None
     return best
-
-
-def timed(system: System, sources: Sequence[Sequence[int]]) -> float:
-    """Seconds of one run."""
-    begun = time.perf_counter()
-    system.decode(sources)
-    return time.perf_counter() - begun
-
-
-def timed_rounds(systems: Sequence[System], sources: Sequence[Sequence[int]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every system in every round; each round begins with another system."""
-    seconds: dict[str, list[float]] = {system.name: [] for system in systems}
-    for number in range(rounds):
-        first = number % len(systems)
-        for system in [*systems[first:], *systems[:first]]:
-            seconds[system.name].append(timed(system, sources))
-            print(f"  round {number + 1}: {system.name}: {seconds[system.name][-1]:.2f} s", flush=True)
-    return seconds
 
 
 def check_agreement(outputs: dict[str, Outputs]) -> None:
@@ -195,17 +173,17 @@ def check_agreement(outputs: dict[str, Outputs]) -> None:
 def report(
     systems: Sequence[System],
     outputs: dict[str, Outputs],
-    seconds: dict[str, list[float]],
+    turns: Sequence[Turn[Outputs]],
     sources: Sequence[Sequence[int]],
-    started: float,
-    results: Path,
+    given: argparse.Namespace,
 ) -> None:
     """Prints and writes sentences/s and the ratios."""
+    seconds = medians(turns)
     rows = [
         {
             "system": system.name,
             "setting": system.setting,
-            "sentences_per_second": round(len(sources) / statistics.median(seconds[system.name]), 1),
+            "sentences_per_second": round(len(sources) / seconds[system.name], 1),
             "tokens_per_sentence": round(statistics.mean(map(len, outputs[system.name])), 2),
         }
         for system in systems
@@ -214,8 +192,7 @@ def report(
         print(row)
 
     def ratio(ours: str, peer: str) -> float:
-        pairs = zip(seconds[peer], seconds[ours], strict=True)
-        return round(statistics.median(theirs / mine for theirs, mine in pairs), 3)
+        return statistics.median(ratios(turns, peer, ours))
 
     figures = {
         "ratio_vs_transformers": ratio("ours, CTranslate2 engine", "transformers"),
@@ -224,12 +201,11 @@ def report(
         "native_ratio_vs_ctranslate2": ratio("ours, torch engine", "CTranslate2"),
         "native_ratio_vs_ctranslate2_float32": ratio("ours, torch engine", "ours, CTranslate2 engine float32"),
     }
-    print(figures)
     claim = (
         f"Speed of decoding {len(sources):,} sentences of 15 words with beam 5 (3+3 layers of width 256, 8,000 words, "
         "the same weights), over that of transformers' generate and of CTranslate2 called directly, both at their best"
     )
-    write_result("bench-decoding", claim=claim, figures=figures, rows=rows, started=started, path=results)
+    record("bench-decoding", given, claim=claim, figures=figures, rows=rows)
 
 
 def pegasus(model: Transformer) -> Any:
@@ -297,5 +273,4 @@ def copy_weights(ours: Any, theirs: Any) -> None:
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -9,16 +9,12 @@ deletions are learned from. All three are timed in turn; medians.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from evidence.rounds import medians, rounds
+from evidence.script import arguments, execute
 from seqdistill.data.batches import Batch, collate
-from seqdistill.errors import reported
 from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable, words_of
 from seqdistill.models.nonautoregressive.shared.edits import (
@@ -52,18 +48,6 @@ def labels(words: Tensor) -> None:
     edit_path(guessed.masked_fill(words == PAD, PAD), words, padding=PAD)
 
 
-def medians(tasks: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Seconds of each, timed in turn after two turns to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for turn in range(repeats + 2):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            if turn >= 2:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(taken) for name, taken in times.items()}
-
-
 def compare(model: LevenshteinTransformer, tokens: int, length: int, repeats: int) -> dict[str, float]:
     """One line of the table: seconds of a step, of its labels and of its guesses."""
     batch = batch_of(max(tokens // length, 1), length)
@@ -78,14 +62,11 @@ def compare(model: LevenshteinTransformer, tokens: int, length: int, repeats: in
     def guess() -> None:
         most_probable(hidden, model.target_embedding.weight.detach(), forbidden=OURS.no_words)
 
-    return medians({"step": step, "labels": lambda: labels(words), "guesses": guess}, repeats)
+    return medians(rounds({"step": step, "labels": lambda: labels(words), "guesses": guess}, repeats, warmup=2))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("tokens", 1024), ("dim", 128), ("layers", 4), ("repeats", 10), ("threads", 1)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    given = parser.parse_args()
+    given = arguments(__doc__, tokens=1024, dim=128, layers=4, repeats=10, threads=1).parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(1)
     keep_freed_memory()
@@ -101,5 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from evidence.results import write_result
+from evidence.rounds import Turn, medians, ratios, rounds
+from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.data.batches import Batches
 from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.hypothesis import DecodingOptions
@@ -29,7 +31,6 @@ from seqdistill.distillation.imitation import RolloutOptions, Rollouts
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution
-from seqdistill.errors import reported
 from seqdistill.models.saved import create_model
 from seqdistill.nn.divergences import Divergence
 from seqdistill.text.corpus import ParallelCorpus
@@ -41,13 +42,14 @@ BATCH_TOKENS = 2048
 WARMING_UPDATES = 150
 """Plain updates before anything is measured."""
 POOLS = (1, 2, 4, 8)
+VANILLA, IMITATION = "Vanilla + Full", "ImitKD + Full, M = {}"
 
 
 class Training:
     """A student, its optimizer, its stream of batches, and updates that are timed."""
 
-    def __init__(self, name: str, student: Any, teacher: Teacher, batches: Batches, *, pool: int, rate: float) -> None:
-        self.name, self.student, self.figures = name, copy.deepcopy(student), LogMetrics()
+    def __init__(self, student: Any, teacher: Teacher, batches: Batches, *, pool: int, rate: float) -> None:
+        self.student, self.figures = copy.deepcopy(student), LogMetrics()
         self.teacher = teacher
         options = RolloutOptions(DecodingOptions(max_ratio=2.0), mixing="constant", mixing_rate=rate, pool=pool)
         self.objective = full_distribution(self.student, teacher, Divergence(), log_metrics=self.figures)
@@ -103,16 +105,14 @@ def warmed(student: Any, store: Store) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
-    parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
-    parser.add_argument("--updates", type=int, default=8, help="of each variant in a round; a multiple of 8")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--work", type=Path, default=Path("build/benchmarks/imitation"))
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    given = parser.parse_args()
-    started = time.time()
+    given = arguments(
+        __doc__,
+        **captions("de", "en"),
+        updates=8,
+        rounds=5,
+        threads=torch.get_num_threads(),
+        work=Path("build/benchmarks/imitation"),
+    ).parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(1)
     keep_freed_memory()
@@ -120,48 +120,39 @@ def main() -> None:
     student = warmed(create_model("sru", tokenizers).train(), store)
     teacher = Teacher([create_model("transformer-iwslt-teacher", tokenizers)])
 
-    def training(name: str, *, pool: int, rate: float) -> Training:
+    def training(*, pool: int, rate: float) -> Callable[[], dict[str, float]]:
         batches = Batches(store, max_tokens=BATCH_TOKENS, seed=1)
-        return Training(name, student, teacher, batches, pool=pool, rate=rate)
+        return partial(Training(student, teacher, batches, pool=pool, rate=rate).run, given.updates)
 
-    vanilla = training("Vanilla + Full", pool=1, rate=1.0)
-    imitations = [training(f"ImitKD + Full, M = {pool}", pool=pool, rate=1e-9) for pool in POOLS]
-    rows = []
-    for number in range(given.rounds + 1):  # the first round warms up
-        for each in (vanilla, *imitations):
-            found = {name: round(value, 1) for name, value in each.run(given.updates).items()}
-            if number:
-                rows.append({"system": each.name, "round": number} | found)
-                print(rows[-1], flush=True)
-    report(given, rows, started)
+    tasks = {VANILLA: training(pool=1, rate=1.0)}
+    tasks |= {IMITATION.format(pool): training(pool=pool, rate=1e-9) for pool in POOLS}
+    report(given, list(rounds(tasks, given.rounds, tell=tell)))
 
 
-def report(given: argparse.Namespace, rows: list[dict[str, Any]], started: float) -> None:
+def report(given: argparse.Namespace, turns: list[Turn[dict[str, float]]]) -> None:
     """Medians over the rounds of the ratios within a round; of a label's time too: roll-outs have other lengths."""
+
+    def ratio(pool: int, value: Callable[[Turn[dict[str, float]]], float]) -> float:
+        return statistics.median(ratios(turns, IMITATION.format(pool), VANILLA, value))
+
     figures: dict[str, float] = {"threads": given.threads}
-    plain = [row for row in rows if row["system"] == "Vanilla + Full"]
     for pool in POOLS:
-        own = [row for row in rows if row["system"] == f"ImitKD + Full, M = {pool}"]
-        pairs = list(zip(own, plain, strict=True))
         suffix = "" if pool == 4 else f"_m{pool}"
-        figures[f"imitkd_full_over_vanilla_full{suffix}"] = statistics.median(
-            one["milliseconds"] / other["milliseconds"] for one, other in pairs
-        )
-        if pool == 4:
-            figures["per_label"] = statistics.median(
-                one["milliseconds"] / one["labels"] * other["labels"] / other["milliseconds"] for one, other in pairs
-            )
-            for part in ("rollout", "teacher", "student"):
-                figures[f"{part}_share"] = statistics.median(row[part] / row["milliseconds"] for row in own)
-    rounded = {name: round(float(value), 3) for name, value in figures.items()}
-    print(json.dumps(rounded, indent=2))
+        figures[f"imitkd_full_over_vanilla_full{suffix}"] = ratio(pool, lambda turn: turn.result["milliseconds"])
+    figures["per_label"] = ratio(4, lambda turn: turn.result["milliseconds"] / turn.result["labels"])
+    for part in ("rollout", "teacher", "student"):
+        shares = medians(turns, lambda turn, part=part: turn.result[part] / turn.result["milliseconds"])
+        figures[f"{part}_share"] = shares[IMITATION.format(4)]
     claim = (
         "Time of an ImitKD + Full update, all of whose targets are roll-outs, over that of a Vanilla + Full update: "
         "the same SRU student, teacher and batches, float32 on the CPU"
     )
-    write_result("bench-imitation", claim=claim, figures=rounded, rows=rows, started=started, path=given.results)
+    rows = [
+        {"system": turn.name, "round": turn.round} | {name: round(value, 1) for name, value in turn.result.items()}
+        for turn in turns
+    ]
+    record("bench-imitation", given, claim=claim, figures=figures, rows=rows)
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -9,16 +9,15 @@ costs is counted.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
-from evidence.results import write_result
-from seqdistill.errors import reported
+from evidence.rounds import ratios, rounds
+from evidence.script import arguments, captions, execute, record, tell
 
 RECIPE = """
 [defaults.train]
@@ -43,40 +42,27 @@ def seqdistill(*words: object) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
-    parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
-    parser.add_argument("--updates", type=int, default=200, help="of each training")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=Path("build/benchmarks/jobs"))
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    given = parser.parse_args()
-    started = time.time()
+    given = arguments(
+        __doc__, updates=200, rounds=3, work=Path("build/benchmarks/jobs"), **captions("de", "en")
+    ).parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     data, recipe = given.work / "data", given.work / "recipe.toml"
     seqdistill("prepare", "--source", given.source, "--target", given.target, "--valid-size", 100, "--out", data)
     recipe.write_text(RECIPE.format(data=data, updates=given.updates), encoding="utf-8")
-    rows = []
-    for number in range(1, given.rounds + 1):
-        for jobs in (1, 2):
-            out = given.work / "run"
-            shutil.rmtree(out, ignore_errors=True)
-            began = time.perf_counter()
-            seqdistill("run", recipe, "--out", out, "--jobs", jobs)
-            rows.append({"jobs": jobs, "round": number, "seconds": round(time.perf_counter() - began, 1)})
-            print(rows[-1], flush=True)
-    one, two = ([row["seconds"] for row in rows if row["jobs"] == jobs] for jobs in (1, 2))
-    ratio = statistics.median(second / first for first, second in zip(one, two, strict=True))
-    write_result(
+
+    def whole(jobs: str) -> None:
+        shutil.rmtree(given.work / "run", ignore_errors=True)
+        seqdistill("run", recipe, "--out", given.work / "run", "--jobs", jobs)
+
+    turns = list(rounds({jobs: partial(whole, jobs) for jobs in ("1", "2")}, given.rounds, warmup=0, tell=tell))
+    record(
         "bench-jobs",
+        given,
         claim="Wall time of four small trainings two at a time over one at a time, on the same cores",
-        figures={"two_jobs_over_one": round(ratio, 3)},
-        rows=rows,
-        started=started,
-        path=given.results,
+        figures={"two_jobs_over_one": statistics.median(ratios(turns, "2", "1"))},
+        rows=[{"jobs": int(turn.name), "round": turn.round, "seconds": round(turn.seconds, 1)} for turn in turns],
     )
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -9,17 +9,15 @@ GRU time / SRU time, so that what else the machine does hits both.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from evidence.results import write_result
+from evidence.rounds import medians, ratios, rounds
+from evidence.script import arguments, execute, record
 from seqdistill.data.batches import Batch
-from seqdistill.errors import reported
 from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
 from seqdistill.nn.recurrent import GRU, SRU
 from seqdistill.training.memory import keep_freed_memory
@@ -83,20 +81,14 @@ def compare(system: str, width: int, sru: Update, gru: Update, repeats: int) -> 
     Returns:
         a row with the median seconds of each as tokens/s, and the median and quartiles of the ratio of each turn.
     """
-    times: dict[Update, list[float]] = {sru: [], gru: []}
-    for turn in range(repeats + 2):
-        for update in (sru, gru) if turn % 2 else (gru, sru):
-            start = time.perf_counter()
-            update()
-            if turn >= 2:
-                times[update].append(time.perf_counter() - start)
-    ratios = [slow / fast for fast, slow in zip(times[sru], times[gru], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
+    turns = list(rounds({"sru": sru, "gru": gru}, repeats, warmup=2))
+    low, middle, high = statistics.quantiles(ratios(turns, "gru", "sru"), n=4)
+    seconds = medians(turns)
     return {
         "system": system,
         "width": width,
-        "sru_tokens_per_second": round(TIME * SENTENCES / statistics.median(times[sru])),
-        "gru_tokens_per_second": round(TIME * SENTENCES / statistics.median(times[gru])),
+        "sru_tokens_per_second": round(TIME * SENTENCES / seconds["sru"]),
+        "gru_tokens_per_second": round(TIME * SENTENCES / seconds["gru"]),
         "sru_over_gru": round(middle, 3),
         "lower_quartile": round(low, 3),
         "upper_quartile": round(high, 3),
@@ -120,15 +112,11 @@ def comparisons(repeats: int) -> list[dict[str, str | int | float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Training speed of our SRU beside torch.nn.GRU's.")
-    parser.add_argument("--repeats", type=int, default=21, help="turns of the smaller comparisons")
-    parser.add_argument("--threads", type=int, default=2, help="cores used")
-    options = parser.parse_args()
-    started = time.time()
-    torch.set_num_threads(options.threads)
+    given = arguments(__doc__, repeats=21, threads=2).parse_args()
+    torch.set_num_threads(given.threads)
     torch.manual_seed(1)
     keep_freed_memory()
-    rows = comparisons(options.repeats)
+    rows = comparisons(given.repeats)
     for row in rows:
         print(row)
     figures = {"sru_over_gru": min(float(row["sru_over_gru"]) for row in rows if row["system"] == "one layer")}
@@ -137,9 +125,8 @@ def main() -> None:
         "SRU training is at least as fast per token as torch.nn.GRU of the same width (sru_over_gru: the least of the "
         "widths 256, 512, 1024; fp32, forward and backward, 2,048 tokens a batch)"
     )
-    print(write_result("bench-recurrent", claim=claim, figures=figures, rows=rows, started=started))
+    record("bench-recurrent", given, claim=claim, figures=figures, rows=rows)
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

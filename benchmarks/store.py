@@ -1,6 +1,6 @@
 """Do 4.5 million pairs build in under 2 GB of memory, and start training within 10 seconds? Writes bench-store.
 
-    python -m benchmarks.store [--pairs N] [--source FILE --target FILE] [--scratch FOLDER] [--results FOLDER]
+    python -m benchmarks.store [--pairs N] [--source FILE --target FILE] [--scratch FOLDER]
 
 Text is repeated until there is enough of it, each copy with its number appended to both sides, so that no pair is a
 duplicate and the filters have as much to remember as with real text; without files it is generated (Zipf's law).
@@ -10,23 +10,20 @@ forget the cached file, opens the directory and builds the first batch; starting
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from evidence.results import write_result
+from evidence.processes import in_fresh_process, peak_mb
+from evidence.script import arguments, execute, record
 from seqdistill.data.batches import Batches
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.errors import reported
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
 
@@ -53,12 +50,6 @@ def write_text(folder: Path, pairs: list[tuple[str, str]], count: int) -> None:
         for source, target, copy in itertools.islice(copies, count):
             sources.write(f"{source} {copy}\n")
             targets.write(f"{target} {copy}\n")
-
-
-def peak_mb() -> float:
-    """Most memory this process had resident, in MB of 10^6 bytes."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def build(folder: Path) -> dict[str, float]:
@@ -110,59 +101,36 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _send(function: Callable[[Path], dict[str, float]], folder: Path, connection: Connection) -> None:
-    connection.send(function(folder))
-
-
-def in_fresh_process(function: Callable[[Path], dict[str, float]], folder: Path) -> dict[str, float]:
-    """What the function returns in a Python of its own; `start_seconds` runs from starting it to its `ready_at`."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    began = time.time()
-    process = context.Process(target=_send, args=(function, folder, sender))
-    process.start()
-    sender.close()
-    found = receiver.recv()
-    process.join()
-    return found | ({"start_seconds": found.pop("ready_at") - began} if "ready_at" in found else {})
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=4_500_000)
+    parser = arguments(__doc__, pairs=4_500_000)
     parser.add_argument("--source", type=Path, help="text to repeat, plain or .gz; default: generated")
     parser.add_argument("--target", type=Path)
     parser.add_argument("--scratch", type=Path, help="folder for about 3 GB of temporary files")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    options = parser.parse_args()
-    if (options.source is None) != (options.target is None):
+    given = parser.parse_args()
+    if (given.source is None) != (given.target is None):
         parser.error("--source and --target belong together")
-    started = time.time()
-    text = ParallelCorpus.from_files(options.source, options.target) if options.source else zipf_pairs()
-    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+    text = ParallelCorpus.from_files(given.source, given.target) if given.source else zipf_pairs()
+    with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
         folder = Path(scratch)
-        write_text(folder, [(source, target) for source, target in text], options.pairs)
+        write_text(folder, [(source, target) for source, target in text], given.pairs)
         figures = in_fresh_process(build, folder)
         forget(folder / "data" / "train.arrow")
+        began = time.time()
         figures |= in_fresh_process(start, folder)
+        figures["start_seconds"] = figures.pop("ready_at") - began
         figures |= in_fresh_process(use, folder)
     figures = {name: round(value, 2) for name, value in figures.items()}
     kept = ("pairs", "build_peak_mb", "start_seconds", "build_seconds", "padding_percent")
-    name = options.source.name if options.source else "generated (Zipf)"
+    name = given.source.name if given.source else "generated (Zipf)"
     row = {"system": "seqdistill", "data": name, "max_tokens": MAX_TOKENS} | figures
-    path = write_result(
+    record(
         "bench-store",
+        given,
         claim="4.5 million pairs build in under 2 GB of memory and give their first batch within 10 seconds.",
         figures={key: figures[key] for key in kept},
         rows=[row],
-        started=started,
-        path=options.results,
     )
-    for key, value in figures.items():
-        print(f"{key:26}{value:>16,.2f}")
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

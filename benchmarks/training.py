@@ -18,19 +18,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 import venv
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from evidence.results import write_result
+from evidence.rounds import Turn, medians, rounds
+from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.data.store import Store, build_store
-from seqdistill.errors import reported
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.vocabulary.sentencepiece import train_tokenizers
 
@@ -44,6 +44,8 @@ SIZES = {
     "label_smoothing": 0.1,
     "batch_tokens": 2048,
 }
+PEAK = "matrix product"
+"""Takes turns with the trainers; its result counts operations as tokens."""
 WARMUP = 5
 """Updates before the clock runs."""
 PEERS = Path(__file__).parent / "training_peers"
@@ -106,8 +108,8 @@ def measure(system: System, folder: Path, *, seconds: float, threads: int) -> di
     return json.loads(lines[-1])
 
 
-def matmul_peak(threads: int, *, size: int = 2048, seconds: float = 4.0) -> float:
-    """float32 operations a second of torch's matrix product: the best of the time given."""
+def matmul_peak(threads: int, *, size: int = 2048, seconds: float = 4.0) -> dict[str, float]:
+    """float32 operations of one of torch's matrix products, and the seconds of the fastest of them."""
     torch.set_num_threads(threads)
     a, b = torch.randn(size, size), torch.randn(size, size)
     best, began = float("inf"), time.perf_counter()
@@ -115,7 +117,7 @@ def matmul_peak(threads: int, *, size: int = 2048, seconds: float = 4.0) -> floa
         start = time.perf_counter()
         a @ b
         best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    return {"tokens": 2 * size**3, "seconds": best}
 
 
 def operations_per_token() -> int:
@@ -126,18 +128,17 @@ def operations_per_token() -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
-    parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
-    parser.add_argument("--seconds", type=float, default=60, help="measured in each process")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--work", type=Path, default=Path("build/benchmarks/training"))
+    parser = arguments(
+        __doc__,
+        **captions("en", "de"),
+        seconds=60.0,
+        rounds=3,
+        threads=torch.get_num_threads(),
+        work=Path("build/benchmarks/training"),
+    )
     parser.add_argument("--joeynmt-python")
     parser.add_argument("--transformers-python")
-    parser.add_argument("--results", type=Path, default=Path("results"))
     given = parser.parse_args()
-    started = time.time()
     joeynmt = given.joeynmt_python or environment(given.work / "joeynmt", ["--no-deps", "joeynmt==2.3.0"], JOEYNMT)
     transformers = given.transformers_python or environment(
         given.work / "transformers", ["transformers", "accelerate", "datasets"]
@@ -150,28 +151,31 @@ def main() -> None:
         System("transformers, group_by_length", trainer, ["group_by_length"]),
     ]
     mean_length = write_data(given.work / "data", given.source, given.target)
-    rows, peaks = [], []
-    for number in range(given.rounds):
-        peaks.append(matmul_peak(given.threads))
-        for system in systems:
-            found = measure(system, given.work / "data", seconds=given.seconds, threads=given.threads)
-            speed = found["tokens"] / found["seconds"]
-            tokens_per_update = found["tokens"] / found["updates"]
-            row = {"system": system.name, "round": number + 1, "target_tokens_per_second": round(speed, 1)}
-            cpu = round(found["tokens"] / found["cpu_seconds"], 1)
-            row |= {"tokens_per_cpu_second": cpu, "tokens_per_update": round(tokens_per_update, 1)}
-            rows.append(row | {"updates": found["updates"]})
-            print(f"{system.name}: {speed:.0f} target tokens/s, {cpu:.0f} a CPU second", flush=True)
-    report(given, rows, peaks, mean_length, started)
-
-
-def report(given: argparse.Namespace, rows: list[dict], peaks: list[float], mean_length: float, started: float) -> None:
-    """Medians over the rounds, ratios, and the share of the machine's peak."""
-    speeds = {
-        name: statistics.median(row["target_tokens_per_second"] for row in rows if row["system"] == name)
-        for name in {row["system"] for row in rows}
+    tasks = {
+        system.name: partial(measure, system, given.work / "data", seconds=given.seconds, threads=given.threads)
+        for system in systems
     }
-    ours, peak = speeds["seqdistill"], statistics.median(peaks)
+    turns = list(rounds({PEAK: partial(matmul_peak, given.threads), **tasks}, given.rounds, warmup=0, tell=tell))
+    report(given, turns, mean_length)
+
+
+def row_of(turn: Turn[dict[str, float]]) -> dict[str, str | float]:
+    """One system's speed in one round."""
+    found = turn.result
+    return {
+        "system": turn.name,
+        "round": turn.round,
+        "target_tokens_per_second": round(found["tokens"] / found["seconds"], 1),
+        "tokens_per_cpu_second": round(found["tokens"] / found["cpu_seconds"], 1),
+        "tokens_per_update": round(found["tokens"] / found["updates"], 1),
+        "updates": found["updates"],
+    }
+
+
+def report(given: argparse.Namespace, turns: list[Turn[dict[str, float]]], mean_length: float) -> None:
+    """Medians over the rounds, ratios, and the share of the machine's peak."""
+    speeds = medians(turns, lambda turn: turn.result["tokens"] / turn.result["seconds"])
+    ours, peak = speeds["seqdistill"], speeds[PEAK]
     figures = {
         "target_tokens_per_second": ours,
         "ratio_vs_joeynmt": ours / speeds["joeynmt"],
@@ -187,11 +191,9 @@ def report(given: argparse.Namespace, rows: list[dict], peaks: list[float], mean
         "Target tokens a second of the training loop over those of Joey NMT 2.3 and of transformers' Seq2SeqTrainer: "
         "same model and data, 2,048 target tokens a batch, float32 on the CPU"
     )
-    rounded = {name: round(float(value), 3) for name, value in figures.items()}
-    print(json.dumps(rounded, indent=2))
-    write_result("bench-training", claim=claim, figures=rounded, rows=rows, started=started, path=given.results)
+    rows = [row_of(turn) for turn in turns if turn.name != PEAK]
+    record("bench-training", given, claim=claim, figures=figures, rows=rows)
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from evidence.results import write_result
+from evidence.script import arguments, execute, record
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.errors import reported
 from seqdistill.models.saved import create_model, save_model
 from seqdistill.options import PrepareOptions, TrainOptions
 from seqdistill.progress import Silent
@@ -87,15 +86,10 @@ def ready(recipe: Recipe, work: Path) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, updates=3, share=1.0, device="auto", work=Path("build/benchmarks/full-size"))
     parser.add_argument("recipes", type=Path, nargs="*", default=RECIPES)
-    parser.add_argument("--updates", type=int, default=3, help="timed, after one that warms up")
-    parser.add_argument("--share", type=float, default=1.0, help="of the recipe's tokens a batch")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--work", type=Path, default=Path("build/benchmarks/full-size"))
-    parser.add_argument("--results", type=Path, default=Path("results"))
     given = parser.parse_args()
-    started, rows = time.time(), []
+    rows = []
     for path in given.recipes:
         recipe, work = read_recipe(path), given.work / path.stem
         shutil.rmtree(work, ignore_errors=True)
@@ -108,7 +102,7 @@ def main() -> None:
         for recipe, group in ((name, list(rows_)) for name, rows_ in itertools.groupby(rows, lambda row: row["recipe"]))
     }
     claim = "Hours and memory of one training of each kind at the papers' full sizes, by a few updates on made-up data"
-    write_result("bench-full-size", claim=claim, figures=figures, rows=rows, started=started, path=given.results)
+    record("bench-full-size", given, claim=claim, figures=figures, rows=rows)
 
 
 def measured(step: Step, data: Path, teacher: Path, work: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -144,5 +138,4 @@ def measured(step: Step, data: Path, teacher: Path, work: Path, given: argparse.
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -11,17 +11,14 @@ grow_diagonal_and adds a link only where both words have none, as the published 
 
 from __future__ import annotations
 
-import argparse
 import os
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from evidence.results import write_result
-from seqdistill.errors import reported
+from evidence.script import arguments, execute, record
 from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import Bitext, read_bitext
@@ -126,12 +123,9 @@ def row_of(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = arguments(__doc__, data=Path("../shared/data"))
     parser.add_argument("--lines", type=int, help="use only that many lines of each other text")
-    parser.add_argument("--results", type=Path, default=Path("results"))
     given = parser.parse_args()
-    started = time.time()
     words = create_tokenizer(name="none", lowercase=True)
     figures, rows = {}, []
     for languages in OTHER_TEXT:
@@ -156,18 +150,15 @@ def main() -> None:
             f"{languages}_aer_{name}": float(str(own[f"aer_{heuristic.replace('-', '_')}"]))
             for name, heuristic in SHOWN.items()
         }
-    path = write_result(
+    record(
         "alignment-gold",
+        given,
         claim="Percent of wrong links (alignment error rate) against gold alignments, of aligners trained on the same "
         "text, beside published systems trained on about two million pairs.",
         figures=figures,
         rows=rows,
-        started=started,
-        path=given.results,
     )
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

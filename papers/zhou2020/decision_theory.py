@@ -8,13 +8,10 @@ with parameters divided by their sum, where a and b cancel, is one more row and 
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 
-from evidence.results import write_result
+from evidence.script import arguments, execute, record
 from seqdistill.console import Terminal
-from seqdistill.errors import reported
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED
 from seqdistill.options import DecisionTheoryOptions
@@ -27,15 +24,10 @@ CLAIM = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hmms", type=int, default=50, help="random HMMs for each a and b")
-    parser.add_argument("--workers", type=int, default=0, help="HMMs side by side; 0: one a core")
-    parser.add_argument("--out", type=Path, default=Path("runs/decision-theory"), help="directory of both runs")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    given = parser.parse_args()
+    given = arguments(__doc__, hmms=50, workers=0, out=Path("runs/decision-theory")).parse_args()
     sizes = {"hmms": given.hmms, "workers": given.workers}
     studies = {"softmax": sizes, "sum": {"normalise": "sum", "a": [1.0], "b": [1.0], **sizes}}
-    rows, figures, seconds = [], {}, 0.0
+    rows, figures = [], {}
     for name, values in studies.items():
         out, settings = given.out / name, DecisionTheoryOptions.read(values, where=name)
         results = run_stage("decision-theory", settings, out, Terminal(), title=name).results
@@ -45,18 +37,9 @@ def main() -> None:
             for part in ("token_accuracy", "sequence_accuracy"):
                 figures[f"{prefix}{system['system']}_{part}"] = system[part]
         rows += [{"normalise": name, **row} for row in results["wins"]]
-        seconds += read_json(out / FINISHED)["wall_seconds"]
-    path = write_result(
-        "decision-theory",
-        claim=CLAIM,
-        figures=figures,
-        rows=rows,
-        started=time.time() - seconds,
-        path=given.results,
-    )
-    print(f"wrote {path}")
+        given.started -= read_json(out / FINISHED)["wall_seconds"]
+    record("decision-theory", given, claim=CLAIM, figures=figures, rows=rows)
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -11,18 +11,11 @@ CORPUS_MEASURE, as base_complexity.
 
 from __future__ import annotations
 
-import argparse
-import time
-from pathlib import Path
 from typing import Any
 
-from evidence.results import write_result
-from seqdistill import pipeline
-from seqdistill.console import Terminal, lines
-from seqdistill.errors import reported
-from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED
-from seqdistill.recipe import Recipe, read_recipe
+from evidence.recipe import recipe_arguments, run_recipe
+from evidence.script import execute, record
+from seqdistill.recipe import Recipe
 from seqdistill.verbs.systems import systems_in
 
 MEASURES = ("complexity", "complexity_by_token", "faithfulness", "faithfulness_by_token", "reordering", "bleu")
@@ -36,28 +29,19 @@ PUBLISHED = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
-    parser.add_argument("--jobs", type=int, default=1, help="stages at a time, each on its share of the cores")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    given = parser.parse_args()
-    recipe = read_recipe(given.recipe, out=given.out)
-    pipeline.run(recipe, Terminal if given.jobs == 1 else lines, jobs=given.jobs)
-    stages = [read_json(step.directory / FINISHED) for step in recipe.steps]
-    measured = next(stage["results"] for stage in stages if stage["kind"] == "measure")
+    given = recipe_arguments(__doc__).parse_args()
+    recipe, stages = run_recipe(given)
+    measured = next(stage["results"] for stage in stages.values() if stage["kind"] == "measure")
     rows = [row_of(row, recipe) for row in measured["corpora"]]
-    path = write_result(
+    record(
         recipe.name,
+        given,
         claim=recipe.description + " Published: Zhou et al. 2020, table 3, on WMT 2014",
         figures={
             f"{row['corpus']}_{name}": row[name] for row in rows for name in MEASURES if row.get(name) is not None
         },
         rows=rows,
-        started=time.time() - sum(stage["wall_seconds"] for stage in stages) / given.jobs,
-        path=given.results,
     )
-    print(f"wrote {path}")
 
 
 def row_of(measured: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
@@ -80,5 +64,4 @@ def row_of(measured: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

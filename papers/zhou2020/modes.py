@@ -10,44 +10,25 @@ et al. 2020, table 1, Europarl).
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 from typing import Any
 
-from evidence.results import write_result
-from seqdistill import pipeline
-from seqdistill.console import Terminal, lines
-from seqdistill.errors import reported
+from evidence.recipe import recipe_arguments, run_recipe
+from evidence.script import execute, record
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, fingerprint
 from seqdistill.options import ModesOptions
-from seqdistill.recipe import Recipe, read_recipe
+from seqdistill.recipe import Recipe
 from seqdistill.verbs.systems import System, systems_in
 
 PUBLISHED = {"full": 3.67, "random": 3.30, "distilled": 2.64}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
-    parser.add_argument("--jobs", type=int, default=1, help="stages at a time, each on its share of the cores")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    given = parser.parse_args()
-    recipe = read_recipe(given.recipe, out=given.out)
-    pipeline.run(recipe, Terminal if given.jobs == 1 else lines, jobs=given.jobs)
-    seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in recipe.steps) / given.jobs
+    given = recipe_arguments(__doc__).parse_args()
+    recipe, _ = run_recipe(given)
     figures, rows = tables(recipe)
-    path = write_result(
-        recipe.name,
-        claim=recipe.description,
-        figures=figures,
-        rows=rows,
-        started=time.time() - seconds,
-        path=given.results,
-    )
-    print(f"wrote {path}")
+    record(recipe.name, given, claim=recipe.description, figures=figures, rows=rows)
 
 
 def tables(recipe: Recipe) -> tuple[dict[str, float], list[dict[str, Any]]]:
@@ -89,5 +70,4 @@ def scores_of(system: System | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

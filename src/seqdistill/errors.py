@@ -1,9 +1,7 @@
 """The one exception for a user's mistakes: the command line prints it without a traceback and exits with code 2."""
 
 import difflib
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -15,13 +13,3 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"valid are: {', '.join(names)}"
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Around a script: a user's mistake prints one message and exits with code 2."""
-    try:
-        yield
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None

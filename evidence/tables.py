@@ -16,11 +16,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evidence.figures import figures_of
 from evidence.results import Result, read_results
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Cell, Row, best_rows, column, columns_of, is_numeric, signatures_of, written
-from seqdistill.reports.figures import figures_of
 
 RESULTS, DOCS, FIGURES = Path("results"), Path("docs"), Path("docs/figures")
 ENDS = ("_low", "_high")

@@ -29,7 +29,7 @@ def test_every_number_has_a_row(kind):
 @pytest.mark.parametrize("entry", sorted(set(re.findall(r"`([^`]*\.(?:py: [^`]*|toml|json))`", LIN + ZHOU))))
 def test_what_a_row_names_exists(entry):
     file, _, names = entry.partition(": ")
-    folder = ROOT if file.startswith(("papers/", "results/")) else ROOT / "src" / "seqdistill"
+    folder = ROOT if file.startswith(("papers/", "evidence/", "results/")) else ROOT / "src" / "seqdistill"
     assert (folder / file).is_file()
     if names:
         path = file if folder == ROOT else f"seqdistill/{file}"

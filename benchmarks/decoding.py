@@ -28,12 +28,13 @@ from evidence.script import arguments, execute, record, tell
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.corpus import TorchEngine, longest_first
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
+from seqdistill.decoding.limits import length_limit
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.nn.layers import sinusoids
 from seqdistill.runtime.conversion import convert, pieces
 from seqdistill.runtime.engines import CTranslate2Engine, torch_engine, usable_cores
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 OPTIONS = DecodingOptions(beam=5)
@@ -91,7 +92,7 @@ def engine(name: str, setting: str, ours: CTranslate2Engine | TorchEngine) -> Sy
 
 def ctranslate2_settings(directory: Path, names: list[str]) -> Iterable[System]:
     """CTranslate2's own interface, in one call: it sorts by length and makes the batches."""
-    forbidden = [[names[token]] for token in NEVER_WRITTEN]
+    forbidden = [[names[token]] for token in OURS.never_written]
     ids = {name: token for token, name in enumerate(names)}
     cores = usable_cores()
     ways = ((cores, 1), (1, cores))
@@ -135,7 +136,7 @@ def transformers_settings(model: Any) -> Iterable[System]:
                     length_penalty=OPTIONS.length_penalty,
                     early_stopping=True,
                     max_new_tokens=length_limit(len(sources[rows[0]]), OPTIONS),
-                    suppress_tokens=list(NEVER_WRITTEN),
+                    suppress_tokens=list(OURS.never_written),
                 )
                 outputs |= zip(rows, map(words_of, found[:, 1:].tolist()), strict=True)
             return [outputs[row] for row in range(len(sources))]

@@ -7,9 +7,10 @@ from toy_models import ToyWriter, forced_log_prob, random_sources
 
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.decoding.limits import NEVER_WRITTEN
+from seqdistill.decoding.processors import Given
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.errors import UserError
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import EOS
 
 
@@ -19,7 +20,7 @@ def test_greedy_takes_the_most_probable_token_of_every_prefix() -> None:
     for row, (best,) in enumerate(decode(model, source, DecodingOptions(max_length=9))):
         words = list(best.tokens)
         logits = model(source[row : row + 1], torch.tensor([[*words, 3]]))[0]
-        logits[:, list(NEVER_WRITTEN)] = -torch.inf
+        logits[:, list(OURS.never_written)] = -torch.inf
         ended = len(words) < 9
         assert logits.argmax(1).tolist()[: len(words) + ended] == words + [EOS] * ended
 
@@ -43,7 +44,7 @@ def test_sampled_frequencies_match_the_distribution() -> None:
 def _output_probabilities(model, source, vocab: int, *, temperature: float) -> dict[tuple[int, ...], float]:
     def next_probabilities(words: tuple[int, ...]) -> torch.Tensor:
         logits = model(source, torch.tensor([[*words, 3]]))[0, -1]
-        logits[list(NEVER_WRITTEN)] = -torch.inf
+        logits[list(OURS.never_written)] = -torch.inf
         return (logits / temperature).softmax(0)
 
     first, expected = next_probabilities(()), {}
@@ -91,13 +92,13 @@ def test_sampling_does_not_depend_on_the_batch() -> None:
     source, model = random_sources(60, rows=24), ToyWriter(60)
     options = DecodingOptions(sampling=True, top_k=10, n_best=3, max_length=12, seed=5)
     lines = torch.arange(100, 124)
-    together = decode(model, source, options, seeds=lines)
+    together = decode(model, source, options, Given(lines.tolist()))
     order = torch.randperm(24, generator=torch.Generator().manual_seed(1))
-    shuffled = decode(model, source[order], options, seeds=lines[order])
+    shuffled = decode(model, source[order], options, Given(lines[order].tolist()))
     assert [[h.tokens for h in shuffled[place]] for place in order.argsort()] == [
         [h.tokens for h in hypotheses] for hypotheses in together
     ]
-    (alone,) = decode(model, source[4:5], options, seeds=lines[4:5])
+    (alone,) = decode(model, source[4:5], options, Given([104]))
     assert [h.tokens for h in alone] == [h.tokens for h in together[4]]
     other = decode(model, source, DecodingOptions(sampling=True, top_k=10, n_best=3, max_length=12, seed=6))
     assert [[h.tokens for h in hs] for hs in other] != [[h.tokens for h in hs] for hs in together]

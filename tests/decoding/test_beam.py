@@ -8,8 +8,9 @@ from seqdistill.decoding.autoregressive import greedy
 from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.decoding.limits import NEVER_WRITTEN, length_limits
+from seqdistill.decoding.limits import length_limits
 from seqdistill.decoding.top import top_tokens
+from seqdistill.vocabulary.ids import OURS
 
 VOCAB = 8
 
@@ -74,7 +75,7 @@ def test_log_prob_is_the_teacher_forced_sum(beam: int) -> None:
     source = random_sources(40, rows=16)
     model = ToyWriter(40)
     options = DecodingOptions(beam=beam, n_best=beam, max_length=14, length_penalty=0.7)
-    limits = length_limits(source, options).tolist()
+    limits = length_limits(source, options, padding=OURS.pad).tolist()
     for row, hypotheses in enumerate(decode(model, source, options)):
         scores = [hypothesis.score for hypothesis in hypotheses]
         assert scores == sorted(scores, reverse=True)
@@ -90,12 +91,12 @@ def test_log_prob_is_the_teacher_forced_sum(beam: int) -> None:
 def test_special_symbols_are_never_written_and_limits_hold(beam: int) -> None:
     source = random_sources(9, rows=64)
     model = ToyWriter(9, scale=0.1)
-    model.output[:, list(NEVER_WRITTEN)] = model.output.mean(1, keepdim=True) + 5
+    model.output[:, list(OURS.never_written)] = model.output.mean(1, keepdim=True) + 5
     options = DecodingOptions(beam=beam, max_length=13, max_ratio=0.5)
-    limits = length_limits(source, options)
+    limits = length_limits(source, options, padding=OURS.pad)
     assert limits.unique().tolist() == [10, 11, 12, 13]
     for limit, (best,) in zip(limits.tolist(), decode(model, source, options), strict=True):
-        assert not set(best.tokens) & {*NEVER_WRITTEN, 3}
+        assert not set(best.tokens) & {*OURS.never_written, 3}
         assert len(best.tokens) <= limit
 
 

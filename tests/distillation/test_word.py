@@ -6,7 +6,6 @@ from imitation_toys import sru, stream, transformer
 
 from seqdistill.data import pieces
 from seqdistill.data.batches import Batch, collate
-from seqdistill.decoding.limits import NEVER_WRITTEN
 from seqdistill.distillation.log_metrics import POSITIONS, LogMetrics
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution, hard_labels
@@ -14,6 +13,7 @@ from seqdistill.errors import UserError
 from seqdistill.models.interface import Model
 from seqdistill.models.traits import Traits
 from seqdistill.nn.divergences import Divergence
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 
@@ -41,7 +41,7 @@ def test_labels_are_the_most_probable_words_at_every_real_position_and_nowhere_e
     for row, position, source, context in prefixes(batch):
         p = sum(distribution(model, source, context) for model in teachers)
         assert isinstance(p, torch.Tensor)
-        p[list(NEVER_WRITTEN)] = 0
+        p[list(OURS.never_written)] = 0
         assert int(labels[row, position]) == int(p.argmax())
 
 
@@ -76,7 +76,7 @@ def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(
     for row, position, source, context in prefixes(batch):
         p, q = distribution(teacher, source, context), distribution(student, source, context)
         if kind == "hard":
-            p[list(NEVER_WRITTEN)] = 0
+            p[list(OURS.never_written)] = 0
             label = int(p.argmax())
             value, shown = -float(q[label].log().detach()), float(label != int(batch.target[row, position]))
         else:

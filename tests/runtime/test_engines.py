@@ -10,12 +10,14 @@ import torch
 
 from seqdistill.decoding.corpus import EMPTY, TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.decoding.limits import NEVER_WRITTEN, length_limit
+from seqdistill.decoding.limits import length_limit
+from seqdistill.decoding.processors import Given
 from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.runtime.conversion import MAX_POSITIONS
 from seqdistill.runtime.engines import CTranslate2Engine, load_engine
 from seqdistill.training import optim
+from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import EOS, Tokenizer, Tokenizers
 
 TEXT = """the quick brown fox jumps over a lazy dog while seven wizards quietly mix vexing jars of bright pink goo
@@ -101,10 +103,33 @@ def test_scores_have_our_definition(tokenizers, tmp_path, beam: int, length_pena
         for words, log_prob, score, *_ in hypotheses:
             labels = [*words, EOS][: length_limit(len(source), options)]
             logits = native.model(torch.tensor([[*source, EOS]]), torch.tensor([labels]))[0]
-            logits[:, list(NEVER_WRITTEN)] = -torch.inf
+            logits[:, list(OURS.never_written)] = -torch.inf
             expected = logits.log_softmax(-1)[range(len(labels)), labels].sum().item()
             assert log_prob == pytest.approx(expected, abs=2e-3)
             assert score == pytest.approx(expected / len(labels) ** length_penalty, abs=2e-3)
+
+
+RULES = [{"no_repeat_ngram": 2}, {"min_length": 6}, {"no_repeat_ngram": 1, "min_length": 9}, {}]
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("begun", [False, True])
+def test_rules_are_the_same_in_both_engines(tokenizers, tmp_path, rules, begun: bool) -> None:
+    """Scores too: of what is left by the rules. Prefixes of 0 to 4 words; lines have limits of their own."""
+    native, other = engines(tokenizers, tmp_path, ending=0.0)
+    sources = tokenizers.source.encode_batch(sentences(60, seed=9))
+    words = tokenizers.target.encode_batch(sentences(60, seed=10))
+    given = Given(prefixes=[row[: k % 5] for k, row in enumerate(words)] if begun else ())
+    options = DecodingOptions(max_length=14, max_ratio=0.5, **rules)
+    ours, theirs = (engine.decode_ids(sources, options, given) for engine in (native, other))
+    assert [found.tokens for (found,) in ours] == [found.tokens for (found,) in theirs]
+    assert [found.log_prob for (found,) in ours] == pytest.approx([found.log_prob for (found,) in theirs], abs=2e-3)
+    searched = DecodingOptions(beam=4, n_best=2, max_length=14, **rules)
+    ours, theirs = (engine.decode_ids(sources, searched, given) for engine in (native, other))
+    others = [row for row in range(60) if ours[row][0].tokens != theirs[row][0].tokens]
+    ended = [row for row in others if begun and ours[row][0].tokens == tuple(given.prefixes[row])]
+    assert len(others) - len(ended) < 4  # right after a prefix CTranslate2 hardly ever ends
+    assert all(found.score > -1e3 for hypotheses in theirs for found in hypotheses)
 
 
 def test_limits_hold_line_by_line_and_lines_keep_their_places(tokenizers, tmp_path, monkeypatch) -> None:
@@ -215,5 +240,7 @@ def test_mistakes_are_named(tokenizers, tmp_path) -> None:
         load_engine("ctranslate2", tmp_path / "model", compute_type="int3")
     with pytest.raises(UserError, match=r"use --engine torch for sampling"):
         other.decode(["a dog"], DecodingOptions(sampling=True))
+    with pytest.raises(UserError, match=r"which pieces each line may be made of: use --engine torch"):
+        other.decode(["a dog"], DecodingOptions(), allowed=[[7, 8]])
     with pytest.raises(UserError, match=r"line 2 has [\d,]+ tokens; .* at most 4,095: split the line"):
         other.decode(["a dog", "dog " * MAX_POSITIONS], DecodingOptions())

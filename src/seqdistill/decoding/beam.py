@@ -20,9 +20,10 @@ from torch import Tensor
 
 from seqdistill.decoding.autoregressive import Writer
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
-from seqdistill.decoding.limits import forbid, length_limits, remaining
+from seqdistill.decoding.limits import length_limits, remaining
+from seqdistill.decoding.processors import NOTHING, Given, Rows, processors_of
 from seqdistill.decoding.top import top_tokens
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
+from seqdistill.vocabulary.ids import SpecialIds
 
 
 class Live(NamedTuple):
@@ -52,9 +53,13 @@ class Candidates(NamedTuple):
     log_probs: Float[Tensor, "n candidates"]
     parents: Int[Tensor, "n candidates"]
     tokens: Int[Tensor, "n candidates"]
+    end: Bool[Tensor, "n candidates"]
+    """Whether the token is EOS."""
 
 
-def beam_search(model: Writer, source: Int[Tensor, "batch source"], options: DecodingOptions) -> list[list[Hypothesis]]:
+def beam_search(
+    model: Writer, source: Int[Tensor, "batch source"], options: DecodingOptions, given: Given = NOTHING
+) -> list[list[Hypothesis]]:
     """Searches for the hypotheses of highest log_prob / length ** length_penalty (length with EOS).
 
     Each step looks at the 2 * beam best continuations of a sentence: those among the first `beam` that end are
@@ -63,21 +68,25 @@ def beam_search(model: Writer, source: Int[Tensor, "batch source"], options: Dec
     Returns:
         For each sentence up to `n_best` hypotheses, best first (fewer only if the model allows no more).
     """
-    beam, limits = options.beam, length_limits(source, options)
+    ids, beam = model.target_ids, options.beam
+    process = processors_of(ids, options, given, source.device)
+    limits = length_limits(source, options, padding=model.source_ids.pad)
     batch, longest = len(source), int(limits.max())
     live = Live(
         sentence=torch.arange(batch, device=source.device),
-        tokens=source.new_full((batch, beam, longest), PAD),
+        tokens=source.new_full((batch, beam, longest), ids.pad),
         log_probs=torch.zeros((batch, 1), device=source.device),
         limits=limits,
     )
-    ended = _none_ended(live, options.n_best)
+    ended = _none_ended(live, options.n_best, ids.pad)
     state = model.encode(source)
-    tokens = source.new_full((batch,), BOS)
+    tokens = source.new_full((batch,), ids.decoder_start)
     for step in range(longest):
         log_probs, state = model.step(tokens, state)
-        left = forbid(log_probs)
-        candidates = _candidates(live.log_probs, log_probs, left, beam)
+        width = live.log_probs.shape[1]
+        written = live.tokens[:, :width, :step].flatten(0, 1)
+        left = process(log_probs, Rows(written, live.sentence.repeat_interleave(width)))
+        candidates = _candidates(live.log_probs, log_probs, left, beam, ids.eos)
         _collect(ended, live, candidates, step, options)
         live, parents = _continue(live, candidates, step)
         kept = remaining(_done(live, ended, step, options))
@@ -88,14 +97,14 @@ def beam_search(model: Writer, source: Int[Tensor, "batch source"], options: Dec
         live, rows = _keep(live, parents, kept)
         state = state.select(rows)
         tokens = live.tokens[:, :, step].flatten()
-    return _hypotheses(ended)
+    return _hypotheses(ended, ids)
 
 
-def _none_ended(live: Live, n_best: int) -> Ended:
+def _none_ended(live: Live, n_best: int, padding: int) -> Ended:
     batch, _, longest = live.tokens.shape
     nothing = torch.full((batch, n_best), -torch.inf, device=live.tokens.device)
     return Ended(
-        tokens=live.tokens.new_full((batch, n_best, longest), PAD),
+        tokens=live.tokens.new_full((batch, n_best, longest), padding),
         log_probs=nothing,
         scores=nothing.clone(),
         counts=live.sentence.new_zeros(batch),
@@ -107,6 +116,7 @@ def _candidates(
     log_probs: Float[Tensor, "rows vocab"],
     left: Float[Tensor, "rows 1"],
     beam: int,
+    eos: int,
 ) -> Candidates:
     """The best 2 * beam of a sentence are among the best 2 * beam of each of its rows."""
     n, width = live_log_probs.shape
@@ -114,14 +124,15 @@ def _candidates(
     values, tokens = top_tokens(log_probs, wanted)
     totals = ((values - left).view(n, width, wanted) + live_log_probs[:, :, None]).flatten(1)
     best, place = totals.topk(min(2 * beam, totals.shape[1]))
-    return Candidates(best, place // wanted, tokens.view(n, width * wanted).gather(1, place))
+    chosen = tokens.view(n, width * wanted).gather(1, place)
+    return Candidates(best, place // wanted, chosen, chosen == eos)
 
 
 def _collect(ended: Ended, live: Live, candidates: Candidates, step: int, options: DecodingOptions) -> None:
     """Puts candidates that end among the first `beam` into `ended`, in place; at the limit all of them end."""
     beam = live.tokens.shape[1]
     log_probs, tokens = candidates.log_probs[:, :beam], candidates.tokens[:, :beam]
-    ends = ((tokens == EOS) | (live.limits == step + 1)[:, None]) & log_probs.isfinite()
+    ends = (candidates.end[:, :beam] | (live.limits == step + 1)[:, None]) & log_probs.isfinite()
     some = ends.any(1).nonzero().squeeze(1)
     if not len(some):
         return
@@ -140,7 +151,7 @@ def _collect(ended: Ended, live: Live, candidates: Candidates, step: int, option
 def _continue(live: Live, candidates: Candidates, step: int) -> tuple[Live, Int[Tensor, "n beam"]]:
     """The best `beam` candidates that do not end, and the place in the beam each one stems from."""
     beam = live.tokens.shape[1]
-    log_probs = candidates.log_probs.masked_fill(candidates.tokens == EOS, -torch.inf)
+    log_probs = candidates.log_probs.masked_fill(candidates.end, -torch.inf)
     if log_probs.shape[1] < beam:
         log_probs = torch.nn.functional.pad(log_probs, (0, beam - log_probs.shape[1]), value=-torch.inf)
     best, place = log_probs.topk(beam)
@@ -170,7 +181,7 @@ def _keep(
     return Live(*(field[kept] for field in live)), rows
 
 
-def _hypotheses(ended: Ended) -> list[list[Hypothesis]]:
+def _hypotheses(ended: Ended, ids: SpecialIds) -> list[list[Hypothesis]]:
     """Cuts EOS and padding off."""
     results = []
     for tokens, log_probs, scores in zip(
@@ -178,11 +189,11 @@ def _hypotheses(ended: Ended) -> list[list[Hypothesis]]:
     ):
         found = zip(tokens, log_probs, scores, strict=True)
         results.append(
-            [Hypothesis(_words(row), log_prob, score) for row, log_prob, score in found if score > -torch.inf]
+            [Hypothesis(_words(row, ids), log_prob, score) for row, log_prob, score in found if score > -torch.inf]
         )
     return results
 
 
-def _words(row: list[int]) -> tuple[int, ...]:
-    end = next((place for place, token in enumerate(row) if token in (EOS, PAD)), len(row))
+def _words(row: list[int], ids: SpecialIds) -> tuple[int, ...]:
+    end = next((place for place, token in enumerate(row) if token in (ids.eos, ids.pad)), len(row))
     return tuple(row[:end])

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 
 from seqdistill.data.batches import collate_sources
-from seqdistill.decoding.decode import check_options, decode, trace
+from seqdistill.decoding.decode import evaluating, search_for, trace
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.decoding.trace import Trace, text_trace
 from seqdistill.models.interface import Model
 from seqdistill.vocabulary.sentencepiece import Tokenizer, Tokenizers
@@ -46,6 +47,32 @@ class Engine(Protocol):
         Args:
             line_numbers: place of each line in its corpus, which with `options.seed` decides what sampling draws;
                 0, 1, ... if absent.
+        """
+        ...
+
+
+@runtime_checkable
+class GuidedEngine(Engine, Protocol):
+    """An engine that can be told how the output of each line begins, and what it may be made of."""
+
+    @property
+    def tokenizers(self) -> Tokenizers:
+        """Whose ids these are."""
+        ...
+
+    def decode(
+        self,
+        sources: Sequence[str],
+        options: DecodingOptions,
+        *,
+        line_numbers: Sequence[int] | None = None,
+        prefixes: Sequence[Sequence[int]] = (),
+        allowed: Sequence[Sequence[int]] = (),
+    ) -> list[list[TextHypothesis]]:
+        """As `Engine.decode`.
+
+        Args:
+            prefixes, allowed: as `processors.Given`. A line without words has the empty text for all that.
         """
         ...
 
@@ -97,27 +124,32 @@ class TorchEngine:
         return {"engine": "torch", "model": self._fingerprint, "precision": str(self.precision).removeprefix("torch.")}
 
     def decode(
-        self, sources: Sequence[str], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
+        self,
+        sources: Sequence[str],
+        options: DecodingOptions,
+        *,
+        line_numbers: Sequence[int] | None = None,
+        prefixes: Sequence[Sequence[int]] = (),
+        allowed: Sequence[Sequence[int]] = (),
     ) -> list[list[TextHypothesis]]:
-        """As `Engine.decode`."""
+        """As `GuidedEngine.decode`."""
         ids = self.tokenizers.source.encode_batch(sources)
-        return as_text(self.decode_ids(ids, options, line_numbers=line_numbers), self.tokenizers.target)
+        given = Given(line_numbers or (), prefixes, allowed)
+        return as_text(self.decode_ids(ids, options, given), self.tokenizers.target)
 
     def decode_ids(
-        self, sources: Sequence[Sequence[int]], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
+        self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
     ) -> list[list[Hypothesis]]:
         """The same in token ids, without BOS and EOS on either side."""
-        check_options(self.model, options)
-        numbers = range(len(sources)) if line_numbers is None else line_numbers
+        search = search_for(self.model, options)
+        given = given if given.seeds else given._replace(seeds=range(len(sources)))
         results = [[EMPTY]] * len(sources)
         width = options.n_best if options.sampling else options.beam
-        for rows in length_batches(sources, self.max_tokens // width):
-            source = collate_sources([sources[row] for row in rows], self.model.source_ids).to(self.device)
-            seeds = torch.tensor([numbers[row] for row in rows])
-            with self._computing():
-                found = decode(self.model, source, options, seeds=seeds)
-            for row, hypotheses in zip(rows, found, strict=True):
-                results[row] = hypotheses
+        with torch.inference_mode(), evaluating(self.model), self._computing():
+            for rows in length_batches(sources, self.max_tokens // width):
+                source = collate_sources([sources[row] for row in rows], self.model.source_ids).to(self.device)
+                for row, hypotheses in zip(rows, search(source=source, given=given.of(rows)), strict=True):
+                    results[row] = hypotheses
         return results
 
     def traces(self, source: str, options: DecodingOptions) -> list[Trace]:

@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from seqdistill.decoding import refinement
-from seqdistill.decoding.autoregressive import Writer, greedy, sample
+from seqdistill.decoding.autoregressive import greedy, sample
 from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.mixed import Mixed
+from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Model, RefinementModel
+
+Search = Callable[..., list[list[Hypothesis]]]
+"""Decodes a batch, given as `source` and `given`: for each sentence up to `n_best` hypotheses, best first."""
+
+
+def search_for(model: Model, options: DecodingOptions) -> Search:
+    """The decoder of this model with these options; the model must be in evaluation mode when it runs.
+
+    Raises:
+        UserError: as `check_options`.
+    """
+    check_options(model, options)
+    if model.traits.non_autoregressive:
+        search = refinement.refine
+    elif options.sampling:
+        search = sample
+    else:
+        search = greedy if options.beam == 1 else beam_search
+    return partial(search, cast(Any, model), options=options)
 
 
 @torch.inference_mode()
 def decode(
-    model: Model,
-    source: Int[Tensor, "batch source"],
-    options: DecodingOptions,
-    *,
-    seeds: Int[Tensor, " batch"] | None = None,
+    model: Model, source: Int[Tensor, "batch source"], options: DecodingOptions, given: Given = NOTHING
 ) -> list[list[Hypothesis]]:
     """Decodes a batch, in evaluation mode (modes are put back afterwards).
 
     Args:
         model: an AutoregressiveModel or, where `traits.non_autoregressive` is True, a RefinementModel.
         source: ends with EOS, right-padded with PAD.
-        seeds: for sampling, a number for each sentence (its line number, say) that, with `options.seed`, decides its
-            draws whatever the batch; row numbers if absent.
 
     Returns:
         For each sentence up to `n_best` hypotheses, best first.
@@ -41,18 +56,9 @@ def decode(
     Raises:
         UserError: as `check_options`.
     """
-    check_options(model, options)
-    if not len(source):
-        return []
-    with _evaluating(model):
-        if model.traits.non_autoregressive:
-            return refinement.refine(cast(RefinementModel, model), source, options)
-        writer = cast(Writer, model)
-        if options.sampling:
-            return sample(writer, source, options, torch.arange(len(source)) if seeds is None else seeds)
-        if options.beam == 1:
-            return greedy(writer, source, options)
-        return beam_search(writer, source, options)
+    search = search_for(model, options)
+    with evaluating(model):
+        return search(source=source, given=given) if len(source) else []
 
 
 @torch.inference_mode()
@@ -68,7 +74,7 @@ def trace(model: Model, source: Int[Tensor, "1 source"], options: DecodingOption
             "a trace shows the iterations of a model that writes all positions at once, but this one writes left to "
             "right: leave the trace out, or give a non-autoregressive model"
         )
-    with _evaluating(model):
+    with evaluating(model):
         return refinement.trace(cast(RefinementModel, model), source, options)
 
 
@@ -76,13 +82,19 @@ def check_options(model: Model, options: DecodingOptions) -> None:
     """No option is accepted and then ignored.
 
     Raises:
-        UserError: sampling from a model that writes all positions at once; iterations of one that writes left to right,
-            or several of one that needs a single pass; a penalty on inserting nothing for one that inserts nothing;
-            rescoring by one without latent variables.
+        UserError: sampling from a model that writes all positions at once, or rules about what it writes next;
+            iterations of one that writes left to right, or several of one that needs a single pass; a penalty on
+            inserting nothing for one that inserts nothing; rescoring by one without latent variables.
     """
     if not model.traits.non_autoregressive:
         refuse_refinement(options)
         return
+    for name in ("no_repeat_ngram", "min_length"):
+        if value := getattr(options, name):
+            raise UserError(
+                f"{name} {value} is for a model that writes left to right, but this one writes all positions at once: "
+                f"leave {name} out"
+            )
     if options.sampling:
         raise UserError(
             "sampling needs a model that writes left to right, but this one writes all positions at once: "
@@ -130,7 +142,7 @@ def mixed(
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, each submodule's own mode afterwards."""
     training = [module for module in model.modules() if module.training]
     for module in training:

@@ -15,8 +15,8 @@ class Hypothesis(NamedTuple):
     tokens: tuple[int, ...]
     """Without BOS and EOS."""
     log_prob: float
-    """Natural log-probability of the tokens, and of EOS if the hypothesis was finished by it, given that no symbol of
-    `limits.NEVER_WRITTEN` is written."""
+    """Natural log-probability of the tokens, and of EOS if the hypothesis was finished by it, given all that may
+    not be written (see `processors`)."""
     score: float
     """log_prob / length ** length_penalty, the length counting EOS: what hypotheses are ranked by."""
     passes: int = 0
@@ -58,6 +58,10 @@ class DecodingOptions:
     """Most iterations of a non-autoregressive model; None: its own number."""
     penalty: float = 0.0
     """For models that insert words: taken from the log-probability of inserting nothing at a place."""
+    no_repeat_ngram: int = 0
+    """No so many tokens in a row are written twice in one output; 0: they may. For models that write left to right."""
+    min_length: int = 0
+    """Fewest tokens of an output, EOS not counted. For models that write left to right."""
     rescoring_samples: int = 0
     """For models with latent variables: hypotheses are scored by estimates of their log-probability from this
     many samples (importance-weighted decoding); 0: by the log-probabilities of the words that were read off."""
@@ -77,6 +81,11 @@ class DecodingOptions:
             raise UserError(
                 f"top_k must be 0 or more, top_p in (0, 1], temperature and max_ratio above 0; "
                 f"got {self.top_k}, {self.top_p}, {self.temperature}, {self.max_ratio}"
+            )
+        if self.no_repeat_ngram < 0 or not 0 <= self.min_length < self.max_length:
+            raise UserError(
+                f"no_repeat_ngram must be 0 or more, min_length from 0 to max_length - 1 (EOS counts there), but they "
+                f"are {self.no_repeat_ngram} and {self.min_length}, and max_length is {self.max_length}"
             )
         if self.iterations is not None and self.iterations < 1:
             raise UserError(f"iterations must be 1 or more, but is {self.iterations}")

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import length_limits
+from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.models.interface import Canvas, RefinementModel, RescoringModel
 from seqdistill.vocabulary.ids import SpecialIds
 
@@ -35,7 +36,7 @@ class TracedHypothesis(NamedTuple):
 
 
 def refine(
-    model: RefinementModel, source: Int[Tensor, "batch source"], options: DecodingOptions
+    model: RefinementModel, source: Int[Tensor, "batch source"], options: DecodingOptions, given: Given = NOTHING
 ) -> list[list[Hypothesis]]:
     """Decodes every sentence at its `beam` most probable lengths, side by side, in so many iterations at most.
 
@@ -50,6 +51,7 @@ def refine(
     Returns:
         For each sentence its `n_best` best candidates. Two may be equal if the length limit cut both.
     """
+    assert not (given.prefixes or given.allowed), "rules for what is written next are for models that write in order"
     traced = _traced(_iterations(model, source, options), len(source) * options.beam, options, model.target_ids.pad)
     groups = [traced[first : first + options.beam] for first in range(0, len(traced), options.beam)]
     return [[found.hypothesis for found in _ranked(group)][: options.n_best] for group in groups]
@@ -76,7 +78,7 @@ def _iterations(
     """Iterates, with the rows that are not finished yet."""
     iterations = options.iterations or model.iterations
     ids = model.target_ids
-    limits = length_limits(source, options).repeat_interleave(options.beam)
+    limits = length_limits(source, options, padding=model.source_ids.pad).repeat_interleave(options.beam)
     rows = torch.arange(len(limits), device=source.device)
     memory = model.encode(source)
     canvas = _cut(model.start(memory, candidates=options.beam), limits, ids.pad)

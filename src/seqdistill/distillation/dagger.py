@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from jaxtyping import Int, Integer
 
 from seqdistill.data.batches import Batch, Batches, collate_sources
 from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
+from seqdistill.decoding.processors import Given
 from seqdistill.distillation.imitation import MIXING, RolloutOptions
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
@@ -197,8 +197,8 @@ class Dagger:
         sources, done = [self._store.source_ids(line).tolist() for line in lines], 0
         for piece in length_batches(sources, self._max_tokens // self._options.decoding.beam):
             source = collate_sources([sources[k] for k in piece], writer.source_ids).to(device)
-            seeds = torch.tensor([lines[k] + number * len(self._store) for k in piece])
-            for k, found in zip(piece, decode(writer, source, self._options.decoding, seeds=seeds), strict=True):
+            given = Given(seeds=[lines[k] + number * len(self._store) for k in piece])
+            for k, found in zip(piece, decode(writer, source, self._options.decoding, given), strict=True):
                 written[lines[k]] = found[0].tokens
             done += len(piece)
             self._progress.advance(0, round=f"{number}/{self._rounds}", written=f"{done:,}/{len(lines):,}")

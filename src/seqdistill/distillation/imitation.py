@@ -21,6 +21,7 @@ from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import length_limit
+from seqdistill.decoding.processors import Given
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError, nearest
 from seqdistill.journal import Record
@@ -218,7 +219,7 @@ class Rollouts:
             for piece in length_batches(sources, self._max_tokens // options.beam):
                 source = collate_sources([sources[k] for k in piece], self._student.source_ids).to(device)
                 numbers = [self._everywhere(self._taken + places[k][0]) * 2**20 + places[k][1] for k in piece]
-                found = decode(self._student, source, options, seeds=torch.tensor(numbers))
+                found = decode(self._student, source, options, Given(seeds=numbers))
                 for k, hypotheses in zip(piece, found, strict=True):
                     n, row = places[k]
                     written[n][row] = hypotheses[0].tokens

@@ -15,15 +15,20 @@ from seqdistill.decoding.corpus import EMPTY, Engine, TextHypothesis, TorchEngin
 from seqdistill.decoding.decode import refuse_refinement
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import length_limit
+from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
 from seqdistill.text.sources import default_cache
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import choose_precision
+from seqdistill.vocabulary.sentencepiece import Tokenizers
 
 CALL_LINES = 4096
 """Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
+
+IMPOSSIBLE = -1e8
+"""Log-probabilities below it are none."""
 
 
 @contextmanager
@@ -38,7 +43,8 @@ class CTranslate2Engine:
     """A Transformer of ours, converted and run by CTranslate2 on the CPU.
 
     It follows the torch engine's rules, and in float32 its greedy output is the same token for token. Beam search
-    differs in one detail: a sentence stops only by rules 1 and 3 of `decoding.beam`.
+    differs in two details: a sentence stops only by rules 1 and 3 of `decoding.beam`; right after a forced prefix it
+    ends only if nothing is more probable there.
     """
 
     def __init__(
@@ -76,10 +82,8 @@ class CTranslate2Engine:
                 max_queued_batches=-1,
             )
         self._source_pieces = pieces(loaded.tokenizers.source)
-        target = pieces(loaded.tokenizers.target)
-        self._target_ids = {piece: token for token, piece in enumerate(target)}
-        self._eos = loaded.tokenizers.target.ids.eos
-        self._forbidden = [[target[token]] for token in loaded.tokenizers.target.ids.never_written]
+        self._target_pieces = pieces(loaded.tokenizers.target)
+        self._target_ids = {piece: token for token, piece in enumerate(self._target_pieces)}
 
     @classmethod
     def load(
@@ -108,67 +112,83 @@ class CTranslate2Engine:
             "precision": self.compute_type,
         }
 
+    @property
+    def tokenizers(self) -> Tokenizers:
+        return self.loaded.tokenizers
+
     def decode(
-        self, sources: Sequence[str], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
+        self,
+        sources: Sequence[str],
+        options: DecodingOptions,
+        *,
+        line_numbers: Sequence[int] | None = None,
+        prefixes: Sequence[Sequence[int]] = (),
+        allowed: Sequence[Sequence[int]] = (),
     ) -> list[list[TextHypothesis]]:
-        """As `Engine.decode`.
+        """As `GuidedEngine.decode`; line numbers decide nothing, as nothing is drawn.
 
         Raises:
-            UserError: sampling, options of non-autoregressive models, or a source of more than 4,095 tokens.
-        """
-        ids = self.loaded.tokenizers.source.encode_batch(sources)
-        return as_text(self.decode_ids(ids, options, line_numbers=line_numbers), self.loaded.tokenizers.target)
-
-    def decode_ids(
-        self, sources: Sequence[Sequence[int]], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
-    ) -> list[list[Hypothesis]]:
-        """The same in token ids, without BOS and EOS on either side; `line_numbers` decide nothing: nothing is drawn.
-
-        CTranslate2 has one length limit a call: the largest of its lines. Lines with a hypothesis beyond their own
-        limit are decoded again, with the lines of the same limit.
+            UserError: what CTranslate2 cannot do (see `decode_ids`), or a source of more than 4,095 tokens.
         """
         del line_numbers
+        ids = self.tokenizers.source.encode_batch(sources)
+        return as_text(self.decode_ids(ids, options, Given((), prefixes, allowed)), self.tokenizers.target)
+
+    def decode_ids(
+        self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
+    ) -> list[list[Hypothesis]]:
+        """The same in token ids, without BOS and EOS on either side.
+
+        CTranslate2 has one length limit a call: the largest of its lines. Lines with a hypothesis that reaches their
+        own limit, and so may end beyond it, are decoded again, with the lines of the same limit.
+
+        Raises:
+            UserError: sampling, options of non-autoregressive models, allowed pieces.
+        """
         refuse_refinement(options)
-        if options.sampling:
-            raise UserError(
-                "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be "
-                "repeated: use --engine torch for sampling"
-            )
+        _refuse(options, given)
         self._check_lengths(sources)
         limits = [length_limit(len(words), options) for words in sources]
         rows = longest_first(sources)
         calls = [rows[first : first + CALL_LINES] for first in range(0, len(rows), CALL_LINES)]
-        found = self._run(sources, calls, limits, options)
+        found = self._run(sources, given.prefixes, calls, limits, options)
         again: dict[int, list[int]] = {}
-        for row in rows:
-            if any(len(hypothesis.tokens) > limits[row] for hypothesis in found[row]):
-                again.setdefault(limits[row], []).append(row)
-        found |= self._run(sources, again.values(), limits, options)
+        for call in calls:
+            limit = max(limits[row] for row in call)
+            for row in call:
+                if limits[row] < limit and any(len(each.tokens) >= limits[row] for each in found[row]):
+                    again.setdefault(limits[row], []).append(row)
+        found |= self._run(sources, given.prefixes, again.values(), limits, options)
         return [found.get(row, [EMPTY]) for row in range(len(sources))]
 
     def _run(
         self,
         sources: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]],
         calls: Iterable[Sequence[int]],
         limits: Sequence[int],
         options: DecodingOptions,
     ) -> dict[int, list[Hypothesis]]:
         """Hypotheses by row; all calls are under way at once."""
-        piece = self._source_pieces.__getitem__
+        source, target = self._source_pieces.__getitem__, self._target_pieces.__getitem__
         pending = []
         for rows in calls:
+            limit = max(limits[row] for row in rows)
+            begun = [[target(token) for token in prefixes[row][:limit]] for row in rows] if any(prefixes) else None
             results = self._translator.translate_batch(
-                [[piece(token) for token in sources[row]] for row in rows],
+                [[source(token) for token in sources[row]] for row in rows],
+                target_prefix=begun,
                 max_batch_size=self.max_tokens,
                 batch_type="tokens",
                 asynchronous=True,
                 beam_size=options.beam,
                 num_hypotheses=options.n_best,
                 length_penalty=options.length_penalty,
+                no_repeat_ngram_size=options.no_repeat_ngram,
                 max_input_length=0,
-                min_decoding_length=0,
-                max_decoding_length=max(limits[row] for row in rows),
-                suppress_sequences=self._forbidden,
+                min_decoding_length=min(options.min_length, limit),
+                max_decoding_length=limit,
+                suppress_sequences=[[target(token)] for token in self.tokenizers.target.ids.never_written],
                 return_end_token=True,
                 return_scores=True,
             )
@@ -180,12 +200,15 @@ class CTranslate2Engine:
         }
 
     def _hypotheses(self, result: ctranslate2.TranslationResult, options: DecodingOptions) -> list[Hypothesis]:
-        """CTranslate2's score is ours: the sum of log-probabilities over length ** length_penalty, EOS counted."""
-        hypotheses = []
+        """CTranslate2's score is ours: the sum of log-probabilities over length ** length_penalty, EOS counted. Beside
+        forced tokens it puts others in the beam, with -1e10 for a log-probability; they are left out."""
+        hypotheses, eos = [], self.tokenizers.target.ids.eos
         for words, score in zip(result.hypotheses, result.scores, strict=True):
             tokens = tuple([self._target_ids[word] for word in words])
             log_prob = score * len(tokens) ** options.length_penalty
-            hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (self._eos,) else tokens, log_prob, score))
+            if log_prob < IMPOSSIBLE:
+                continue
+            hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (eos,) else tokens, log_prob, score))
         return hypotheses
 
     def _check_lengths(self, sources: Sequence[Sequence[int]]) -> None:
@@ -253,6 +276,20 @@ def load_engine(name: str, model_dir: Path, **options: Any) -> Engine:
 def usable_cores() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def _refuse(options: DecodingOptions, given: Given) -> None:
+    """Raises UserError for what CTranslate2 cannot do."""
+    if options.sampling:
+        raise UserError(
+            "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be "
+            "repeated: use --engine torch for sampling"
+        )
+    if given.allowed:
+        raise UserError(
+            "CTranslate2 cannot be told which pieces each line may be made of: use --engine torch, or leave the "
+            "allowed pieces out"
+        )
 
 
 def _checked_compute_type(compute_type: str) -> str:

@@ -55,8 +55,7 @@ def check(settings: EvaluateOptions) -> None:
 
 
 def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[str, Any]:
-    """Writes hypotheses.txt, scores.json, traces.json (non-autoregressive models) and, apart, speed.json (no two runs
-    agree).
+    """Writes hypotheses.txt, scores.json, traces.json (non-autoregressive) and, apart as no two runs agree, speed.json.
 
     A source with several references is decoded once; references.txt then has tabs between them.
 

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,16 @@ if os.environ.get("SEQDISTILL_SHAPE_CHECKS", "1") == "1":
 torch.set_num_threads(1)
 
 Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unmeasured() -> Iterator[None]:
+    """Trainings in the tests' process are in float32 on every machine, unless a test asks for more."""
+    from seqdistill.training import precision
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "computes_bfloat16", lambda device: False)
+        yield
 
 
 @pytest.fixture(scope="session")

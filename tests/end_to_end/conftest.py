@@ -32,6 +32,7 @@ validate_every = 4
 save_every = 2
 batch_tokens = 256
 tensorboard = false
+precision = "float32"
 
 [train.teacher]
 data = "data"

@@ -54,7 +54,7 @@ def test_two_processes_of_torchrun_train_like_one(toy: Path, seqdistill: Callabl
     prepare = ("prepare", "--source", "train.src", "--target", "train.tgt", "--valid-size", "20", "--vocab-size", "60")
     assert seqdistill(*prepare, "--out", "data").wait(timeout=300) == 0
     train = ["train", "--data", "data", "--model", "transformer", "--max-updates", "6", "--validate-every", "3"]
-    train += ["--batch-tokens", "200", "--accumulate", "2", "--warmup", "2"]
+    train += ["--batch-tokens", "200", "--accumulate", "2", "--warmup", "2", "--precision", "float32"]
     train += [word for pair in ("dim=16", "ffn_dim=16", "heads=2", "encoder_layers=1") for word in ("--set", pair)]
     assert seqdistill(*train, "--out", "one").wait(timeout=300) == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "seqdistill", *train]

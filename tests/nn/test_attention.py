@@ -64,3 +64,19 @@ def test_queries_keys_and_values_start_as_in_fairseq() -> None:
         assert 0.99 * bound < part.abs().max().item() * 2**0.5 <= bound
     assert 0.99 * bound < attention.output.weight.abs().max().item() <= bound
     assert not attention.query_key_value.bias.any() and not attention.output.bias.any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_gradients_under_autocast_are_close(causal: bool) -> None:
+    """Computed another way in training (see `attend`), and to bfloat16's eight bits those of float32."""
+    attention, x = SelfAttention(DIM, HEADS), torch.randn(2, 5, DIM, requires_grad=True)
+    visible = None if causal else REAL[:, None, None]
+    seen = torch.randn(2, 5, DIM) * REAL[..., None]
+    exact = torch.autograd.grad((attention(x, visible, causal=causal) * seen).sum(), x)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attention(x, visible, causal=causal)
+        decoded = attention(x.detach(), visible, causal=causal)
+    rounded = torch.autograd.grad((found * seen).sum(), x)[0]
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05 * float(exact.std()))
+    torch.testing.assert_close(decoded[REAL], found[REAL], rtol=0.05, atol=0.05)

@@ -21,7 +21,14 @@ from seqdistill.training.checkpoint import saved
 from seqdistill.vocabulary.sentencepiece import PAD
 
 SCRIPT = Path(__file__).parent / "run_training.py"
-OPTIONS = {"warmup": 10, "learning_rate": 5e-3, "log_every": 4, "average_count": 2, "threads": 1}
+OPTIONS = {
+    "precision": "float32",
+    "warmup": 10,
+    "learning_rate": 5e-3,
+    "log_every": 4,
+    "average_count": 2,
+    "threads": 1,
+}
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 

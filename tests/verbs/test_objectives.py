@@ -107,6 +107,7 @@ def test_two_processes_imitate_as_one(data: Path, teachers: list[Path], tmp_path
     for name in ("max_updates", "validate_every", "warmup", "batch_tokens", *given):
         words += [f"--{name.replace('_', '-')}", str(getattr(asked, name))]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "seqdistill", "train"]
+    words += ["--precision", "float32"]
     command = [sys.executable, *launcher, *words, "--threads", "1", "--no-tensorboard", "--out", str(tmp_path / "two")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OMP_NUM_THREADS": "1"}
     shared = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)

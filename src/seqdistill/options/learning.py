@@ -104,7 +104,11 @@ class TrainOptions(Options):
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     clip_norm: float = Field(1.0, ge=0, description="Largest norm of a gradient; 0: no clipping.")
-    precision: str = Field("auto", description="float32, bfloat16, or auto: bfloat16 on a GPU that computes it.")
+    precision: str = Field(
+        "auto",
+        description="float32 (the same weights on every machine), bfloat16, or auto: on a GPU bfloat16, on a CPU that "
+        "computes it the faster one, timed before the first update.",
+    )
     validate_every: int = Field(1000, ge=1, description="Updates between validations.")
     metric: str = Field("bleu", description="What decides the best checkpoint: bleu, rouge1 or loss.")
     patience: int = Field(0, ge=0, description="Stop after this many validations without a better one; 0: never.")
@@ -118,7 +122,9 @@ class TrainOptions(Options):
     threads: int = Field(0, ge=0, description="CPU threads; 0: one a core.")
     tensorboard: bool = Field(True, description="Write TensorBoard event files.")
     teacher_device: str = Field("auto", description="Where the teacher runs; auto: where the student does.")
-    teacher_precision: str = Field("auto", description="As --precision, for the teacher.")
+    teacher_precision: str = Field(
+        "auto", description="float32, bfloat16, or auto: bfloat16 on a GPU that computes it; for the teacher."
+    )
     divergence: str = Field("cross-entropy", description="+full: cross-entropy, forward-kl, reverse-kl or js.")
     skew: float = Field(0.5, ge=0, le=1, description="+full, js: near 0 as forward-kl, near 1 as reverse-kl.")
     temperature: float = Field(1.0, gt=0, description="+full: both models' logits are divided by it.")

@@ -13,6 +13,7 @@ from seqdistill.files import write_text
 from seqdistill.progress import Progress
 from seqdistill.training.checkpoint import Run
 from seqdistill.training.options import TrainingOptions
+from seqdistill.training.precision import Settled
 
 
 class Log:
@@ -51,6 +52,15 @@ class Log:
         """Starts the stretch anew over which tokens per second are measured."""
         self._began, self._labels = time.monotonic(), 0.0
 
+    def settled(self, settled: Settled) -> None:
+        """Reports what the training computes in, with a row of the log if that was measured just now."""
+        if not self._silent:
+            self._progress.advance(0, precision=settled.precision)
+        if settled.measured:
+            seconds = {f"{name}_seconds": round(value, 4) for name, value in settled.measured._asdict().items()}
+            self._write("precision", 0, {"precision": settled.precision} | seconds)
+        self.restart_clock()
+
     def updated(
         self,
         run: Run,
@@ -79,14 +89,15 @@ class Log:
         """Reports the scores of a validation."""
         self._write("valid", update, scores)
 
-    def _write(self, kind: str, update: int, log_metrics: Mapping[str, float]) -> None:
+    def _write(self, kind: str, update: int, log_metrics: Mapping[str, float | str]) -> None:
         if self._silent:
             return
         self._file.write(json.dumps({"kind": kind, "update": update} | dict(log_metrics)) + "\n")
         self._file.flush()
         if self._writer is not None:
             for name, value in log_metrics.items():
-                self._writer.add_scalar(f"{kind}/{name}", value, update)
+                if not isinstance(value, str):
+                    self._writer.add_scalar(f"{kind}/{name}", value, update)
 
 
 def _rows_until(path: Path, update: int) -> list[str]:

@@ -7,6 +7,8 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -25,8 +27,9 @@ from seqdistill.training.checkpoint import Run, Validation
 from seqdistill.training.distributed import ALONE, Ranks
 from seqdistill.training.log import Log
 from seqdistill.training.memory import keep_freed_memory
-from seqdistill.training.optim import adam, choose_device, choose_precision, divide_and_clip, step
+from seqdistill.training.optim import adam, choose_device, divide_and_clip, step
 from seqdistill.training.options import METRICS, TrainingOptions, scheduled_rate
+from seqdistill.training.precision import settle
 
 
 @runtime_checkable
@@ -61,6 +64,8 @@ class TrainingResult(NamedTuple):
     """Validation scores of the final weights."""
     history: list[Validation]
     """Every validation on the way."""
+    precision: str
+    """float32 or bfloat16: what `auto` came to."""
 
 
 def train(
@@ -89,7 +94,7 @@ def train(
     Raises:
         UserError: a checkpoint of another run, or cut or altered; a loss that is not finite; a device not there.
     """
-    device, dtype = _prepare(model, options, ranks)
+    device = _prepare(model, options, ranks)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = adam(parameters, betas=options.betas, epsilon=options.epsilon, weight_decay=options.weight_decay)
     begin_update = model.begin_update if isinstance(model, CountsUpdates) else lambda: None
@@ -98,6 +103,22 @@ def train(
     with locked(folder) if ranks.first else nullcontext():
         run = _resume(folder, model, optimizer, batches, options, ranks)
         with Log(out, run, options=options, progress=progress or Silent(), silent=not ranks.first) as log:
+            settled = settle(
+                model,
+                optimizer,
+                objective,
+                partial(next, batches),
+                options=options,
+                begun=run.update > 0,
+                folder=folder,
+                device=device,
+                ranks=ranks,
+            )
+            if settled.measured:
+                batches.log_metrics()  # of updates that were only timed
+                told()
+            log.settled(settled)
+            dtype, upcoming = settled.dtype, chain(settled.drawn, iter(partial(next, batches), None))
             while run.update < options.max_updates and not exhausted(run.history, options):
                 run.update += 1
                 begin_update()
@@ -105,7 +126,7 @@ def train(
                 loss_sum, count = torch.zeros((), device=device), 0
                 for micro_batch in ranks.share(options.accumulate):
                     seed_everything(options.seed, run.update, micro_batch)
-                    batch = next(batches).to(device)
+                    batch = next(upcoming).to(device)
                     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                         loss = objective(batch)
                     loss.total.backward()
@@ -131,7 +152,7 @@ def train(
                 if validation_due or (options.save_every and run.update % options.save_every == 0):
                     _save(folder, model, optimizer, run, batches, options, ranks)
                     log.restart_clock()
-        return _finish(folder, model, run, validate, options, ranks)
+        return _finish(folder, model, run, validate, options, ranks, settled.precision)
 
 
 def exhausted(history: list[Validation], options: TrainingOptions) -> bool:
@@ -158,8 +179,8 @@ def seed_everything(seed: int, update: int, micro_batch: int) -> None:
     random.seed(mixed)
 
 
-def _prepare(model: nn.Module, options: TrainingOptions, ranks: Ranks) -> tuple[torch.device, torch.dtype]:
-    """Settles device, precision, threads and memory; every rank begins with the first rank's weights."""
+def _prepare(model: nn.Module, options: TrainingOptions, ranks: Ranks) -> torch.device:
+    """Settles device, threads and memory; every rank begins with the first rank's weights."""
     if options.accumulate % ranks.size:
         raise UserError(
             f"accumulate {options.accumulate} batches cannot be shared evenly by {ranks.size} processes: give a "
@@ -175,7 +196,7 @@ def _prepare(model: nn.Module, options: TrainingOptions, ranks: Ranks) -> tuple[
         keep_freed_memory()
     model.to(device).train()
     ranks.broadcast(model)
-    return device, choose_precision(options.precision, device)
+    return device
 
 
 def _check_finite(norm: float, update: int) -> None:
@@ -262,6 +283,7 @@ def _finish(
     validate: Callable[[], Mapping[str, float]],
     options: TrainingOptions,
     ranks: Ranks,
+    precision: str,
 ) -> TrainingResult:
     """Loads the mean of the chosen checkpoints into the model and scores it."""
     updates = _final_updates(run, options)
@@ -275,4 +297,4 @@ def _finish(
     if len(updates) > 1:
         scores = _scores(model, validate, options.metric)
     ranks.barrier()
-    return TrainingResult(model.eval(), run.update, updates, scores, run.history)
+    return TrainingResult(model.eval(), run.update, updates, scores, run.history, precision)

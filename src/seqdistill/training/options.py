@@ -42,7 +42,7 @@ class TrainingOptions:
     accumulate: int = 1
     """Batches of an update, over all ranks: the result does not depend on how many ranks share them."""
     precision: str = "auto"
-    """float32, bfloat16 (autocast; weights and optimizer stay float32), or auto: bfloat16 on a GPU that has it."""
+    """float32, bfloat16 (autocast; weights and optimizer stay float32), or auto: see `precision.settle`."""
     validate_every: int = 1000
     """Updates between validations; the last update is always validated."""
     save_every: int = 0

@@ -108,6 +108,7 @@ def _train(
     return {
         "updates": result.updates,
         "averaged": ", ".join(str(update) for update in result.averaged),
+        "precision": result.precision,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "valid": scores,
         **chosen,

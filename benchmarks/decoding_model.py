@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from seqdistill.data.batches import collate_sources
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.models.autoregressive.configs import TransformerConfig
+from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, Tokenizer, Tokenizers
 
 VOCAB = 8000

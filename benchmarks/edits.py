@@ -15,7 +15,8 @@ from torch import Tensor
 from evidence.rounds import medians, rounds
 from evidence.script import arguments, execute
 from seqdistill.data.batches import Batch, collate
-from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
+from seqdistill.models.nonautoregressive.configs import LevenshteinTransformerConfig
+from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable, words_of
 from seqdistill.models.nonautoregressive.shared.edits import (
     edit_path,

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from evidence.rounds import medians, ratios, rounds
 from evidence.script import arguments, execute, record
 from seqdistill.data.batches import Batch
-from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
+from seqdistill.models.autoregressive.configs import RNNConfig
+from seqdistill.models.autoregressive.rnn import RNN
 from seqdistill.nn.recurrent import GRU, SRU
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.vocabulary.sentencepiece import EOS, PAD

@@ -11,7 +11,8 @@ import torch
 from benchmarks.training_peers.meter import Finished, Meter
 from seqdistill.data.batches import Batch, Batches
 from seqdistill.data.store import Store
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.models.autoregressive.configs import TransformerConfig
+from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.nn.losses import Loss
 from seqdistill.training.loop import train
 from seqdistill.training.options import TrainingOptions

@@ -9,7 +9,8 @@ from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.rerank import RerankingEngine, mean_log_probs
 from seqdistill.errors import UserError
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.models.autoregressive.configs import TransformerConfig
+from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.vocabulary.sentencepiece import EOS, Tokenizer, Tokenizers
 
 SIZES = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from seqdistill.data.batches import Batches
-from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.models.autoregressive.configs import RNNConfig, TransformerConfig
+from seqdistill.models.autoregressive.rnn import RNN
+from seqdistill.models.autoregressive.transformer import Transformer
 
 WORDS = 15
 

@@ -8,7 +8,7 @@ from seqdistill.measures.advice import COMPLEXITY, FAITHFULNESS, STUDENTS, advis
 from seqdistill.measures.bitext import Skipped
 from seqdistill.measures.intervals import Interval
 from seqdistill.measures.measure import Measure, Measures, difference
-from seqdistill.models.presets import PRESETS
+from seqdistill.models.family import preset_names
 
 LINES = 400
 
@@ -115,7 +115,7 @@ def test_difference_is_paired_by_line():
 
 
 def test_students_are_called_what_train_calls_them():
-    assert set(STUDENTS) - {"autoregressive"} <= set(PRESETS)
+    assert set(STUDENTS) - {"autoregressive"} <= set(preset_names())
 
 
 def test_bad_input_is_named():

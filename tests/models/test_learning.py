@@ -8,8 +8,8 @@ import torch
 from seqdistill.data.batches import Batch, collate
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.models.family import FAMILIES, resolved
 from seqdistill.models.interface import CountsUpdates
-from seqdistill.models.saved import MODELS
 from seqdistill.vocabulary.sentencepiece import EOS
 
 VOCAB = 12
@@ -41,7 +41,7 @@ FASTER = {
 def test_learns(name: str, task: str, longest: int, updates: int, options: dict[str, Any]) -> None:
     """Sentences of 1 to `longest` words, at least 95 of 100 new ones without a mistake."""
     torch.manual_seed(0)
-    model_class, config_class = MODELS[name]
+    model_class, config_class = resolved(FAMILIES[name].model), FAMILIES[name].config
     model: Any = model_class(config_class(VOCAB, VOCAB, **SIZES, **FASTER.get(name, {}), **options)).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1.2e-2, betas=(0.9, 0.98))
     for update in range(updates):

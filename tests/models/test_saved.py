@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seqdistill.errors import UserError
-from seqdistill.models.saved import MODELS, PRESETS, create_model, hash_of, load_model, save_model, stored_weights
+from seqdistill.models.family import family_named, preset_names, resolved
+from seqdistill.models.saved import create_model, hash_of, load_model, save_model, stored_weights
 from seqdistill.vocabulary.sentencepiece import Tokenizers, train_tokenizers
 
 TINY = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
@@ -79,11 +80,13 @@ class TestPresets:
         assert (config.cell, config.layers, config.dim, config.projection) == (cell, layers, dim, projection)
         assert config.embedding_dim == 256
 
-    @pytest.mark.parametrize("name", PRESETS)
+    @pytest.mark.parametrize("name", preset_names())
     def test_every_one_says_where_it_comes_from(self, tokenizers, name: str) -> None:
         with torch.device("meta"):
             model = create_model(name, tokenizers)
-        assert type(model) is MODELS[PRESETS[name].model][0] and PRESETS[name].description
+        family = family_named(name)
+        assert type(model) is resolved(family.model) and family.presets[name].description
+        assert model.traits == family.traits
 
     def test_embeddings_are_tied_where_the_vocabulary_is_joint(self, tokenizers) -> None:
         assert create_model("transformer", tokenizers, **TINY).config.tied
@@ -99,6 +102,12 @@ class TestPresets:
     [
         ("transfomer-big", {}, "unknown model 'transfomer-big'; did you mean 'transformer-big'"),
         ("transformer", {"head": 4}, "model 'transformer': unknown option 'head'; did you mean 'heads'"),
+        (
+            "sru",
+            {"heads": 4},
+            "model 'sru' has no option 'heads', which is one of transformer, mixture, nat, inat, cmlm",
+        ),
+        ("nat", {"experts": 4}, "model 'nat' has no option 'experts', which is one of mixture: leave it out"),
         ("transformer", {"dim": 2.5}, "dim must be a whole number, but is 2.5"),
         ("transformer", {"dim": True}, "dim must be a whole number, but is True"),
         ("transformer", {"dropout": "0.1"}, "dropout must be a number, but is '0.1'"),

@@ -200,7 +200,7 @@ def _texts(engine, lines: list[str], options: DecodingOptions) -> list[str]:
 @pytest.mark.parametrize("name", ["gru", "nat"])
 def test_other_models_are_sent_to_the_native_engine(tokenizers, tmp_path, name: str) -> None:
     model = saved_model(tokenizers, tmp_path, name)
-    with pytest.raises(UserError, match=r"runs Transformers only.*use --engine torch"):
+    with pytest.raises(UserError, match=r"runs transformer, mixture, but this model is one of \w+: use --engine torch"):
         load_engine("ctranslate2", model)
     assert len(load_engine("torch", model).decode(sentences(3, seed=1), DecodingOptions(max_length=5))) == 3
 

@@ -250,7 +250,7 @@ class TestMixture:
 
     def test_an_expert_of_a_model_that_is_no_mixture(self, world: Path) -> None:
         settings = TranslateOptions(model=world / "generation1", expert=1)
-        with pytest.raises(UserError, match="expert 1 is asked for, but this model is no mixture"):
+        with pytest.raises(UserError, match=r"expert 1 is for a model that is a mixture of experts \(mixture\), not"):
             list(translate_lines(settings, LINES))
 
     def test_learns_whole_targets_only(self, world: Path, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from seqdistill.decoding.rerank import mean_log_probs
 from seqdistill.decoding.shards import decode_to_shards
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
-from seqdistill.models import saved
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import (
     DistillOptions,
@@ -78,7 +77,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def register_toy(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(saved.MODELS, "toy", (ToyInserter, ToyConfig))
+    family = Family("toy_inserter:ToyInserter", ToyConfig, {}, ToyInserter.traits)
+    patch.setitem(FAMILIES, "toy", family)
 
 
 def evaluate(world: Path, out: Path, model: str, **options: Any) -> dict[str, Any]:
@@ -202,13 +202,17 @@ class TestOptionsThatMeanNothing:
 
     def test_for_non_autoregressive_models(self, world: Path) -> None:
         for model, option, message in (
-            ("nat", {"iterations": 2}, "in one pass, but iterations is 2"),
-            ("cmlm", {"penalty": 1.0}, "this model inserts no words"),
+            ("nat", {"iterations": 2}, "iterations 2 is for a model that is refined in iterations"),
+            ("cmlm", {"penalty": 1.0}, r"penalty 1.0 is for a model that inserts words \(inst, levt"),
             ("toy", {"beam": 5}, "decode with beam 1"),
-            ("cmlm", {"rescoring_samples": 4}, "for a model with latent variables .flowseq., but this one has none"),
-            ("flowseq", {"penalty": 1.0}, "this model inserts no words"),
-            ("cmlm", {"sampling": True}, "writes all positions at once"),
-            ("cmlm", {"engine": "ctranslate2"}, "CMLM: use --engine torch"),
+            ("cmlm", {"rescoring_samples": 4}, r"for a model with latent variables \(flowseq\), not for this one"),
+            ("flowseq", {"penalty": 1.0}, r"penalty 1.0 is for a model that inserts words \(inst, levt"),
+            (
+                "cmlm",
+                {"sampling": True},
+                r"for a model that writes left to right \(transformer, mixture, rnn\), not for",
+            ),
+            ("cmlm", {"engine": "ctranslate2"}, "one of cmlm: use --engine torch"),
         ):
             with pytest.raises(UserError, match=message):
                 translate(world, model, **option)

@@ -18,6 +18,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
+from seqdistill.models.family import refuse_foreign
 from seqdistill.models.interface import Model, RefinementModel
 
 Search = Callable[..., list[list[Hypothesis]]]
@@ -79,50 +80,8 @@ def trace(model: Model, source: Int[Tensor, "1 source"], options: DecodingOption
 
 
 def check_options(model: Model, options: DecodingOptions) -> None:
-    """No option is accepted and then ignored.
-
-    Raises:
-        UserError: sampling from a model that writes all positions at once, or rules about what it writes next;
-            iterations of one that writes left to right, or several of one that needs a single pass; a penalty on
-            inserting nothing for one that inserts nothing; rescoring by one without latent variables.
-    """
-    if not model.traits.non_autoregressive:
-        refuse_refinement(options)
-        return
-    for name in ("no_repeat_ngram", "min_length"):
-        if value := getattr(options, name):
-            raise UserError(
-                f"{name} {value} is for a model that writes left to right, but this one writes all positions at once: "
-                f"leave {name} out"
-            )
-    if options.sampling:
-        raise UserError(
-            "sampling needs a model that writes left to right, but this one writes all positions at once: "
-            "decode it without sampling (beam sets the number of lengths tried)"
-        )
-    if not model.traits.iterates and (options.iterations or 1) > 1:
-        raise UserError(
-            f"this model writes its output in one pass, but iterations is {options.iterations}: leave iterations out"
-        )
-    if options.penalty and not model.traits.inserts:
-        raise UserError(
-            f"penalty {options.penalty} is on inserting nothing, but this model inserts no words: leave penalty out"
-        )
-    if options.rescoring_samples and not model.traits.rescores:
-        raise UserError(
-            f"rescoring_samples {options.rescoring_samples} is for a model with latent variables (flowseq), but this "
-            "one has none: leave rescoring_samples out"
-        )
-
-
-def refuse_refinement(options: DecodingOptions) -> None:
-    """Raises UserError for options that models that write left to right do not have."""
-    for name in ("iterations", "penalty", "rescoring_samples"):
-        if value := getattr(options, name):
-            raise UserError(
-                f"{name} {value} is for a model that writes all positions at once, but this one writes left to right: "
-                f"leave {name} out"
-            )
+    """No option is accepted and then ignored: raises UserError for one of other families than the model's."""
+    refuse_foreign(model.traits, vars(options))
 
 
 def mixed(

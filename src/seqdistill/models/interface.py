@@ -105,6 +105,23 @@ class AutoregressiveModel(Protocol):
         ...
 
 
+@runtime_checkable
+class ExpertsModel(AutoregressiveModel, Protocol):
+    """A model of several experts, of which one writes."""
+
+    num_experts: int
+    expert: Tensor
+    """The expert that writes, counted from 0."""
+
+    def choose(self, number: int) -> None:
+        """Lets an expert write, counted from 1.
+
+        Raises:
+            UserError: there is no such expert.
+        """
+        ...
+
+
 class Canvas(NamedTuple):
     """The outputs a non-autoregressive decoder is working on, one row per candidate."""
 

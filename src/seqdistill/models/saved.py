@@ -1,12 +1,12 @@
-"""Every model by name, made for a vocabulary, written to a directory and read back."""
+"""A model made for a vocabulary, written to a directory and read back."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,32 +17,17 @@ from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import read_json, sha256_json, write_json, written_beside
 from seqdistill.journal import differences
-from seqdistill.models.autoregressive.mixture import Mixture, MixtureConfig
-from seqdistill.models.autoregressive.rnn import RNN, RNNConfig
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
-from seqdistill.models.interface import Model
-from seqdistill.models.nonautoregressive.cmlm import CMLM, CMLMConfig
-from seqdistill.models.nonautoregressive.flowseq import FlowSeq
-from seqdistill.models.nonautoregressive.flowseq_config import FlowSeqConfig
-from seqdistill.models.nonautoregressive.inat import INAT, INATConfig
-from seqdistill.models.nonautoregressive.insertion import InsertionTransformer, InsertionTransformerConfig
-from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
-from seqdistill.models.nonautoregressive.nat import NAT, NATConfig
-from seqdistill.models.presets import PRESETS, Preset
+from seqdistill.models.family import (
+    FAMILIES,
+    Family,
+    config_named,
+    family_named,
+    refuse_foreign,
+    resolved,
+)
+from seqdistill.models.interface import ExpertsModel, Model
+from seqdistill.models.sizes import config_of
 from seqdistill.vocabulary.sentencepiece import Tokenizers
-
-MODELS: dict[str, tuple[type[Model], type]] = {
-    "transformer": (Transformer, TransformerConfig),
-    "mixture": (Mixture, MixtureConfig),
-    "rnn": (RNN, RNNConfig),
-    "nat": (NAT, NATConfig),
-    "inat": (INAT, INATConfig),
-    "cmlm": (CMLM, CMLMConfig),
-    "inst": (InsertionTransformer, InsertionTransformerConfig),
-    "levt": (LevenshteinTransformer, LevenshteinTransformerConfig),
-    "flowseq": (FlowSeq, FlowSeqConfig),
-}
-"""Name of a model in config.json -> its class and the class of its sizes."""
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer"
 
@@ -59,71 +44,32 @@ class LoadedModel(NamedTuple):
     """Hash of weights, config and tokenizers: equal if and only if the model translates alike."""
 
 
-def preset_named(name: str) -> Preset:
-    """The preset of this name.
-
-    Raises:
-        UserError: there is none; names the nearest.
-    """
-    if name not in PRESETS:
-        raise UserError(f"unknown model {name!r}; {nearest(name, PRESETS)}")
-    return PRESETS[name]
-
-
-def create_model(name: str, tokenizers: Tokenizers, **overrides: Any) -> Model:
+def create_model(preset: str, tokenizers: Tokenizers, **overrides: Any) -> Model:
     """A model with fresh weights drawn from torch's global generator, for the vocabulary of `tokenizers`.
 
     Args:
-        name: a name of PRESETS.
+        preset: a name of `preset_names`.
         overrides: fields of the model's config; `tied` defaults to whether the vocabulary is joint.
 
     Raises:
-        UserError: unknown name or field (with the nearest valid one), a value of the wrong type or out of range.
+        UserError: as `config_named`; tied embeddings for two vocabularies.
     """
-    model_class, config_class = MODELS[preset_named(name).model]
-    vocabularies = {"source_vocab": len(tokenizers.source), "target_vocab": len(tokenizers.target)}
+    family = family_named(preset)
     if overrides.get("tied") and not tokenizers.joint:
         raise UserError("tied=true needs a joint vocabulary: run seqdistill prepare with one, or leave tied out")
-    tied = {"tied": tokenizers.joint} if any(each.name == "tied" for each in fields(config_class)) else {}
-    config = config_named(name, tied | overrides, **vocabularies)
-    return model_class(config, source_ids=tokenizers.source.ids, target_ids=tokenizers.target.ids)
+    tied = {"tied": tokenizers.joint} if "tied" in family.options else {}
+    sizes = {"source_vocab": len(tokenizers.source), "target_vocab": len(tokenizers.target)}
+    config = config_named(preset, tied | overrides, **sizes)
+    return resolved(family.model)(config, source_ids=tokenizers.source.ids, target_ids=tokenizers.target.ids)
 
 
-def config_named(name: str, overrides: Mapping[str, Any], *, source_vocab: int = 8, target_vocab: int = 8) -> Any:
-    """The config of a preset with some fields changed, by default for a vocabulary that is not known yet.
-
-    Raises:
-        UserError: as `create_model`.
-    """
-    preset = preset_named(name)
-    vocabularies = {"source_vocab": source_vocab, "target_vocab": target_vocab}
-    for key in vocabularies.keys() & overrides.keys():
-        raise UserError(f"{key} of model {name!r} is the size of the tokenizer's vocabulary: leave it out")
-    return config_of(MODELS[preset.model][1], {**preset.sizes, **overrides, **vocabularies}, where=f"model {name!r}")
+def family_of(model: Model) -> str:
+    """The name of the model's family."""
+    path = f"{type(model).__module__}:{type(model).__qualname__}"
+    return next(name for name, family in FAMILIES.items() if family.model == path)
 
 
-def config_of(config_class: type, values: Mapping[str, Any], *, where: str) -> Any:
-    """A config from plain values, each checked against the type of its field.
-
-    Args:
-        where: what the error messages begin with.
-
-    Raises:
-        UserError: an unknown or missing field, or a value of another type.
-    """
-    types = get_type_hints(config_class)
-    for key, value in values.items():
-        if key not in types:
-            raise UserError(f"{where}: unknown option {key!r}; {nearest(key, types)}")
-        if not _fits(value, types[key]):
-            raise UserError(f"{where}: {key} must be {_described(types[key])}, but is {value!r}")
-    required = {each.name for each in fields(config_class) if each.default is MISSING}
-    if missing := required - values.keys():
-        raise UserError(f"{where}: {', '.join(sorted(missing))} missing")
-    return config_class(**values)
-
-
-def save_model(model: nn.Module, tokenizers: Tokenizers, directory: Path) -> None:
+def save_model(model: Model, tokenizers: Tokenizers, directory: Path) -> None:
     """Writes tokenizer/, model.safetensors and config.json, each atomically, config.json last.
 
     A directory that holds the same architecture and tokenizer gets the new weights in one rename; so a reader finds the
@@ -136,7 +82,7 @@ def save_model(model: nn.Module, tokenizers: Tokenizers, directory: Path) -> Non
     weights = {name: weight.detach().cpu().contiguous() for name, weight in stored_weights(model).items()}
     config: Any = model.config
     description = {
-        "model": next(name for name, (model_class, _) in MODELS.items() if type(model) is model_class),
+        "model": family_of(model),
         "config": asdict(config),
         "tokenizer": tokenizers.fingerprint,
     }
@@ -172,30 +118,29 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
             f"{directory / TOKENIZER}: is not the tokenizer this model was trained with (fingerprint "
             f"{expected[:12]} expected, {tokenizers.fingerprint[:12]} found); copy the right one back"
         )
-    model_class, config_class = MODELS[name]
-    config = config_of(config_class, values, where=str(directory / CONFIG))
+    family = FAMILIES[name]
+    refuse_foreign(family.traits, {"expert": expert})
+    config = config_of(family.config, values, where=str(directory / CONFIG))
     _check_vocabulary(config, tokenizers, directory)
     weights, digest = _read_weights(directory / WEIGHTS)
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not cost random numbers
-        model = model_class(config, source_ids=tokenizers.source.ids, target_ids=tokenizers.target.ids)
+        model = resolved(family.model)(config, source_ids=tokenizers.source.ids, target_ids=tokenizers.target.ids)
     _fill(model, weights, directory / WEIGHTS)
     if expert is not None:
-        digest = _of_expert(model, expert, digest, where=directory)
+        digest = _of_expert(cast(ExpertsModel, model), expert, digest)
     fingerprint = sha256_json({"model": name, "config": values, "weights": digest, "tokenizer": expected})
     return LoadedModel(model.to(device).eval(), tokenizers, config, fingerprint)
 
 
-def _of_expert(model: nn.Module, expert: int, digest: str, *, where: Path) -> str:
+def _of_expert(model: ExpertsModel, expert: int, digest: str) -> str:
     """Lets an expert write; the hash of the weights, of which the choice is one."""
-    if not isinstance(model, Mixture):
-        raise UserError(f"{where}: expert {expert} is asked for, but this model is no mixture: leave expert out")
     before = int(model.expert)
     model.choose(expert)
-    return digest if int(model.expert) == before else hash_of(stored_weights(model))
+    return digest if int(model.expert) == before else hash_of(stored_weights(cast(nn.Module, model)))
 
 
-def saved_class(directory: Path) -> type[Model]:
-    """The class of what `save_model` wrote, without reading its weights.
+def saved_family(directory: Path) -> Family:
+    """The family of what `save_model` wrote, without reading its weights.
 
     Raises:
         UserError: no model, or an altered description.
@@ -203,7 +148,7 @@ def saved_class(directory: Path) -> type[Model]:
     path = _model_directory(Path(directory)) / CONFIG
     description = read_json(path)
     _check_description(description, path)
-    return MODELS[description["model"]][0]
+    return FAMILIES[description["model"]]
 
 
 def stored_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -229,8 +174,8 @@ def _check_description(description: Any, path: Path) -> None:
     types = {"model": str, "config": dict, "tokenizer": str}
     if not isinstance(description, dict) or any(type(description.get(key)) is not types[key] for key in types):
         raise UserError(f"{path}: must hold model, config and tokenizer; the file was altered: copy it anew")
-    if description["model"] not in MODELS:
-        raise UserError(f"{path}: unknown model {description['model']!r}; {nearest(description['model'], MODELS)}")
+    if description["model"] not in FAMILIES:
+        raise UserError(f"{path}: unknown model {description['model']!r}; {nearest(description['model'], FAMILIES)}")
 
 
 def _check_vocabulary(config: Any, tokenizers: Tokenizers, directory: Path) -> None:
@@ -282,17 +227,3 @@ def hash_of(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
         digest.update(weight.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _fits(value: Any, wanted: Any) -> bool:
-    if get_origin(wanted) is Literal:
-        return value in get_args(wanted)
-    if wanted is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is wanted
-
-
-def _described(wanted: Any) -> str:
-    if get_origin(wanted) is Literal:
-        return f"one of {', '.join(map(repr, get_args(wanted)))}"
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[wanted]

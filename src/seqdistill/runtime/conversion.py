@@ -12,15 +12,16 @@ import numpy as np
 from ctranslate2.specs import TransformerSpec
 from ctranslate2.specs.attention_spec import MultiHeadAttentionSpec
 from ctranslate2.specs.transformer_spec import FeedForwardSpec
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.autoregressive.transformer import Transformer
-from seqdistill.models.saved import LoadedModel
+from seqdistill.models.family import exporter
+from seqdistill.models.saved import LoadedModel, family_of
 from seqdistill.nn.attention import CrossAttention, SelfAttention
 from seqdistill.nn.layers import FeedForward, sinusoids
-from seqdistill.vocabulary.sentencepiece import Tokenizer
+from seqdistill.vocabulary.sentencepiece import Tokenizer, Tokenizers
 
 MAX_POSITIONS = 4096
 """Positions a converted model knows, special ids included; our own model knows any number."""
@@ -32,11 +33,11 @@ def convert(loaded: LoadedModel, directory: Path) -> None:
     Sources must be given without EOS. An existing directory is left as it is.
 
     Raises:
-        UserError: the model is no Transformer or mixture of ours, or the directory cannot be written.
+        UserError: CTranslate2 does not run the model's family, or the directory cannot be written.
     """
     if directory.exists():
         return
-    spec = transformer_spec(loaded)
+    spec = exporter(family_of(loaded.model), "ctranslate2")(loaded.model, loaded.tokenizers)
     directory.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
@@ -50,19 +51,19 @@ def convert(loaded: LoadedModel, directory: Path) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def transformer_spec(loaded: LoadedModel) -> TransformerSpec:
+def mixture_spec(model: Mixture, tokenizers: Tokenizers) -> TransformerSpec:
+    """The expert that writes, as a Transformer: it differs from the others in what it reads first."""
+    return transformer_spec(model.transformer, tokenizers, start=model.start)
+
+
+def transformer_spec(
+    model: Transformer, tokenizers: Tokenizers, *, start: Float[Tensor, " dim"] | None = None
+) -> TransformerSpec:
     """The specification with all weights, checked by CTranslate2 for completeness.
 
-    Raises:
-        UserError: the model is no Transformer or mixture of ours.
+    Args:
+        start: what the decoder reads in place of BOS's vector; BOS's own if absent.
     """
-    model, first = loaded.model, None
-    if isinstance(model, Mixture):
-        model, first = model.transformer, model.start
-    if not isinstance(model, Transformer):
-        raise UserError(
-            f"CTranslate2 runs Transformers only, but this model is a {type(model).__name__}: use --engine torch"
-        )
     config = model.config
     spec: Any = TransformerSpec.from_config(  # Any: CTranslate2 declares its fields as None
         (config.encoder_layers, config.decoder_layers), config.heads, pre_norm=config.norm_first
@@ -80,12 +81,12 @@ def transformer_spec(loaded: LoadedModel) -> TransformerSpec:
         _set_cross_attention(layer_spec.attention, layer.cross_attention, layer.around_cross.norm)
     spec.encoder.embeddings[0].weight = _array(model.source_embedding.weight)
     spec.decoder.embeddings.weight = _array(model.target_embedding.weight)
-    if first is not None:  # an expert differs from the others in what it reads first, not in what it can write
+    if start is not None:  # of what is read only, not of what can be written
         spec.decoder.embeddings.weight = spec.decoder.embeddings.weight.copy()
         ids = model.target_ids
-        spec.decoder.embeddings.weight[[*ids.decoder_prompt, ids.decoder_start][0]] = _array(first)
+        spec.decoder.embeddings.weight[[*ids.decoder_prompt, ids.decoder_start][0]] = _array(start)
     spec.decoder.projection.weight = _array(model.target_embedding.weight)
-    _set_vocabularies(spec, loaded)
+    _set_vocabularies(spec, tokenizers)
     spec.config.layer_norm_epsilon = decoder.layers[0].around_self.norm.eps
     spec.validate()
     spec.optimize()
@@ -97,11 +98,11 @@ def pieces(tokenizer: Tokenizer) -> list[str]:
     return [tokenizer.piece(token) for token in range(len(tokenizer))]
 
 
-def _set_vocabularies(spec: Any, loaded: LoadedModel) -> None:
-    source, target = pieces(loaded.tokenizers.source), pieces(loaded.tokenizers.target)
+def _set_vocabularies(spec: Any, tokenizers: Tokenizers) -> None:
+    source, target = pieces(tokenizers.source), pieces(tokenizers.target)
     spec.register_source_vocabulary(source)
     spec.register_target_vocabulary(target)
-    ids = loaded.tokenizers.target.ids
+    ids = tokenizers.target.ids
     named = {
         "unk": ids.unk,
         "bos": ids.bos,

@@ -12,7 +12,7 @@ import ctranslate2
 import torch
 
 from seqdistill.decoding.corpus import EMPTY, Engine, TextHypothesis, TorchEngine, as_text, longest_first
-from seqdistill.decoding.decode import refuse_refinement
+from seqdistill.decoding.decode import check_options
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.limits import length_limit
 from seqdistill.decoding.processors import NOTHING, Given
@@ -145,7 +145,7 @@ class CTranslate2Engine:
         Raises:
             UserError: sampling, options of non-autoregressive models, allowed pieces.
         """
-        refuse_refinement(options)
+        check_options(self.loaded.model, options)
         _refuse(options, given)
         self._check_lengths(sources)
         limits = [length_limit(len(words), options) for words in sources]

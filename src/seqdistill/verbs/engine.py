@@ -12,7 +12,7 @@ from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine, check_candidates
 from seqdistill.errors import UserError
-from seqdistill.models.saved import load_model, saved_class
+from seqdistill.models.saved import load_model, saved_family
 from seqdistill.options import DecodingSettings, EvaluateOptions, TranslateOptions
 from seqdistill.runtime.engines import load_engine, torch_precision
 from seqdistill.training.optim import choose_device
@@ -58,7 +58,7 @@ def decoding_options(settings: DecodingSettings, model: Path, *, n_best: int = 1
     Raises:
         UserError: as `check_decoding`; a penalty file of another model; reranking of one that has one candidate.
     """
-    inserts = saved_class(model).traits.inserts
+    inserts = saved_family(model).traits.inserts
     if settings.rerank and inserts:
         raise UserError(
             f"{model}: a model that inserts words finds the length by itself and has one candidate a sentence, so "

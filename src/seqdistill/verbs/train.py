@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import nn
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.metrics.scores import MetricOptions, create_metric
-from seqdistill.models.autoregressive.mixture import Mixture
-from seqdistill.models.saved import config_named, create_model, load_model, save_model
+from seqdistill.models.family import config_named, family_named
+from seqdistill.models.interface import ExpertsModel, HasLogMetrics
+from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import TrainOptions
 from seqdistill.progress import Progress
 from seqdistill.training.distributed import Ranks, joined
@@ -29,8 +30,9 @@ def check(settings: TrainOptions) -> None:
     """Raises UserError for an unknown objective, model or value of an option, and names the nearest valid one."""
     check_objective(settings)
     config, options = config_named(settings.model, settings.set), _options(settings)
-    if settings.init is None and (check_updates := getattr(config, "check_updates", None)):
-        check_updates(options.max_updates, patience=options.patience * options.validate_every)
+    check_training = family_named(settings.model).check_training
+    if settings.init is None and check_training:
+        check_training(config, options.max_updates, patience=options.patience * options.validate_every)
 
 
 def _options(settings: TrainOptions) -> TrainingOptions:
@@ -83,7 +85,9 @@ def _train(
 
     def validate() -> dict[str, float]:
         """A mixture's are those of its best expert, so that no dead one decides which checkpoint is kept."""
-        return _best_expert(model, scored, settings.metric)[0] if isinstance(model, Mixture) else scored()
+        if not model.traits.experts:
+            return scored()
+        return _best_expert(cast(ExpertsModel, model), scored, settings.metric)[0]
 
     result = run_loop(
         model,
@@ -96,14 +100,14 @@ def _train(
         ranks=ranks,
     )
     scores, chosen = dict(result.scores), {}
-    if isinstance(result.model, Mixture):
-        scores, chosen = _best_expert(result.model, scored, settings.metric)
-        result.model.log_metrics()  # what is not told any more is no part of the model
+    if model.traits.experts:
+        scores, chosen = _best_expert(cast(ExpertsModel, model), scored, settings.metric)
+        cast(HasLogMetrics, model).log_metrics()  # what is not told any more is no part of the model
     if settings.max_length:
         longer = np.maximum(data.train.source_lengths, data.train.target_lengths) + 1
         chosen["pairs_left_out"] = int((longer > settings.max_length).sum())
     if ranks.first:
-        save_model(result.model, data.tokenizers, out / "model")
+        save_model(model, data.tokenizers, out / "model")
     ranks.barrier()
     return {
         "updates": result.updates,
@@ -116,11 +120,11 @@ def _train(
 
 
 def _best_expert(
-    model: Mixture, validate: Callable[[], dict[str, float]], metric: str
+    model: ExpertsModel, validate: Callable[[], dict[str, float]], metric: str
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Lets the expert write that is best on the validation data; its scores, and what there is to say of the choice."""
     rows = []
-    for number in range(1, model.config.experts + 1):
+    for number in range(1, model.num_experts + 1):
         model.choose(number)
         rows.append(validate())
     values = [row[metric] for row in rows]

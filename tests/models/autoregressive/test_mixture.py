@@ -10,7 +10,8 @@ from seqdistill.data.batches import Batch, collate
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
-from seqdistill.models.autoregressive.mixture import Mixture, MixtureConfig
+from seqdistill.models.autoregressive.configs import MixtureConfig
+from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.interface import AutoregressiveModel, HasLogMetrics
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 

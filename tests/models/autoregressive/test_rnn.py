@@ -11,7 +11,8 @@ from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
-from seqdistill.models.autoregressive.rnn import CELLS, RNN, RNNConfig, SharedDropout
+from seqdistill.models.autoregressive.configs import RNNConfig
+from seqdistill.models.autoregressive.rnn import CELLS, RNN, SharedDropout
 from seqdistill.models.interface import AutoregressiveModel, State
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 

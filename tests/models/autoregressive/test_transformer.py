@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from seqdistill.data.batches import Batch, collate, collate_sources
 from seqdistill.errors import UserError
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig, contexts
+from seqdistill.models.autoregressive.configs import TransformerConfig
+from seqdistill.models.autoregressive.transformer import Transformer, contexts
 from seqdistill.models.interface import AutoregressiveModel
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, PAD

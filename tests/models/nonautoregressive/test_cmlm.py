@@ -8,7 +8,8 @@ from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.models.interface import Canvas
-from seqdistill.models.nonautoregressive.cmlm import CMLM, CMLMConfig, least_probable, random_masks
+from seqdistill.models.nonautoregressive.cmlm import CMLM, least_probable, random_masks
+from seqdistill.models.nonautoregressive.configs import CMLMConfig
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20

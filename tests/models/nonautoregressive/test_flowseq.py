@@ -13,8 +13,8 @@ from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.interface import CountsUpdates, Memory, RescoringModel
+from seqdistill.models.nonautoregressive.configs import FlowSeqConfig
 from seqdistill.models.nonautoregressive.flowseq import FlowSeq
-from seqdistill.models.nonautoregressive.flowseq_config import FlowSeqConfig
 from seqdistill.models.nonautoregressive.shared.padded_lengths import padded_targets
 from seqdistill.models.nonautoregressive.shared.posterior import FIRST_DEVIATION
 from seqdistill.nn.flows import ActNorm, AffineCoupling, Condition

@@ -10,7 +10,8 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive import inat
-from seqdistill.models.nonautoregressive.inat import INAT, INATConfig, corrupt
+from seqdistill.models.nonautoregressive.configs import INATConfig
+from seqdistill.models.nonautoregressive.inat import INAT, corrupt
 from seqdistill.models.nonautoregressive.shared.canvas import masks
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK

@@ -14,9 +14,10 @@ from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
+from seqdistill.models.family import FAMILIES, family_named, resolved
 from seqdistill.models.interface import Canvas, Memory, RefinementModel
 from seqdistill.models.nonautoregressive import insertion, levenshtein
-from seqdistill.models.saved import MODELS, PRESETS, create_model, load_model, save_model, stored_weights
+from seqdistill.models.saved import create_model, load_model, save_model, stored_weights
 from seqdistill.training.loop import train
 from seqdistill.training.options import TrainingOptions
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK, train_tokenizers
@@ -34,7 +35,7 @@ def seeded() -> None:
 
 
 def small(name: str, **sizes: Any) -> Any:
-    model_class, config_class = MODELS[name]
+    model_class, config_class = resolved(FAMILIES[name].model), FAMILIES[name].config
     vocabularies = {"source_vocab": VOCAB, "target_vocab": VOCAB}
     return model_class(config_class(**{**vocabularies, **SMALL, **sizes})).eval()
 
@@ -203,6 +204,7 @@ def test_killed_and_continued_is_never_killed_and_what_is_saved_comes_back(name:
 def test_presets_have_the_sizes_of_zhou_et_al() -> None:
     base, big = (512, 2048, 6, 6, 8, 0.3), (1024, 4096, 6, 6, 16, 0.3)
     for name, sizes in (("inst", base), ("levt", base), ("levt-big", big)):
-        config: Any = MODELS[PRESETS[name].model][1](100, 100, **PRESETS[name].sizes)
+        family = family_named(name)
+        config: Any = family.config(100, 100, **family.presets[name].sizes)
         found = (config.dim, config.ffn_dim, config.encoder_layers, config.decoder_layers, config.heads, config.dropout)
         assert found == sizes

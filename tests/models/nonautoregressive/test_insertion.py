@@ -10,9 +10,9 @@ from torch import Tensor
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive import insertion
+from seqdistill.models.nonautoregressive.configs import InsertionTransformerConfig
 from seqdistill.models.nonautoregressive.insertion import (
     InsertionTransformer,
-    InsertionTransformerConfig,
     slot_loss,
     slot_targets,
 )

@@ -8,8 +8,8 @@ import torch
 from seqdistill.data.batches import Batch, collate
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.models.family import FAMILIES, resolved
 from seqdistill.models.interface import Canvas
-from seqdistill.models.saved import MODELS
 from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 VOCAB = 12
@@ -24,7 +24,7 @@ RUNS_TO_FINISH = {"inst": 1, "levt": 2}
 )
 def test_learns(name: str, task: str, updates: int) -> None:
     torch.manual_seed(1)
-    model_class, config_class = MODELS[name]
+    model_class, config_class = resolved(FAMILIES[name].model), FAMILIES[name].config
     model: Any = model_class(config_class(source_vocab=VOCAB, target_vocab=VOCAB, **SIZES)).train()
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98))
     for update in range(updates):

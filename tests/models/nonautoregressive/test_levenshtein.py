@@ -11,7 +11,8 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive import levenshtein
-from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer, LevenshteinTransformerConfig
+from seqdistill.models.nonautoregressive.configs import LevenshteinTransformerConfig
+from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20

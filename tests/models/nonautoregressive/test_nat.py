@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.errors import UserError
-from seqdistill.models.nonautoregressive.nat import NAT, NATConfig
+from seqdistill.models.nonautoregressive.configs import NATConfig
+from seqdistill.models.nonautoregressive.nat import NAT
 from seqdistill.models.nonautoregressive.shared.copying import copy_positions
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 

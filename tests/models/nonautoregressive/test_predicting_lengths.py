@@ -10,9 +10,9 @@ from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
+from seqdistill.models.family import FAMILIES, resolved
 from seqdistill.models.interface import Memory, RefinementModel
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable
-from seqdistill.models.saved import MODELS
 from seqdistill.nn.flows import AffineCoupling
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
@@ -33,7 +33,7 @@ def seeded() -> None:
 
 
 def small(name: str, **sizes: Any) -> Any:
-    model_class, config_class = MODELS[name]
+    model_class, config_class = resolved(FAMILIES[name].model), FAMILIES[name].config
     if name == "flowseq":
         sizes = {"posterior_layers": 1, "flow_steps": "1,1,1", "flow_ffn_dim": 16, "word_dropout": 0.0} | sizes
     model = model_class(config_class(VOCAB, VOCAB, **{**SMALL, **sizes})).eval()
@@ -114,7 +114,7 @@ class TestEveryModel:
 class TestModelsWithLengthClasses:
     def test_base_size_of_the_paper(self, name: str) -> None:
         """Vaswani et al.'s base: 4 d^2 + 2 d f weights in an encoder layer, 8 d^2 + 2 d f in a decoder's."""
-        model_class, config_class = MODELS[name]
+        model_class, config_class = resolved(FAMILIES[name].model), FAMILIES[name].config
         with torch.device("meta"):
             model = model_class(config_class(37_009, 37_009))
         d, f = 512, 2048

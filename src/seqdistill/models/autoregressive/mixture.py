@@ -8,7 +8,6 @@ each of them in fewer ways than a single model: what one expert wrote has fewer 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -16,34 +15,18 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig, TransformerState
+from seqdistill.models.autoregressive.configs import MixtureConfig
+from seqdistill.models.autoregressive.transformer import Transformer, TransformerState
+from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Model
-from seqdistill.models.traits import Traits
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-
-
-@dataclass(frozen=True)
-class MixtureConfig(TransformerConfig):
-    """Sizes of a mixture of experts: those of its Transformer, and how many experts there are.
-
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
-
-    experts: int = 3
-    """Zhou et al. (2020), section 5, find 3 best."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.experts < 1:
-            raise UserError(f"experts must be 1 or more, but is {self.experts}")
 
 
 class Mixture(Model):
     """Writes, and gives states and losses in evaluation mode, as one of its experts; all of them learn."""
 
-    traits = Traits(experts=True)
+    traits = FAMILIES["mixture"].traits
     expert: Tensor
     """The expert that writes, counted from 0; training lets the one write that is best on validation data."""
     won: Tensor

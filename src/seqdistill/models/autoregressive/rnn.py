@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,61 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqdistill.data.batches import Batch
-from seqdistill.errors import UserError
+from seqdistill.models.autoregressive.configs import RNNConfig
 from seqdistill.models.autoregressive.transformer import contexts
+from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Model
-from seqdistill.models.traits import Traits
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 CELLS = {"sru": SRU, "gru": GRU, "lstm": LSTM}
-
-
-@dataclass(frozen=True)
-class RNNConfig:
-    """Sizes of an RNN.
-
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
-
-    source_vocab: int
-    target_vocab: int
-    cell: Literal["sru", "gru", "lstm"] = "sru"
-    dim: int = 512
-    """N: width of the decoder's states; the encoder has half of it in each direction."""
-    embedding_dim: int = 256
-    layers: int = 2
-    """Of the encoder and of the decoder: each decoder layer starts from the final state of its encoder layer."""
-    projection: int = 0
-    """Width of a linear map between one layer and the next; 0: none."""
-    dropout: float = 0.1
-    """Of the inputs of every layer and of the attentional state; one mask shared over time."""
-    highway_bias: float = 0.0
-    """SRU only: what the bias of the reset gate starts from; negative lets more of a layer's input through."""
-    rescale: bool = False
-    """SRU only: scales the input that is let through, so that the variance stays the same from layer to layer."""
-    tied: bool = False
-    """Source and target share one embedding. The output layer is the target embedding in any case."""
-
-    def __post_init__(self) -> None:
-        if self.dim < 2 or self.dim % 2:
-            raise UserError(f"dim is split between the encoder's two directions: it must be even, but is {self.dim}")
-        if min(self.embedding_dim, self.layers, self.source_vocab, self.target_vocab) < 1 or self.projection < 0:
-            raise UserError(
-                "embedding_dim, layers and the vocabularies must be 1 or more and projection 0 or more; got "
-                f"{self.embedding_dim}, {self.layers}, {self.source_vocab} and {self.target_vocab}, {self.projection}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout must be in [0, 1), but is {self.dropout}")
-        if self.cell != "sru" and (self.highway_bias or self.rescale):
-            raise UserError(f"highway_bias and rescale belong to the SRU, but cell is {self.cell!r}: leave them out")
-        if self.tied and self.source_vocab != self.target_vocab:
-            raise UserError(
-                f"tied embeddings need one vocabulary, but source has {self.source_vocab} tokens and target "
-                f"{self.target_vocab}: prepare the data with a joint tokenizer, or leave tied out"
-            )
 
 
 class RNNState(NamedTuple):
@@ -159,7 +112,7 @@ class RNN(Model):
     query and of the values are left out: W_k and W can express them.
     """
 
-    traits = Traits()
+    traits = FAMILIES["rnn"].traits
 
     def __init__(self, config: RNNConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()

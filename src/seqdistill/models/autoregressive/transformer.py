@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -11,47 +10,19 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.data.batches import Batch
+from seqdistill.models.autoregressive.configs import TransformerConfig
+from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Model
-from seqdistill.models.sizes import check_sizes
-from seqdistill.models.traits import Traits
 from seqdistill.nn.cache import CacheRows, KeyValueCache, keep_groups
 from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 
-@dataclass(frozen=True)
-class TransformerConfig:
-    """Sizes of a Transformer.
-
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
-
-    source_vocab: int
-    target_vocab: int
-    dim: int = 256
-    """Width of embeddings and layers."""
-    ffn_dim: int = 1024
-    """Width inside the feed-forward layers."""
-    encoder_layers: int = 3
-    decoder_layers: int = 3
-    heads: int = 4
-    dropout: float = 0.1
-    """On embeddings, on what a sublayer adds and inside feed-forward layers; not on attention weights (as fairseq)."""
-    tied: bool = True
-    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
-    norm_first: bool = True
-    """Normalise what a sublayer reads (trains without care) or, as in the paper, what comes out of it (False)."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
-
-
 class Transformer(Model):
     """Encoder and left-to-right decoder; the output layer is the target embedding, transposed."""
 
-    traits = Traits()
+    traits = FAMILIES["transformer"].traits
 
     def __init__(
         self, config: TransformerConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS

@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.data.batches import Batch
+from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.nonautoregressive.configs import CMLMConfig
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, rewritten, words_of
-from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
-from seqdistill.models.sizes import check_sizes
-from seqdistill.models.traits import Traits
+from seqdistill.models.nonautoregressive.shared.lengths import LengthPredictor
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 
-@dataclass(frozen=True)
-class CMLMConfig:
-    """Sizes of a CMLM; the defaults are the base size of Zhou et al. (2020), table 5.
-
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
-
-    source_vocab: int
-    target_vocab: int
-    dim: int = 512
-    """Width of embeddings and layers."""
-    ffn_dim: int = 2048
-    """Width inside the feed-forward layers."""
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    heads: int = 8
-    dropout: float = 0.3
-    tied: bool = True
-    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
-    norm_first: bool = True
-    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
-    length: LengthKind = "offset"
-    """Whether length classes are differences to the source's length, or lengths themselves."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
-
-
 class CMLM(Model):
     """Predicts the masked words of a target from the source and from the words that are left. EOS is not written."""
 
-    traits = Traits(non_autoregressive=True, iterates=True, settles=False)
+    traits = FAMILIES["cmlm"].traits
     iterations = 10
 
     def __init__(self, config: CMLMConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:

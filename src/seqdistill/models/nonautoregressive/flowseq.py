@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.data.batches import Batch
+from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Canvas, Model
-from seqdistill.models.nonautoregressive.flowseq_config import FlowSeqConfig
+from seqdistill.models.nonautoregressive.configs import FlowSeqConfig
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, masks, most_probable
 from seqdistill.models.nonautoregressive.shared.padded_lengths import PaddedLength, padded_targets, whole_units
 from seqdistill.models.nonautoregressive.shared.phases import Phases, alone_or_first, take_over_from_first
 from seqdistill.models.nonautoregressive.shared.posterior import Posterior
-from seqdistill.models.traits import Traits
 from seqdistill.nn.attention import CrossAttention
 from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
@@ -52,7 +52,7 @@ class FlowSeq(Model):
     divergence that rises evenly to 1 over `kl_updates`. Outside of training the loss is that bound with weight 1.
     """
 
-    traits = Traits(non_autoregressive=True, rescores=True)
+    traits = FAMILIES["flowseq"].traits
     longest_target = None
     iterations = 1
 

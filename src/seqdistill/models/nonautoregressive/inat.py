@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -11,55 +9,15 @@ from torch import Tensor
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
+from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.nonautoregressive.configs import INATConfig
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable, rewritten, words_of
 from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
-from seqdistill.models.nonautoregressive.shared.lengths import LengthKind, LengthPredictor
-from seqdistill.models.sizes import check_sizes
-from seqdistill.models.traits import Traits
+from seqdistill.models.nonautoregressive.shared.lengths import LengthPredictor
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-
-
-@dataclass(frozen=True)
-class INATConfig:
-    """Sizes of an iNAT and how it is trained; the defaults are those of Zhou et al. (2020), table 5 (base) and A.2.
-
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
-
-    source_vocab: int
-    target_vocab: int
-    dim: int = 512
-    """Width of embeddings and layers."""
-    ffn_dim: int = 2048
-    """Width inside the feed-forward layers."""
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    heads: int = 8
-    dropout: float = 0.3
-    tied: bool = True
-    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
-    norm_first: bool = True
-    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
-    length: LengthKind = "offset"
-    """Whether length classes are differences to the source's length, or lengths themselves."""
-    train_iterations: int = 4
-    """Iterations of each update, the target the same in all of them."""
-    denoising: float = 0.5
-    """Probability that a sentence's next input is its corrupted target instead of what was predicted."""
-    corruption: float = 0.33
-    """Probability that a word is corrupted: a third each to be replaced, repeated, or swapped."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
-        if self.train_iterations < 1:
-            raise UserError(f"train_iterations must be 1 or more, but is {self.train_iterations}")
-        for name in ("denoising", "corruption"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must be a probability from 0 to 1, but is {getattr(self, name)}")
 
 
 class INAT(Model):
@@ -68,7 +26,7 @@ class INAT(Model):
     All iterations share one decoder, as in Zhou et al. (2020). EOS is not written.
     """
 
-    traits = Traits(non_autoregressive=True, iterates=True)
+    traits = FAMILIES["inat"].traits
     iterations = 10
     words: Tensor
     """Ids that can be written."""

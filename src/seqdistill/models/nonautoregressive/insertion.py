@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,7 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
+from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.nonautoregressive.configs import InsertionTransformerConfig
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, words_of
 from seqdistill.models.nonautoregressive.shared.edits import placeholder_counts, random_part
 from seqdistill.models.nonautoregressive.shared.slots import (
@@ -24,38 +25,9 @@ from seqdistill.models.nonautoregressive.shared.slots import (
     slots,
     with_room,
 )
-from seqdistill.models.sizes import check_sizes
-from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
-
-
-@dataclass(frozen=True)
-class InsertionTransformerConfig:
-    """Sizes of an Insertion Transformer; the defaults are the base size of Zhou et al. (2020), table 5.
-
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
-
-    source_vocab: int
-    target_vocab: int
-    dim: int = 512
-    """Width of embeddings and layers."""
-    ffn_dim: int = 2048
-    """Width inside the feed-forward layers."""
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    heads: int = 8
-    dropout: float = 0.3
-    tied: bool = True
-    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
-    norm_first: bool = True
-    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
 
 
 class SlotTargets(NamedTuple):
@@ -78,7 +50,7 @@ class InsertionTransformer(Model):
     decoding (section 5): each iteration inserts the most probable word of every slot that does not predict its end.
     """
 
-    traits = Traits(non_autoregressive=True, iterates=True, inserts=True)
+    traits = FAMILIES["inst"].traits
     longest_target = None
     iterations = 10
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -11,7 +9,9 @@ from torch import Tensor, nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
+from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.nonautoregressive.configs import LevenshteinTransformerConfig
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, most_probable, words_of
 from seqdistill.models.nonautoregressive.shared.edits import (
     edit_path,
@@ -30,41 +30,12 @@ from seqdistill.models.nonautoregressive.shared.slots import (
     slots,
     with_room,
 )
-from seqdistill.models.sizes import check_sizes
-from seqdistill.models.traits import Traits
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 PLACEHOLDER_CLASSES = 256
 """0 .. 255 placeholders go between two neighbours."""
-
-
-@dataclass(frozen=True)
-class LevenshteinTransformerConfig:
-    """Sizes of a Levenshtein Transformer; the defaults are the base size of Zhou et al. (2020), table 5.
-
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
-
-    source_vocab: int
-    target_vocab: int
-    dim: int = 512
-    """Width of embeddings and layers."""
-    ffn_dim: int = 2048
-    """Width inside the feed-forward layers."""
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    heads: int = 8
-    dropout: float = 0.3
-    tied: bool = True
-    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
-    norm_first: bool = True
-    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
 
 
 class LevenshteinTransformer(Model):
@@ -74,7 +45,7 @@ class LevenshteinTransformer(Model):
     lower layers (early exit), which are not here. The word head is the target embedding, transposed.
     """
 
-    traits = Traits(non_autoregressive=True, iterates=True, inserts=True)
+    traits = FAMILIES["levt"].traits
     longest_target = PLACEHOLDER_CLASSES - 1
     iterations = 10
 

@@ -3,8 +3,6 @@ A.2)."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
+from seqdistill.models.nonautoregressive.configs import LengthKind
 from seqdistill.models.nonautoregressive.shared.canvas import masks
 from seqdistill.nn.losses import exact
 from seqdistill.vocabulary.ids import SpecialIds
@@ -19,10 +18,6 @@ from seqdistill.vocabulary.ids import SpecialIds
 LENGTH_CLASSES = 256
 LENGTH_WEIGHT = 0.1
 """Weight of the length's loss beside the words' (Zhou et al. 2020, A.2)."""
-
-LengthKind = Literal["offset", "absolute"]
-"""The 256 classes are differences to the source's length, -128 .. 127 (the outermost stand for whatever lies beyond, as
-a teacher's runaway output), or lengths themselves, 0 .. 255 (longer targets are an error)."""
 
 
 class LengthPredictor(nn.Module):

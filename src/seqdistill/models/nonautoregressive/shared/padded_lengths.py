@@ -8,11 +8,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqdistill.errors import UserError
+from seqdistill.models.nonautoregressive.configs import REACH
 from seqdistill.nn.losses import exact
 from seqdistill.vocabulary.ids import SpecialIds
-
-REACH = 20
-"""Largest difference between the lengths of a padded target and of its source."""
 
 LENGTH_SMOOTHING = 0.1
 """Label smoothing of lengths in training."""

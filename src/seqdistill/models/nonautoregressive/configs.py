@@ -1,38 +1,93 @@
-"""The sizes of a FlowSeq, and how long the phases of its training are."""
+"""Configs of the non-autoregressive models; here is no torch, so that a recipe is checked at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from seqdistill.errors import UserError
-from seqdistill.models.nonautoregressive.shared.padded_lengths import REACH
-from seqdistill.models.sizes import check_sizes
+from seqdistill.models.sizes import TransformerSizes
+
+LengthKind = Literal["offset", "absolute"]
+"""The 256 classes are differences to the source's length, -128 .. 127 (the outermost stand for whatever lies beyond, as
+a teacher's runaway output), or lengths themselves, 0 .. 255 (longer targets are an error)."""
+
+REACH = 20
+"""Largest difference between the lengths of a padded target of FlowSeq's and of its source."""
 
 
 @dataclass(frozen=True)
-class FlowSeqConfig:
-    """Sizes of a FlowSeq; the defaults are the base size of Ma et al. (2019), also that of Zhou et al. (2020).
+class NonAutoregressiveConfig(TransformerSizes):
+    """What they share; the defaults are the base size of Zhou et al. (2020), table 5."""
 
-    Raises:
-        UserError: a value out of range, or values that do not fit each other.
-    """
+    dim: int = 512
+    ffn_dim: int = 2048
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    heads: int = 8
+    dropout: float = 0.3
 
-    source_vocab: int
-    target_vocab: int
+
+@dataclass(frozen=True)
+class LengthPredictingConfig(NonAutoregressiveConfig):
+    """What those share that predict a length before they write."""
+
+    length: LengthKind = "offset"
+    """Whether length classes are differences to the source's length, or lengths themselves."""
+
+
+@dataclass(frozen=True)
+class NATConfig(LengthPredictingConfig):
+    """Sizes of a NAT."""
+
+
+@dataclass(frozen=True)
+class CMLMConfig(LengthPredictingConfig):
+    """Sizes of a CMLM."""
+
+
+@dataclass(frozen=True)
+class INATConfig(LengthPredictingConfig):
+    """Sizes of an iNAT and how it is trained; the defaults are those of Zhou et al. (2020), A.2."""
+
+    train_iterations: int = 4
+    """Iterations of each update, the target the same in all of them."""
+    denoising: float = 0.5
+    """Probability that a sentence's next input is its corrupted target instead of what was predicted."""
+    corruption: float = 0.33
+    """Probability that a word is corrupted: a third each to be replaced, repeated, or swapped."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train_iterations < 1:
+            raise UserError(f"train_iterations must be 1 or more, but is {self.train_iterations}")
+        for name in ("denoising", "corruption"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must be a probability from 0 to 1, but is {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class InsertionTransformerConfig(NonAutoregressiveConfig):
+    """Sizes of an Insertion Transformer."""
+
+
+@dataclass(frozen=True)
+class LevenshteinTransformerConfig(NonAutoregressiveConfig):
+    """Sizes of a Levenshtein Transformer."""
+
+
+@dataclass(frozen=True)
+class FlowSeqConfig(NonAutoregressiveConfig):
+    """Sizes of a FlowSeq and how its training goes; the defaults are the base size of Ma et al. (2019)."""
+
     dim: int = 256
     """Width of embeddings, layers and latent variables."""
     ffn_dim: int = 1024
-    """Width inside the feed-forward layers."""
-    encoder_layers: int = 6
     posterior_layers: int = 4
     decoder_layers: int = 4
     heads: int = 8
     """Of attention everywhere, and of the flow's invertible linear layers."""
     dropout: float = 0.1
-    tied: bool = True
-    """One embedding for source, target and output; needs a joint vocabulary. Otherwise output and target share one."""
-    norm_first: bool = True
-    """Normalise what a sublayer reads or, as in the paper, what comes out of it (False)."""
     flow_steps: str = "4,4,2"
     """Steps of the flow at each of its levels; targets are padded to multiples of 2 to the power of levels - 1."""
     flow_ffn_dim: int = 512
@@ -46,7 +101,7 @@ class FlowSeqConfig:
     """Updates after that in which the weight of the KL divergence rises to 1; in short trainings as many again."""
 
     def __post_init__(self) -> None:
-        check_sizes(self)
+        super().__post_init__()
         least_of = {"posterior_layers": 1, "flow_ffn_dim": 1, "autoencoder_updates": 0, "kl_updates": 0}
         for name, least in least_of.items():
             if getattr(self, name) < least:

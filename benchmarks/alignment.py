@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -70,27 +71,32 @@ def ours(folder: Path, *, workers: int, measures: bool) -> dict[str, float]:
     return figures | {"entries": len(found.table.targets), "peak_mb": peak_mb()}
 
 
-def thot(folder: Path) -> dict[str, float]:
-    """The same by sil-thot's FastAlignModel."""
+def thot_matrices(source: list[list[str]], target: list[list[str]]) -> Iterator[np.ndarray]:
+    """Each pair's links by sil-thot's FastAlignModel, trained with as many iterations and the same prior as ours."""
     from thot.alignment import FastAlignModel
 
+    model = FastAlignModel()
+    model.variational_bayes = True
+    for one, other in zip(source, target, strict=True):
+        model.add_sentence_pair(one, other, 1)
+    model.start_training()
+    for _ in range(ITERATIONS):
+        model.train()
+    model.end_training()
+    return (matrix.to_numpy() for _, matrix in model.get_best_alignments(source, target))
+
+
+def thot(folder: Path) -> dict[str, float]:
+    """The same by sil-thot."""
     began = time.time()
     sides = [
         [line.split() for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()]
         for name in ("source", "target")
     ]
     for name, (source, target) in (("forward", sides), ("reverse", sides[::-1])):
-        model = FastAlignModel()
-        model.variational_bayes = True
-        for one, other in zip(source, target, strict=True):
-            model.add_sentence_pair(one, other, 1)
-        model.start_training()
-        for _ in range(ITERATIONS):
-            model.train()
-        model.end_training()
         with (folder / f"thot.{name}").open("w") as file:
-            for _, matrix in model.get_best_alignments(source, target):
-                links = zip(*(axis.tolist() for axis in np.nonzero(matrix.to_numpy())), strict=True)
+            for matrix in thot_matrices(source, target):
+                links = zip(*(axis.tolist() for axis in np.nonzero(matrix)), strict=True)
                 file.write(" ".join(f"{i}-{j}" for i, j in links) + "\n")
     return {"seconds": time.time() - began, "peak_mb": peak_mb()}
 

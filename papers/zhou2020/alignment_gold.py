@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.alignment import thot_matrices
 from evidence.script import arguments, execute, record
 from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import align
@@ -71,23 +72,14 @@ def ours(bitext: Bitext, count: int, options: AlignerOptions) -> tuple[Links, Li
 
 
 def thot(bitext: Bitext, count: int) -> tuple[Links, Links]:
-    """The same by sil-thot's FastAlignModel, with five iterations and variational Bayes as ours."""
-    from thot.alignment import FastAlignModel
-
+    """The same by sil-thot."""
     sides = [[side.sentence(pair) for pair in range(len(bitext))] for side in (bitext.source, bitext.target)]
     found = []
     for one, other in (sides, sides[::-1]):
-        model = FastAlignModel()
-        model.variational_bayes = True
-        for pair in zip(one, other, strict=True):
-            model.add_sentence_pair(*pair, 1)
-        model.start_training()
-        for _ in range(5):
-            model.train()
-        model.end_training()
-        matrices = [matrix.to_numpy() for _, matrix in model.get_best_alignments(one[:count], other[:count])]
-        rows = [zip(*(axis.tolist() for axis in np.nonzero(matrix)), strict=True) for matrix in matrices]
-        found.append(Links.from_lists(rows))
+        matrices = islice(thot_matrices(one, other), count)
+        found.append(
+            Links.from_lists([zip(*(axis.tolist() for axis in np.nonzero(each)), strict=True) for each in matrices])
+        )
     return found[0], found[1].flipped()
 
 

@@ -52,11 +52,6 @@ def differences(systems: Systems, wanted: Sequence[Pair]) -> Rows:
     return rows
 
 
-def in_order(rows: Rows, wanted: Sequence[Pair]) -> Rows:
-    order = [(student, f"{better} over {baseline}") for student, better, baseline in wanted]
-    return sorted(rows, key=lambda row: order.index((row["student"], row["difference"])))
-
-
 def _difference(baseline: System, system: System) -> dict[str, Any]:
     found = gain(baseline, system)
     rounded = {name: round(getattr(found, name), 4) for name in ("low", "high", "p_value")}

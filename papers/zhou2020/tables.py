@@ -15,25 +15,18 @@ cmlm_base_bleu; a training's stage is called STUDENT-DATA. Beside it, where the 
     NAME-best         each student on the base teacher's text beside that teacher, best validation BLEU first
     NAME-differences  what holds: paired bootstrap over sentences
 
-Times come from papers/zhou2020/speed.py, once that has run. `--keep` leaves the rows that stand in the tables and adds
-those that are missing, where one machine trained some students and another one the others; rows name their commit.
-A table by data is made of this run's trainings alone where it has all of them.
+Times come from papers/zhou2020/speed.py, once that has run.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 
 from evidence.recipe import recipe_arguments, record_tables, run_recipe
-from evidence.results import commit, read_result
 from evidence.script import execute
-from papers.zhou2020.differences import best, differences, in_order, pairs_of_interest
+from papers.zhou2020.differences import best, differences, pairs_of_interest
 from papers.zhou2020.published import DECODING_BLEU, INTERPOLATION_BLEU, REAL_TEXT_BLEU
 from papers.zhou2020.trainings import (
     DECODINGS,
@@ -67,111 +60,65 @@ TIMES = (
 """What papers/zhou2020/speed.py measured, one sentence at a time and in batches."""
 
 
-@dataclass(frozen=True)
-class Study:
-    """What was found in the recipe's directory and in earlier tables."""
-
-    recipe: Recipe
-    systems: Systems
-    teachers: Mapping[str, System]
-    """By the text they wrote; those that another recipe trained too."""
-    trainings: Trainings
-    here: Trainings
-    """Those of this run."""
-    times: Speeds
-    kept: Callable[..., Rows]
-    """With --keep, earlier rows of a table in front of new ones."""
-
-    @property
-    def single(self) -> str:
-        """The text of the one teacher that born-again teachers and mixtures start from."""
-        learned_from = {
-            step.name: step.settings.data.name for step in self.recipe.steps if isinstance(step.settings, TrainOptions)
-        }
-        return learned_from.get("at-generation2", "base")
-
-
 def main() -> None:
-    parser = recipe_arguments(__doc__)
-    parser.add_argument("--keep", action="store_true", help="only add rows to the tables that are there")
-    given = parser.parse_args()
+    given = recipe_arguments(__doc__).parse_args()
     recipe, _ = run_recipe(given)
-    study = study_of(recipe, partial(merged, given, recipe.name), speeds(given.results / f"{recipe.name}-speed.json"))
-    others = [step for step in recipe.steps if step.kind != "train" and status(step.directory) == "finished"]
-    seconds = sum(read_json(step.directory / FINISHED)["wall_seconds"] for step in others)
-    seconds += sum(row["training_seconds"] for row in study.trainings.values())
-    given.started = time.time() - seconds / given.jobs
-    wanted = [name for step in recipe.steps if step.kind == "train" and not (name := step.name).startswith(TEACHER)]
-    found = len(study.trainings)
-    part = "" if found == len(wanted) else f" ({found} of {len(wanted)} trainings so far)"
-    record_tables(recipe.name, given, tables(study), part=part)
-
-
-def merged(given: argparse.Namespace, name: str, suffix: str, rows: Rows, *key: str) -> Rows:
-    """With --keep, the rows of the earlier table come before those that are about something else than they."""
-    path = given.results / f"{name}{suffix}.json"
-    kept: Rows = []
-    if given.keep and path.exists():
-        earlier = read_result(path)
-        kept = [row | {"commit": row.get("commit", earlier.commit[:10])} for row in earlier.rows]
-    known = {tuple(row[name] for name in key) for row in kept}
-    new = [row for row in rows if tuple(row[name] for name in key) not in known]
-    return [*kept, *(row | {"commit": commit(Path.cwd())[:10]} for row in new)]
-
-
-def study_of(recipe: Recipe, kept: Callable[..., Rows], times: Speeds) -> Study:
-    """Reads all that is finished."""
     evaluated = systems_in(recipe.out)
-    systems, teachers = named(evaluated), teachers_in(evaluated)
     order = [step.name for step in recipe.steps]
-    here = {key: row_of(key, system) for key, system in systems.items()}
-    rows = kept("", list(here.values()), "student", "data")
-    rows.sort(key=lambda row: order.index(f"{row['student']}-{row['data']}"))
-    trainings = {(row["student"], row["data"]): row | time_of(row["student"], times) for row in rows}
-    return Study(recipe, systems, teachers, trainings, here, times, kept)
+    systems = dict(sorted(named(evaluated).items(), key=lambda item: order.index("-".join(item[0]))))
+    found = tables(recipe, systems, teachers_in(evaluated), speeds(given.results / f"{recipe.name}-speed.json"))
+    wanted = [name for step in recipe.steps if step.kind == "train" and not (name := step.name).startswith(TEACHER)]
+    part = "" if len(systems) == len(wanted) else f" ({len(systems)} of {len(wanted)} trainings so far)"
+    record_tables(recipe.name, given, found, part=part)
 
 
-def tables(study: Study) -> dict[str, tuple[str, Rows, dict[str, float]]]:
+def tables(
+    recipe: Recipe, systems: Systems, teachers: Mapping[str, System], times: Speeds
+) -> dict[str, tuple[str, Rows, dict[str, float]]]:
     """Claim, rows and figures of each table, by the end of its name."""
-    wmt, single, measured = "published: Zhou et al. 2020, WMT 2014", study.single, measures_in(study.recipe)
-    pairs = pairs_of_interest(single)
-    by_text = partial(by_data, study.trainings, study.here)
-    beside_teacher = study.kept("-best", best(study.systems, study.teachers, study.times), "student")
-    gained = study.kept("-differences", differences(study.systems, pairs), "student", "difference")
-    found: dict[str, tuple[str, Rows]] = {
-        "-table-2": (f"Non-autoregressive students on real text; {wmt}", table_2(study.trainings, study.times)),
-        "-figure-4": ("BLEU by the teacher that wrote the training text", figure_4(study.trainings)),
+    wmt, measured = "published: Zhou et al. 2020, WMT 2014", measures_in(recipe)
+    trainings = {key: row_of(key, system, times) for key, system in systems.items()}
+    by_text = partial(by_data, trainings)
+    learned_from = {
+        step.name: step.settings.data.name for step in recipe.steps if isinstance(step.settings, TrainOptions)
+    }
+    single = learned_from.get("at-generation2", "base")  # whose teacher born-again teachers and mixtures start from
+    return {
+        "": (recipe.description, list(trainings.values()), bleus(trainings)),
+        "-table-2": (f"Non-autoregressive students on real text; {wmt}", table_2(trainings, times), {}),
+        "-figure-4": ("BLEU by the teacher that wrote the training text", figure_4(trainings), {}),
         "-table-3": (
             f"Vanilla NAT by how the base teacher was decoded; {wmt}",
             by_text("vanilla", DECODINGS, DECODING_BLEU),
+            {},
         ),
         "-table-4": (
             f"LevT on the teacher's best output and on an interpolated one; {wmt}",
             by_text("levt", ("base", "interpolated"), INTERPOLATION_BLEU),
+            {},
         ),
         "-figure-5": (
             f"Vanilla NAT on born-again teachers, {single} the first",
-            with_teachers(by_text("vanilla", (single, *GENERATIONS)), study.teachers, measured),
+            with_teachers(by_text("vanilla", (single, *GENERATIONS)), teachers, measured),
+            {},
         ),
         "-figure-6": (
             f"Vanilla NAT on one expert of a mixture, {single} of one",
-            with_teachers(by_text("vanilla", (single, *MIXTURES)), study.teachers, measured),
+            with_teachers(by_text("vanilla", (single, *MIXTURES)), teachers, measured),
+            {},
         ),
+        "-figure-8": ("Vanilla NAT by metric, and Kendall's tau of their orders", *figure_8(trainings)),
         "-best": (
             "Each student on the base teacher's text, beside that teacher",
-            sorted(beside_teacher, key=lambda row: -row["valid_bleu"]),
+            sorted(best(systems, teachers, times), key=lambda row: -row["valid_bleu"]),
+            {},
         ),
-        "-differences": ("Differences by paired bootstrap over sentences", in_order(gained, pairs)),
+        "-differences": (
+            "Differences by paired bootstrap over sentences",
+            differences(systems, pairs_of_interest(single)),
+            {},
+        ),
     }
-    return {
-        "": (study.recipe.description, list(study.trainings.values()), bleus(study.trainings)),
-        **{suffix: (claim, rows, {}) for suffix, (claim, rows) in found.items()},
-        "-figure-8": ("Vanilla NAT by metric, and Kendall's tau of their orders", *figure_8(study.trainings)),
-    }
-
-
-def time_of(student: str, times: Speeds) -> Row:
-    return {"relative_time": times.get(student, {}).get("relative_time")}
 
 
 def bleus(trainings: Trainings) -> dict[str, float]:
@@ -212,26 +159,15 @@ def figure_4(trainings: Trainings) -> Rows:
 
 
 def by_data(
-    trainings: Trainings,
-    here: Trainings,
-    student: str,
-    names: Sequence[str],
-    published: Mapping[str, float] | None = None,
+    trainings: Trainings, student: str, names: Sequence[str], published: Mapping[str, float] | None = None
 ) -> Rows:
-    """BLEU of one student on some texts; none unless it was trained on two of them at least.
-
-    Args:
-        trainings: all, also those of an earlier table.
-        here: those of this run, which are compared with each other where none is missing.
-    """
-    found = [data for data in names if (student, data) in trainings]
-    compared = here if all((student, data) in here for data in found) else trainings
+    """BLEU of one student on some texts; none unless it was trained on two of them at least."""
     rows = []
-    for data in found:
-        row = compared[student, data]
-        rows.append({"student": student, "data": data, "bleu": row["bleu"]})
-        rows[-1] |= {"published_bleu": published.get(data)} if published else {}
-        rows[-1] |= {"bleu_signature": row["bleu_signature"]}
+    for data in names:
+        if row := trainings.get((student, data)):
+            rows.append({"student": student, "data": data, "bleu": row["bleu"]})
+            rows[-1] |= {"published_bleu": published.get(data)} if published else {}
+            rows[-1] |= {"bleu_signature": row["bleu_signature"]}
     return rows if len(rows) > 1 else []
 
 

@@ -50,7 +50,7 @@ def speeds(path: Path) -> Speeds:
     return {str(row["student"]): row for row in read_result(path).rows} if path.exists() else {}
 
 
-def row_of(key: tuple[str, str], system: System) -> Row:
+def row_of(key: tuple[str, str], system: System, times: Speeds) -> Row:
     """A training with its scores, its cost, and the signatures of the scores."""
     student, data = key
     assert system.training is not None
@@ -61,4 +61,5 @@ def row_of(key: tuple[str, str], system: System) -> Row:
     row |= {"params": system.scores["parameters"]}
     row |= {"seed": manifest["options"]["seed"], "updates": manifest["results"]["updates"]}
     row |= {"training_seconds": round(manifest["wall_seconds"])}
-    return row | {f"{name}_signature": text for name, text in system.scores["signatures"].items()}
+    row |= {f"{name}_signature": text for name, text in system.scores["signatures"].items()}
+    return row | {"relative_time": times.get(student, {}).get("relative_time")}

@@ -92,7 +92,7 @@ def mixed(
     first_tokens: int,
     options: DecodingOptions,
 ) -> list[list[Hypothesis]]:
-    """Lets `first` write the first tokens of every hypothesis and `second` complete it ([L] section 2, table 1).
+    """Lets `first` write the first tokens of every hypothesis and `second` complete it (Lin et al. 2020, table 1).
 
     Raises:
         UserError: as `Mixed`.

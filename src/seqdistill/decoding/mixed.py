@@ -31,7 +31,7 @@ class MixedState(NamedTuple):
 
 
 class Mixed(Model):
-    """The first model predicts tokens 0 .. first_tokens - 1, the second all later ones ([L] section 2, table 1).
+    """The first model predicts tokens 0 .. first_tokens - 1, the second all later ones (Lin et al. 2020, table 1).
 
     The second model reads along from the beginning. Being itself a model that writes left to right, the pair can be
     decoded by every decoder; its log-probabilities are those of whichever model predicts the token.

@@ -9,22 +9,19 @@ count. A ratio is the median over rounds of ratios within one round.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from benchmarks.beside_work import VOCAB
-from evidence.results import write_result
+from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.data.store import build_store
-from seqdistill.errors import reported
 from seqdistill.runtime.engines import usable_cores
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.threads import CHOICES
@@ -102,7 +99,7 @@ def measured(folder: Path, *, rounds: int, seconds: float, threads: int) -> Spee
                     for task, way in order:
                         speed = workers[task, way].speed(seconds)
                         speeds.setdefault((task, way, busy), []).append(speed)
-                        print(f"round {number + 1}, {busy} busy, {task}, {way}: {speed:,.0f} tokens/s", flush=True)
+                        tell(f"round {number + 1}, {busy} busy, {task}, {way}: {speed:,.0f} tokens/s")
             order = order[3:] + order[:3]
     return speeds
 
@@ -110,20 +107,13 @@ def measured(folder: Path, *, rounds: int, seconds: float, threads: int) -> Spee
 def ratio(speeds: Speeds, task: str, over: tuple[str, int], under: tuple[str, int]) -> float:
     """Median over rounds."""
     pairs = zip(speeds[task, *over], speeds[task, *under], strict=True)
-    return round(statistics.median(a / b for a, b in pairs), 3)
+    return statistics.median(a / b for a, b in pairs)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, default=Path("../shared/data/multi30k/train.en.gz"))
-    parser.add_argument("--target", type=Path, default=Path("../shared/data/multi30k/train.de.gz"))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4, help="of each turn")
-    parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--work", type=Path, default=Path("build/benchmarks/beside"))
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    work = Path("build/benchmarks/beside")
+    parser = arguments(__doc__, **captions("en", "de"), rounds=5, seconds=4.0, threads=usable_cores(), work=work)
     given = parser.parse_args()
-    started = time.time()
     given.work.mkdir(parents=True, exist_ok=True)
     pairs = itertools.islice(ParallelCorpus.from_files(given.source, given.target), 10_000)
     pairs = [pair for pair in pairs if pair.source.strip() and pair.target.strip()]
@@ -148,9 +138,8 @@ def main() -> None:
         "Training the demo's teacher, and decoding with it, beside 0, 1 and 2 busy processes, by how OpenMP's threads "
         f"wait for each other: {given.threads} threads on {usable_cores()} cores, float32"
     )
-    write_result("bench-beside", claim=claim, figures=figures, rows=rows, started=started, path=given.results)
+    record("bench-beside", given, claim=claim, figures=figures, rows=rows)
 
 
 if __name__ == "__main__":
-    with reported():
-        main()
+    execute(main)

@@ -25,7 +25,7 @@ from seqdistill.data.store import build_store
 from seqdistill.runtime.engines import usable_cores
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.threads import CHOICES
-from seqdistill.vocabulary.sentencepiece import train_tokenizers
+from seqdistill.vocabulary.vocabularies import train_vocabularies
 
 OURS, SPINNING = "seqdistill", "torch's default (300,000 spins)"
 WAYS = {
@@ -117,7 +117,7 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     pairs = itertools.islice(ParallelCorpus.from_files(given.source, given.target), 10_000)
     pairs = [pair for pair in pairs if pair.source.strip() and pair.target.strip()]
-    build_store(pairs, train_tokenizers(pairs, vocab_size=VOCAB), given.work / "train.arrow")
+    build_store(pairs, train_vocabularies(pairs, vocab_size=VOCAB), given.work / "train.arrow")
     speeds = measured(given.work, rounds=given.rounds, seconds=given.seconds, threads=given.threads)
     figures: dict[str, float] = {}
     for task, prefix in zip(TASKS, ("", "decoding_"), strict=True):

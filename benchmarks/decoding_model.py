@@ -16,19 +16,20 @@ import torch
 from seqdistill.data.batches import collate_sources
 from seqdistill.models.autoregressive.configs import TransformerConfig
 from seqdistill.models.autoregressive.transformer import Transformer
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, Tokenizer, Tokenizers
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, SentencePiece
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 VOCAB = 8000
 SYLLABLES = [start + vowel + end for start in "bdfgklmnprstvz" for vowel in "aeiou" for end in ("", "n", "r", "s")]
 
 
-def make_tokenizers(seed: int = 7) -> Tokenizers:
+def make_tokenizers(seed: int = 7) -> Vocabularies:
     """A joint tokenizer of VOCAB pieces, trained on made-up words of Zipfian frequency."""
     random = np.random.default_rng(seed)
     words = ["".join(random.choice(SYLLABLES, size)) for size in random.integers(1, 5, 12_000)]
     lines = [" ".join(words[i] for i in random.choice(len(words), 12, p=_zipf(len(words)))) for _ in range(20_000)]
-    joint = Tokenizer.train(lines, vocab_size=VOCAB)
-    return Tokenizers(joint, joint, joint=True)
+    joint = SentencePiece.train(lines, vocab_size=VOCAB)
+    return Vocabularies(joint, joint, joint=True)
 
 
 def make_sources(count: int, seed: int) -> list[list[int]]:

@@ -36,7 +36,7 @@ from seqdistill.nn.divergences import Divergence
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import adam, divide_and_clip, step
-from seqdistill.vocabulary.sentencepiece import train_tokenizers
+from seqdistill.vocabulary.vocabularies import train_vocabularies
 
 BATCH_TOKENS = 2048
 WARMING_UPDATES = 150
@@ -83,9 +83,9 @@ class Training:
 
 
 def prepared(folder: Path, source: Path, target: Path) -> tuple[Any, Store]:
-    """Tokenizers and token store of the text."""
+    """Vocabularies and token store of the text."""
     pairs = [pair for pair in ParallelCorpus.from_files(source, target) if pair.source.strip() and pair.target.strip()]
-    tokenizers = train_tokenizers(pairs, vocab_size=8000)
+    tokenizers = train_vocabularies(pairs, vocab_size=8000)
     folder.mkdir(parents=True, exist_ok=True)
     build_store(pairs, tokenizers, folder / "train.arrow")
     return tokenizers, Store.open(folder / "train.arrow")

@@ -32,7 +32,7 @@ from evidence.rounds import Turn, medians, rounds
 from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.data.store import Store, build_store
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.vocabulary.sentencepiece import train_tokenizers
+from seqdistill.vocabulary.vocabularies import train_vocabularies
 
 SIZES = {
     "vocab": 8000,
@@ -85,7 +85,7 @@ def write_data(folder: Path, source: Path, target: Path) -> float:
     """The corpus as our store, and as text of one word a token id for the peers. Returns tokens a target sentence."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs = [pair for pair in ParallelCorpus.from_files(source, target) if pair.source.strip() and pair.target.strip()]
-    tokenizers = train_tokenizers(pairs, vocab_size=SIZES["vocab"])
+    tokenizers = train_vocabularies(pairs, vocab_size=SIZES["vocab"])
     build_store(pairs, tokenizers, folder / "train.arrow")
     store = Store.open(folder / "train.arrow")
     for side, ids in (("src", store.source_ids), ("trg", store.target_ids)):

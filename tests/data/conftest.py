@@ -7,7 +7,7 @@ import pytest
 from made_up_text import Pairs, make_pairs
 
 from seqdistill.data.store import Store, build_store
-from seqdistill.vocabulary.sentencepiece import Tokenizers, train_tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies, train_vocabularies
 
 
 @pytest.fixture(scope="session")
@@ -16,12 +16,12 @@ def pairs() -> Pairs:
 
 
 @pytest.fixture(scope="session")
-def tokenizers(pairs: Pairs) -> Tokenizers:
-    return train_tokenizers(pairs, vocab_size=48)
+def tokenizers(pairs: Pairs) -> Vocabularies:
+    return train_vocabularies(pairs, vocab_size=48)
 
 
 @pytest.fixture(scope="session")
-def store_of(tokenizers: Tokenizers, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence], Store]:
+def store_of(tokenizers: Vocabularies, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence], Store]:
     """Builds and opens a store of these pairs."""
 
     def build(rows: Sequence[tuple[str, str]]) -> Store:

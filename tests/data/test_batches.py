@@ -15,7 +15,8 @@ from seqdistill.data.batches import Batch, Batches, collate, collate_sources, or
 from seqdistill.data.store import Store, build_store
 from seqdistill.errors import UserError
 from seqdistill.text.lines import read_lines
-from seqdistill.vocabulary.sentencepiece import EOS, PAD, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import EOS, PAD
+from seqdistill.vocabulary.vocabularies import train_vocabularies
 
 seeds = st.integers(0, 2**32)
 budgets = st.integers(60, 900)
@@ -168,7 +169,7 @@ def test_little_padding_on_real_text(shared_data, tmp_path):
     """Multi30k in batches of 4,096 tokens: less than 5 % of the cells are padding."""
     folder = shared_data / "multi30k"
     pairs = list(zip(*(read_lines(folder / f"train.{side}.gz") for side in ("en", "de")), strict=True))
-    build_store(pairs, train_tokenizers(pairs, vocab_size=8000), tmp_path / "m.arrow")
+    build_store(pairs, train_vocabularies(pairs, vocab_size=8000), tmp_path / "m.arrow")
     assert Batches(Store.open(tmp_path / "m.arrow"), max_tokens=4096, seed=1).padding < 0.05
 
 

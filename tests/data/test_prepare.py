@@ -19,7 +19,7 @@ from seqdistill.data.store import build_store
 from seqdistill.errors import UserError
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.filters import Filters
-from seqdistill.vocabulary.sentencepiece import train_tokenizers
+from seqdistill.vocabulary.vocabularies import train_vocabularies
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_every_split_is_stored(texts, data: DataDirectory):
     kept = list(dict.fromkeys(pair for pair in texts["train"] if pair[0] not in held))
     assert list(zip(data.train.sources(), data.train.targets(), strict=True)) == kept
     assert sorted(content(data.path)) == [
-        "data.json", "test.arrow", "tokenizer/joint.model", "tokenizer/tokenizer.json", "train.arrow", "valid.arrow",
+        "data.json", "test.arrow", "tokenizer/joint.model", "tokenizer/seqdistill.json", "train.arrow", "valid.arrow",
     ]  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def test_no_data_directory(tmp_path):
 
 def test_a_store_of_another_tokenizer(texts, data: DataDirectory, tmp_path):
     out = copied(data, tmp_path / "d")
-    other = train_tokenizers(texts["train"], vocab_size=50)
+    other = train_vocabularies(texts["train"], vocab_size=50)
     build_store(texts["train"], other, out / "train.arrow")
     with pytest.raises(UserError, match=r"train\.arrow: was encoded with another tokenizer"):
         DataDirectory.open(out)
@@ -285,7 +285,7 @@ def test_retarget(data: DataDirectory, tmp_path):
 
 def test_retarget_with_other_tokenizers(texts, data: DataDirectory, tmp_path):
     """A student's own vocabulary: every split has the same text, encoded anew."""
-    other = train_tokenizers(texts["train"], vocab_size=55)
+    other = train_vocabularies(texts["train"], vocab_size=55)
     lines = list(data.train.targets())
     retarget(data, lines, tmp_path / "new", tokenizers=other)
     new = DataDirectory.open(tmp_path / "new")

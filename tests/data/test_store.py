@@ -11,7 +11,8 @@ import pytest
 from seqdistill.data import store as store_module
 from seqdistill.data.store import Store, build_store
 from seqdistill.errors import UserError
-from seqdistill.vocabulary.sentencepiece import UNK, Tokenizers, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import UNK
+from seqdistill.vocabulary.vocabularies import Vocabularies, train_vocabularies
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def small_batches(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [1, 6, 7, 8, 50])
-def test_round_trip(rows, pairs, tokenizers: Tokenizers, tmp_path, small_batches):
+def test_round_trip(rows, pairs, tokenizers: Vocabularies, tmp_path, small_batches):
     pairs = pairs[:rows]
     counts = build_store(iter(pairs), tokenizers, tmp_path / "train.arrow")
     store = Store.open(tmp_path / "train.arrow")
@@ -41,7 +42,7 @@ def test_round_trip(rows, pairs, tokenizers: Tokenizers, tmp_path, small_batches
             store.source_ids(i)
 
 
-def test_text_is_kept_as_given(tokenizers: Tokenizers, tmp_path):
+def test_text_is_kept_as_given(tokenizers: Vocabularies, tmp_path):
     """Empty and strange text too; characters outside the vocabulary are counted as unknown."""
     pairs = [("", "abc"), ("naïve  Ünïcode\u2028line", ""), ("日本", "😀")]
     counts = build_store(pairs, tokenizers, tmp_path / "s.arrow")
@@ -51,7 +52,7 @@ def test_text_is_kept_as_given(tokenizers: Tokenizers, tmp_path):
     assert store.source_lengths[0] == 0
 
 
-def test_an_empty_store_opens(tokenizers: Tokenizers, tmp_path):
+def test_an_empty_store_opens(tokenizers: Vocabularies, tmp_path):
     assert build_store([], tokenizers, tmp_path / "s.arrow").pairs == 0
     store = Store.open(tmp_path / "s.arrow")
     store.verify()
@@ -69,7 +70,7 @@ def test_ids_are_views_of_the_mapped_file(store: Store):
     assert pa.total_allocated_bytes() == before
 
 
-def test_ids_of_a_vocabulary_above_16_bits_are_32_bits(tokenizers: Tokenizers, monkeypatch, tmp_path):
+def test_ids_of_a_vocabulary_above_16_bits_are_32_bits(tokenizers: Vocabularies, monkeypatch, tmp_path):
     """A vocabulary of 65,536 pieces still fits 16 bits; one more does not."""
     for size, kind in ((1 << 16, np.uint16), ((1 << 16) + 1, np.int32)):
         monkeypatch.setattr(type(tokenizers.source), "__len__", lambda self, size=size: size)
@@ -79,7 +80,7 @@ def test_ids_of_a_vocabulary_above_16_bits_are_32_bits(tokenizers: Tokenizers, m
         assert store.source_ids(0).tolist() == tokenizers.source.encode("abc")
 
 
-def test_long_text_ends_a_record_batch_early(pairs, tokenizers: Tokenizers, monkeypatch, tmp_path):
+def test_long_text_ends_a_record_batch_early(pairs, tokenizers: Vocabularies, monkeypatch, tmp_path):
     """Record batches stay small however long lines are, and rows are still found."""
     monkeypatch.setattr(store_module, "CHARACTERS", 100)
     build_store(pairs, tokenizers, tmp_path / "s.arrow")
@@ -90,14 +91,14 @@ def test_long_text_ends_a_record_batch_early(pairs, tokenizers: Tokenizers, monk
     assert [store.source_text(i) for i in range(len(store))] == [source for source, _ in pairs]
 
 
-def test_same_pairs_same_bytes(pairs, tokenizers: Tokenizers, tmp_path):
+def test_same_pairs_same_bytes(pairs, tokenizers: Vocabularies, tmp_path):
     for name in ("a", "b"):
         build_store(pairs, tokenizers, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_fingerprint_tells_content_and_tokenizer(pairs, tokenizers: Tokenizers, tmp_path):
-    other = train_tokenizers(pairs, vocab_size=47)
+def test_fingerprint_tells_content_and_tokenizer(pairs, tokenizers: Vocabularies, tmp_path):
+    other = train_vocabularies(pairs, vocab_size=47)
     build_store(pairs, tokenizers, tmp_path / "a")
     build_store([*pairs[:-1], ("abc", "abc")], tokenizers, tmp_path / "b")
     build_store([("", "")], tokenizers, tmp_path / "c")
@@ -113,7 +114,7 @@ def test_missing_store(tmp_path):
         Store.open(tmp_path / "train.arrow")
 
 
-def test_a_cut_store_is_found_at_open_wherever_it_is_cut(pairs, tokenizers: Tokenizers, tmp_path, small_batches):
+def test_a_cut_store_is_found_at_open_wherever_it_is_cut(pairs, tokenizers: Vocabularies, tmp_path, small_batches):
     build_store(pairs[:20], tokenizers, tmp_path / "whole")
     content = (tmp_path / "whole").read_bytes()
     cut = tmp_path / "cut"
@@ -131,7 +132,7 @@ def test_another_arrow_file_is_no_store(tmp_path):
         Store.open(tmp_path / "x.arrow")
 
 
-def test_every_altered_byte_of_the_content_is_found(pairs, tokenizers: Tokenizers, tmp_path, small_batches):
+def test_every_altered_byte_of_the_content_is_found(pairs, tokenizers: Vocabularies, tmp_path, small_batches):
     """One byte changed in the text, or in any buffer of ids: opening or verifying says so."""
     build_store(pairs[:20], tokenizers, tmp_path / "whole")
     content = (tmp_path / "whole").read_bytes()
@@ -150,7 +151,7 @@ def test_every_altered_byte_of_the_content_is_found(pairs, tokenizers: Tokenizer
     assert checked == 3 * (2 + 2 + 2 + 2)
 
 
-def test_altered_lengths_are_found_without_verifying(pairs, tokenizers: Tokenizers, tmp_path):
+def test_altered_lengths_are_found_without_verifying(pairs, tokenizers: Vocabularies, tmp_path):
     """Offsets that point outside the file's ids would read other sentences: whoever asks for lengths is told."""
     build_store(pairs[:20], tokenizers, tmp_path / "s")
     content = bytearray((tmp_path / "s").read_bytes())
@@ -162,7 +163,7 @@ def test_altered_lengths_are_found_without_verifying(pairs, tokenizers: Tokenize
         _ = Store.open(tmp_path / "s").target_lengths
 
 
-def test_a_full_disk_leaves_nothing_and_says_so(pairs, tokenizers: Tokenizers, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_nothing_and_says_so(pairs, tokenizers: Vocabularies, tmp_path, monkeypatch):
     """The old store stays as it was, no part stays behind, and the message says what to do."""
     path = tmp_path / "train.arrow"
     build_store(pairs[:2], tokenizers, path)
@@ -178,7 +179,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(pairs, tokenizers: Tokenizers, t
     assert [file.name for file in tmp_path.iterdir()] == ["train.arrow"]
 
 
-def test_a_really_full_disk(pairs, tokenizers: Tokenizers, tmp_path):
+def test_a_really_full_disk(pairs, tokenizers: Vocabularies, tmp_path):
     """/dev/full refuses every write; Arrow's error for it carries the system's number, so it is understood."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
@@ -188,7 +189,7 @@ def test_a_really_full_disk(pairs, tokenizers: Tokenizers, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failing_text_leaves_nothing(tokenizers: Tokenizers, tmp_path):
+def test_failing_text_leaves_nothing(tokenizers: Vocabularies, tmp_path):
     def pairs():
         yield "abc", "abc"
         raise UserError("line 2 is broken")

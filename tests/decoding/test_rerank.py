@@ -11,16 +11,17 @@ from seqdistill.decoding.rerank import RerankingEngine, mean_log_probs
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.configs import TransformerConfig
 from seqdistill.models.autoregressive.transformer import Transformer
-from seqdistill.vocabulary.sentencepiece import EOS, Tokenizer, Tokenizers
+from seqdistill.vocabulary.sentencepiece import EOS, SentencePiece
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 SIZES = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 LINES = ["a dog runs", "", "a cat runs on", "dogs run on and on", "cat"]
 
 
 @pytest.fixture(scope="module")
-def tokenizers() -> Tokenizers:
-    joint = Tokenizer.train([*LINES[2:], LINES[0]] * 3, vocab_size=24)
-    return Tokenizers(joint, joint, joint=True)
+def tokenizers() -> Vocabularies:
+    joint = SentencePiece.train([*LINES[2:], LINES[0]] * 3, vocab_size=24)
+    return Vocabularies(joint, joint, joint=True)
 
 
 def teacher(vocab: int, *, seed: int = 1) -> Transformer:
@@ -51,7 +52,7 @@ def test_scores_are_mean_log_probabilities_with_eos() -> None:
             assert score == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_teacher_decides_the_order(tokenizers: Tokenizers) -> None:
+def test_the_teacher_decides_the_order(tokenizers: Vocabularies) -> None:
     model = teacher(len(tokenizers.target))
     engine = RerankingEngine(Candidates(), model, tokenizers, fingerprint="teacher")
     options = DecodingOptions(beam=3, n_best=3)
@@ -74,7 +75,7 @@ def test_the_teacher_decides_the_order(tokenizers: Tokenizers) -> None:
     assert engine.fingerprint == {"engine": "fake", "rerank": "teacher"}
 
 
-def test_traces_come_in_the_same_order(tokenizers: Tokenizers) -> None:
+def test_traces_come_in_the_same_order(tokenizers: Vocabularies) -> None:
     student = TorchEngine(ToyRefiner(iterations=4, words=len(tokenizers.target) - 5), tokenizers)
     engine = RerankingEngine(student, teacher(len(tokenizers.target)), tokenizers)
     options = DecodingOptions(beam=4, n_best=2)
@@ -84,7 +85,7 @@ def test_traces_come_in_the_same_order(tokenizers: Tokenizers) -> None:
         assert [trace.translation for trace in traces] == [hypothesis.text for hypothesis in expected]
 
 
-def test_one_hypothesis_cannot_be_reranked(tokenizers: Tokenizers) -> None:
+def test_one_hypothesis_cannot_be_reranked(tokenizers: Vocabularies) -> None:
     engine = RerankingEngine(Candidates(), teacher(len(tokenizers.target)), tokenizers)
     with pytest.raises(UserError, match="give a beam of 2 or more"):
         engine.decode(LINES, DecodingOptions(), line_numbers=range(len(LINES)))
@@ -94,7 +95,7 @@ def test_one_hypothesis_cannot_be_reranked(tokenizers: Tokenizers) -> None:
     assert len(sampled[0]) == 2
 
 
-def test_a_non_autoregressive_model_cannot_rerank(tokenizers: Tokenizers) -> None:
+def test_a_non_autoregressive_model_cannot_rerank(tokenizers: Vocabularies) -> None:
     with pytest.raises(UserError, match="must write left to right"):
         RerankingEngine(Candidates(), ToyRefiner(iterations=1), tokenizers)
 

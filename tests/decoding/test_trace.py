@@ -9,18 +9,18 @@ from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.refinement import TracedHypothesis, Version
 from seqdistill.decoding.trace import Part, Trace, text_trace, trace_from
 from seqdistill.errors import UserError
-from seqdistill.vocabulary.sentencepiece import Tokenizer
+from seqdistill.vocabulary.sentencepiece import SentencePiece
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer() -> SentencePiece:
     """Every word is a piece."""
-    tokenizer = Tokenizer.train(["a dog runs", "a cat runs on"] * 3, vocab_size=29)
+    tokenizer = SentencePiece.train(["a dog runs", "a cat runs on"] * 3, vocab_size=29)
     assert [len(tokenizer.encode(word)) for word in ("a", "dog", "cat", "runs", "on")] == [1] * 5
     return tokenizer
 
 
-def traced(tokenizer: Tokenizer, texts: list[str], *, inserts: bool) -> Trace:
+def traced(tokenizer: SentencePiece, texts: list[str], *, inserts: bool) -> Trace:
     """Of these outputs after each iteration."""
     versions = tuple(
         Version(tuple(tokenizer.encode(text)), -float(number), number) for number, text in enumerate(texts, 1)
@@ -59,16 +59,16 @@ class TestVersions:
 
 
 class TestText:
-    def test_positions_are_compared_where_words_stay_where_they_are(self, tokenizer: Tokenizer) -> None:
+    def test_positions_are_compared_where_words_stay_where_they_are(self, tokenizer: SentencePiece) -> None:
         found = traced(tokenizer, ["a dog dog", "a cat dog", "a cat dog"], inserts=False)
         assert found.lines() == ["    ein Hund", " 1  a dog dog", " 2  a [cat] dog", " 3  a cat dog"]
         assert found.translation == "a cat dog"
 
-    def test_words_that_moved_are_not_changed_where_words_are_inserted(self, tokenizer: Tokenizer) -> None:
+    def test_words_that_moved_are_not_changed_where_words_are_inserted(self, tokenizer: SentencePiece) -> None:
         found = traced(tokenizer, ["dog on", "a dog runs on"], inserts=True)
         assert found.lines()[1:] == [" 1  dog on", " 2  [a] dog [runs] on"]
 
-    def test_parts_are_the_text(self, tokenizer: Tokenizer) -> None:
+    def test_parts_are_the_text(self, tokenizer: SentencePiece) -> None:
         texts = ["a dog runs", "a cat runs", "on", ""]
         found = traced(tokenizer, texts, inserts=True)
         assert [iteration.text.strip() for iteration in found.iterations] == texts
@@ -80,10 +80,10 @@ class TestText:
             (4, -4.0),
         ]
 
-    def test_spaces_are_no_change(self, tokenizer: Tokenizer) -> None:
+    def test_spaces_are_no_change(self, tokenizer: SentencePiece) -> None:
         parts = traced(tokenizer, ["on", "a"], inserts=True).iterations[1].parts
         assert [part for part in parts if part.text.strip()] == [Part("a", True)]
 
-    def test_comes_back_from_json(self, tokenizer: Tokenizer) -> None:
+    def test_comes_back_from_json(self, tokenizer: SentencePiece) -> None:
         found = traced(tokenizer, ["a dog dog", "a cat dog"], inserts=False)
         assert trace_from(found.as_json()) == found

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from seqdistill.errors import UserError
 from seqdistill.models.family import family_named, preset_names, resolved
 from seqdistill.models.saved import create_model, hash_of, load_model, save_model, stored_weights
-from seqdistill.vocabulary.sentencepiece import Tokenizers, train_tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies, train_vocabularies
 
 TINY = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 MODEL_SIZES = {
@@ -21,18 +21,18 @@ MODEL_SIZES = {
 }
 
 
-def tokenizers_of(first: str, *, joint: bool = True) -> Tokenizers:
+def tokenizers_of(first: str, *, joint: bool = True) -> Vocabularies:
     pairs = [(f"{first} rides a horse", "ein mann reitet ein pferd"), ("two dogs run", "zwei hunde rennen")] * 3
-    return train_tokenizers(pairs, vocab_size=40, joint=joint)
+    return train_vocabularies(pairs, vocab_size=40, joint=joint)
 
 
 @pytest.fixture(scope="module")
-def tokenizers() -> Tokenizers:
+def tokenizers() -> Vocabularies:
     return tokenizers_of("a man")
 
 
 @pytest.fixture
-def saved(tmp_path: Path, tokenizers: Tokenizers) -> Path:
+def saved(tmp_path: Path, tokenizers: Vocabularies) -> Path:
     save_model(create_model("transformer", tokenizers, **TINY), tokenizers, tmp_path / "model")
     return tmp_path / "model"
 

@@ -18,7 +18,8 @@ from seqdistill.runtime.conversion import MAX_POSITIONS
 from seqdistill.runtime.engines import CTranslate2Engine, load_engine
 from seqdistill.training import optim
 from seqdistill.vocabulary.ids import OURS
-from seqdistill.vocabulary.sentencepiece import EOS, Tokenizer, Tokenizers
+from seqdistill.vocabulary.sentencepiece import EOS, SentencePiece
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 TEXT = """the quick brown fox jumps over a lazy dog while seven wizards quietly mix vexing jars of bright pink goo
 and nobody asks why it glows"""
@@ -35,12 +36,14 @@ def sentences(count: int, seed: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def tokenizers() -> Tokenizers:
-    joint = Tokenizer.train(sentences(400, seed=1), vocab_size=120)
-    return Tokenizers(joint, joint, joint=True)
+def tokenizers() -> Vocabularies:
+    joint = SentencePiece.train(sentences(400, seed=1), vocab_size=120)
+    return Vocabularies(joint, joint, joint=True)
 
 
-def saved_model(tokenizers: Tokenizers, folder: Path, name: str = "transformer", ending: float = 2.0, **sizes) -> Path:
+def saved_model(
+    tokenizers: Vocabularies, folder: Path, name: str = "transformer", ending: float = 2.0, **sizes
+) -> Path:
     """Random weights; sublayers weigh more than what they are added to, so that outputs vary, and so does `ending`."""
     torch.manual_seed(3)
     model = create_model(name, tokenizers, **sizes).eval()
@@ -57,7 +60,7 @@ def saved_model(tokenizers: Tokenizers, folder: Path, name: str = "transformer",
     return folder / "model"
 
 
-def engines(tokenizers: Tokenizers, folder: Path, **sizes) -> tuple[TorchEngine, CTranslate2Engine]:
+def engines(tokenizers: Vocabularies, folder: Path, **sizes) -> tuple[TorchEngine, CTranslate2Engine]:
     model = saved_model(tokenizers, folder, dim=32, ffn_dim=48, heads=4, **sizes)
     native = load_engine("torch", model)
     other = load_engine("ctranslate2", model, compute_type="float32", workers=1)
@@ -148,9 +151,9 @@ def test_limits_hold_line_by_line_and_lines_keep_their_places(tokenizers, tmp_pa
 
 
 def test_untied_vocabularies_convert(tmp_path) -> None:
-    source = Tokenizer.train(sentences(300, seed=1), vocab_size=90)
-    target = Tokenizer.train([line.upper() for line in sentences(300, seed=2)], vocab_size=110)
-    native, other = engines(Tokenizers(source, target, joint=False), tmp_path)
+    source = SentencePiece.train(sentences(300, seed=1), vocab_size=90)
+    target = SentencePiece.train([line.upper() for line in sentences(300, seed=2)], vocab_size=110)
+    native, other = engines(Vocabularies(source, target, joint=False), tmp_path)
     lines, options = sentences(60, seed=5), DecodingOptions(max_length=12)
     ours = native.decode(lines, options)
     assert [h.text for (h,) in ours] == [h.text for (h,) in other.decode(lines, options)]

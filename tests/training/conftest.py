@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from seqdistill.data.store import Store, build_store
-from seqdistill.vocabulary.sentencepiece import Tokenizers, train_tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies, train_vocabularies
 
 
 class Data(NamedTuple):
     train: Store
     valid: Store
-    tokenizers: Tokenizers
+    tokenizers: Vocabularies
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     words = ["ba", "do", "ke", "lu", "mi", "no", "ra", "su"]
     sources = [random.choice(words, size=int(random.integers(2, 7))).tolist() for _ in range(220)]
     pairs = [(" ".join(words), " ".join(reversed(words))) for words in sources]
-    tokenizers = train_tokenizers(pairs, vocab_size=26)
+    tokenizers = train_vocabularies(pairs, vocab_size=26)
     folder: Path = tmp_path_factory.mktemp("data")
     build_store(pairs[:200], tokenizers, folder / "train.arrow")
     build_store(pairs[200:], tokenizers, folder / "valid.arrow")

@@ -25,7 +25,7 @@ from seqdistill.training.loop import train
 from seqdistill.training.optim import choose_device
 from seqdistill.training.options import TrainingOptions
 from seqdistill.training.validation import validation_scores
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 
 def die(*_: Any, **__: Any) -> None:
@@ -44,7 +44,7 @@ class Deadly(Silent):
             die()
 
 
-def small(name: str, tokenizers: Tokenizers, *, dropout: float) -> nn.Module:
+def small(name: str, tokenizers: Vocabularies, *, dropout: float) -> nn.Module:
     sizes = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
     if name == "flowseq":
         sizes |= {"posterior_layers": 1, "flow_ffn_dim": 16, "autoencoder_updates": 2, "kl_updates": 3}
@@ -60,7 +60,7 @@ def main(data: Path, out: Path, given: dict[str, Any]) -> None:
     if die_at == "pruning":
         checkpoint.prune = die
     torch.set_num_threads(1)
-    tokenizers = Tokenizers.load(data / "tokenizer")
+    tokenizers = Vocabularies.load(data / "tokenizer")
     valid = Store.open(data / "valid.arrow")
     torch.manual_seed(7)
     model: Any = small(name, tokenizers, dropout=dropout)

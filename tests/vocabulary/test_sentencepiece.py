@@ -1,4 +1,4 @@
-"""Tokenizers: fixed special ids, reversible, the same bytes each time, and clear words when it cannot be."""
+"""Vocabularies: fixed special ids, reversible, the same bytes each time, and clear words when it cannot be."""
 
 import os
 import pickle
@@ -13,17 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdistill.errors import UserError
-from seqdistill.vocabulary.sentencepiece import (
-    BOS,
-    EOS,
-    MASK,
-    PAD,
-    UNK,
-    Tokenizer,
-    Tokenizers,
-    _drawn,
-    train_tokenizers,
-)
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK, SentencePiece, _drawn
+from seqdistill.vocabulary.vocabularies import Vocabularies, train_vocabularies
 
 RNG = random.Random(5)
 WORDS = ["".join(RNG.choices("abdeghilmnorstuäüß", k=RNG.randint(2, 8))) for _ in range(200)] + ["the", "dog", "Straße"]
@@ -32,7 +23,7 @@ TEXT = [" ".join(RNG.choices(WORDS, k=RNG.randint(2, 9))) for _ in range(400)]
 
 @pytest.fixture(scope="module", params=["bpe", "unigram"])
 def tokenizer(request):
-    return Tokenizer.train(TEXT, vocab_size=80, kind=request.param)
+    return SentencePiece.train(TEXT, vocab_size=80, kind=request.param)
 
 
 def test_special_ids_are_where_they_are_said_to_be(tokenizer):
@@ -65,7 +56,7 @@ def test_special_ids_leave_no_trace_but_the_unknown(tokenizer):
 
 @pytest.fixture(scope="module")
 def literal():
-    return Tokenizer.train([*TEXT, "a\u2028b", "a  b"], vocab_size=60, normalization="identity")
+    return SentencePiece.train([*TEXT, "a\u2028b", "a  b"], vocab_size=60, normalization="identity")
 
 
 @settings(max_examples=100, deadline=None)
@@ -76,7 +67,7 @@ def test_without_normalisation_every_known_character_comes_back(literal, text):
 
 def test_training_is_deterministic():
     for kind in ("bpe", "unigram"):
-        one, two = (Tokenizer.train(iter(TEXT), vocab_size=80, kind=kind, max_sentences=200) for _ in range(2))
+        one, two = (SentencePiece.train(iter(TEXT), vocab_size=80, kind=kind, max_sentences=200) for _ in range(2))
         assert one.model == two.model
         assert one.fingerprint == two.fingerprint
 
@@ -91,9 +82,9 @@ def test_every_part_of_the_text_is_drawn_as_much():
 
 
 PROGRAM = """
-from seqdistill.vocabulary.sentencepiece import Tokenizer
+from seqdistill.vocabulary.sentencepiece import SentencePiece
 text = [f"{'abcdefgh'[n % 8]}{'ijklmnop'[n % 7]}{'qrstuvwx'[n % 5]} {n * n % 977}" for n in range(3000)]
-print(Tokenizer.train(text, vocab_size=100, kind="KIND", max_sentences=500).fingerprint)
+print(SentencePiece.train(text, vocab_size=100, kind="KIND", max_sentences=500).fingerprint)
 """
 
 
@@ -107,8 +98,8 @@ def test_every_process_trains_the_same(kind):
 
 
 def test_lower_casing_is_str_lower():
-    tokenizer = Tokenizer.train([*TEXT, "Ä"], vocab_size=70, lowercase=True)
-    cased = Tokenizer(tokenizer.model, lowercase=False)
+    tokenizer = SentencePiece.train([*TEXT, "Ä"], vocab_size=70, lowercase=True)
+    cased = SentencePiece(tokenizer.model, lowercase=False)
     assert tokenizer.encode("Die STRASSE") == cased.encode("die strasse")
     assert tokenizer.decode(tokenizer.encode("Über die Straße")) == "über die straße"
     assert tokenizer.fingerprint != cased.fingerprint
@@ -119,22 +110,22 @@ def test_largest_vocabulary_is_named_and_is_the_largest():
         with pytest.raises(
             UserError, match=r"vocabulary of 5,000 is too large .* largest possible is [\d,]+;"
         ) as caught:
-            Tokenizer.train(TEXT, vocab_size=5000, kind=kind)
+            SentencePiece.train(TEXT, vocab_size=5000, kind=kind)
         largest = int(re.search(r"possible is ([\d,]+)", str(caught.value))[1].replace(",", ""))
-        assert len(Tokenizer.train(TEXT, vocab_size=largest, kind=kind)) == largest
+        assert len(SentencePiece.train(TEXT, vocab_size=largest, kind=kind)) == largest
         with pytest.raises(UserError, match=f"largest possible is {largest:,}"):
-            Tokenizer.train(TEXT, vocab_size=largest + 1, kind=kind)
+            SentencePiece.train(TEXT, vocab_size=largest + 1, kind=kind)
 
 
 def test_too_small_a_vocabulary():
     with pytest.raises(UserError, match=r"vocabulary of 8 is too small .* alone take \d+"):
-        Tokenizer.train(TEXT, vocab_size=8)
+        SentencePiece.train(TEXT, vocab_size=8)
 
 
 @pytest.mark.parametrize("text", [[], [""], ["", "  "]])
 def test_no_text(text):
     with pytest.raises(UserError, match="no text to train a tokenizer on"):
-        Tokenizer.train(text, vocab_size=20)
+        SentencePiece.train(text, vocab_size=20)
 
 
 def test_a_tokenizer_pickles(tokenizer):
@@ -147,19 +138,19 @@ PAIRS = [(text, text.upper()) for text in TEXT]
 
 
 def test_a_joint_tokenizer_knows_both_sides():
-    joint = train_tokenizers(PAIRS, vocab_size=90)
+    joint = train_vocabularies(PAIRS, vocab_size=90)
     assert joint.joint and joint.source is joint.target
     assert UNK not in joint.source.encode("dog DOG")
-    separate = train_tokenizers(PAIRS, vocab_size=70, joint=False)
+    separate = train_vocabularies(PAIRS, vocab_size=70, joint=False)
     assert UNK in separate.source.encode("DOG") and UNK not in separate.target.encode("DOG")
 
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_saved_and_loaded(tmp_path, joint):
-    tokenizers = train_tokenizers(PAIRS, vocab_size=90 if joint else 70, joint=joint, lowercase=not joint)
+    tokenizers = train_vocabularies(PAIRS, vocab_size=90 if joint else 70, joint=joint, lowercase=not joint)
     tokenizers.save(tmp_path / "t")
     tokenizers.save(tmp_path / "t")
-    loaded = Tokenizers.load(tmp_path / "t")
+    loaded = Vocabularies.load(tmp_path / "t")
     assert loaded.fingerprint == tokenizers.fingerprint
     assert loaded.joint is joint and loaded.source.lowercase is not joint
     assert (loaded.source is loaded.target) is joint
@@ -168,46 +159,46 @@ def test_saved_and_loaded(tmp_path, joint):
 
 @pytest.fixture
 def saved(tmp_path):
-    train_tokenizers(PAIRS, vocab_size=70, joint=False).save(tmp_path)
+    train_vocabularies(PAIRS, vocab_size=70, joint=False).save(tmp_path)
     return tmp_path
 
 
 def test_another_tokenizer_is_not_written_over(saved):
     before = (saved / "source.model").read_bytes()
     with pytest.raises(UserError, match="holds another tokenizer already"):
-        train_tokenizers(PAIRS, vocab_size=71, joint=False).save(saved)
+        train_vocabularies(PAIRS, vocab_size=71, joint=False).save(saved)
     assert (saved / "source.model").read_bytes() == before
 
 
 def test_a_missing_model(saved):
     (saved / "target.model").unlink()
-    with pytest.raises(UserError, match=r"target\.model: no such file, but tokenizer\.json beside it names it"):
-        Tokenizers.load(saved)
+    with pytest.raises(UserError, match=r"target\.model: no such file, but seqdistill\.json beside it names it"):
+        Vocabularies.load(saved)
 
 
 def test_a_missing_description(tmp_path):
-    with pytest.raises(UserError, match=r"tokenizer\.json: no such file"):
-        Tokenizers.load(tmp_path)
+    with pytest.raises(UserError, match=r"expected seqdistill\.json and the files it names, found nothing"):
+        Vocabularies.load(tmp_path)
 
 
 def test_a_cut_model(saved):
     path = saved / "target.model"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"target\.model: "):
-        Tokenizers.load(saved)
+    with pytest.raises(UserError, match=r"target: not a whole SentencePiece model"):
+        Vocabularies.load(saved)
 
 
 def test_an_exchanged_model(saved):
     (saved / "source.model").write_bytes((saved / "target.model").read_bytes())
-    with pytest.raises(UserError, match=r"models are not those that tokenizer\.json describes"):
-        Tokenizers.load(saved)
+    with pytest.raises(UserError, match=r"files are not those that seqdistill\.json describes"):
+        Vocabularies.load(saved)
 
 
-@pytest.mark.parametrize("text", ["{}", '{"models": {"left": {"lowercase": true}}, "fingerprint": "x"}', "[1]"])
+@pytest.mark.parametrize("text", ["{}", '{"sides": {"left": {"kind": "x"}}, "joint": true, "fingerprint": "x"}', "[1]"])
 def test_a_description_of_something_else(saved, text):
-    (saved / "tokenizer.json").write_text(text)
-    with pytest.raises(UserError, match=r"tokenizer\.json"):
-        Tokenizers.load(saved)
+    (saved / "seqdistill.json").write_text(text)
+    with pytest.raises(UserError, match=r"seqdistill\.json"):
+        Vocabularies.load(saved)
 
 
 def test_a_foreign_sentencepiece_model_is_refused():
@@ -220,4 +211,4 @@ def test_a_foreign_sentencepiece_model_is_refused():
         sentence_iterator=iter(TEXT), model_writer=writer, vocab_size=80, minloglevel=2
     )
     with pytest.raises(UserError, match=r"first pieces must be <pad>, <unk>, <s>, </s>, <mask>, but .* has <unk>"):
-        Tokenizer(writer.getvalue(), lowercase=False)
+        SentencePiece(writer.getvalue(), lowercase=False)

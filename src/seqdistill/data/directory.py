@@ -14,7 +14,7 @@ from seqdistill.data.store import Store
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, sha256_json
 from seqdistill.journal import check_edition
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 DESCRIPTION, UNFINISHED = "data.json", ".prepare.json"
 SPLITS = ("train", "valid", "test")
@@ -28,7 +28,7 @@ class DataDirectory:
     train: Store
     valid: Store | None
     test: Store | None
-    tokenizers: Tokenizers
+    tokenizers: Vocabularies
     fingerprint: str
     """Hash of every split and of the tokenizers."""
     num_targets: Mapping[str, int]
@@ -57,7 +57,7 @@ class DataDirectory:
             num_targets = {name: int(row["num_targets"]) for name, row in description["splits"].items()}
         except (KeyError, TypeError, AttributeError):
             raise UserError(f"{path / DESCRIPTION}: describes no data directory; run seqdistill prepare anew") from None
-        tokenizers = Tokenizers.load(path / "tokenizer")
+        tokenizers = Vocabularies.load(path / "tokenizer")
         stores = {name: _store(path, name, recorded[name], tokenizers) for name in SPLITS if name in recorded}
         if "train" not in stores:
             raise UserError(f"{path / DESCRIPTION}: names no training data; run seqdistill prepare anew")
@@ -76,12 +76,12 @@ class DataDirectory:
                 store.verify()
 
 
-def directory_fingerprint(tokenizers: Tokenizers, splits: dict[str, str]) -> str:
+def directory_fingerprint(tokenizers: Vocabularies, splits: dict[str, str]) -> str:
     """Hash of the tokenizers and of the fingerprint of each split."""
     return sha256_json({"tokenizers": tokenizers.fingerprint, "splits": splits})
 
 
-def _store(path: Path, name: str, fingerprint: str, tokenizers: Tokenizers) -> Store:
+def _store(path: Path, name: str, fingerprint: str, tokenizers: Vocabularies) -> Store:
     store = Store.open(path / f"{name}.arrow")
     if store.tokenizers_fingerprint != tokenizers.fingerprint:
         raise UserError(

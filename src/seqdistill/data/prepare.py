@@ -17,7 +17,8 @@ from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import FilteredPairs, Filters
 from seqdistill.text.splits import drawn, hold_out, one_target_each
-from seqdistill.vocabulary.sentencepiece import Kind, Tokenizers, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import Kind
+from seqdistill.vocabulary.vocabularies import DESCRIPTION, Vocabularies, taken_from, train_vocabularies
 
 _CHUNK = 16_384
 
@@ -39,6 +40,8 @@ def prepare(
     joint: bool = True,
     lowercase: bool = False,
     tokenizer_from: Path | None = None,
+    from_language: str = "",
+    to_language: str = "",
     seed: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -55,8 +58,9 @@ def prepare(
             of text with several targets so many sources, with all their targets.
         one_target: of the training pairs of each source one is drawn at random, of those that are left by then.
         train_size: so many of the training pairs that are left are drawn at random; 0: all of them.
-        tokenizer_from: a data directory whose tokenizer is taken; without it, one is trained on the training text,
-            as vocab_size, kind, joint and lowercase say.
+        tokenizer_from: what `taken_from` takes a tokenizer from; without it, one is trained on the training text, as
+            vocab_size, kind, joint and lowercase say.
+        from_language, to_language: whose codes a tokenizer of many languages puts in front of sources and targets.
         seed: of what is held out and what is drawn.
 
     Returns:
@@ -74,7 +78,7 @@ def prepare(
         )
     train = train.cut(cut_source, cut_target)
     valid, test = (None if text is None else text.cut(cut_source, 0) for text in (valid, test))
-    tokenizers = Tokenizers.load(tokenizer_from / "tokenizer") if tokenizer_from else None
+    tokenizers = _taken(tokenizer_from, from_language, to_language)
     trained = {"vocab_size": vocab_size, "kind": kind, "joint": joint, "lowercase": lowercase}
     options = {
         "filters": asdict(filters) | {"max_ratio": filters.max_ratio if math.isfinite(filters.max_ratio) else None},
@@ -159,15 +163,26 @@ def _some(pairs: Iterable[SentencePair], filtered: FilteredPairs, name: str) -> 
         )
 
 
+def _taken(directory: Path | None, from_language: str, to_language: str) -> Vocabularies | None:
+    if directory is not None:
+        return taken_from(directory, source_language=from_language, target_language=to_language)
+    if named := from_language or to_language:
+        raise UserError(
+            f"language {named!r} is for the codes of a tokenizer of many languages (--tokenizer-from); one that is "
+            "trained here has none: leave it out"
+        )
+    return None
+
+
 def _tokenizers(
     out: Path, clean: ParallelCorpus, progress: Progress, vocab_size: int, kind: Kind, joint: bool, lowercase: bool
-) -> Tokenizers:
+) -> Vocabularies:
     """Those an earlier run finished, or trained ones."""
-    if (out / "tokenizer" / "tokenizer.json").exists():
-        return Tokenizers.load(out / "tokenizer")
+    if (out / "tokenizer" / DESCRIPTION).exists():
+        return Vocabularies.load(out / "tokenizer")
     progress.start("training the tokenizer", total=None, unit="pairs")
     watched = ParallelCorpus(clean.name, lambda: _watched(clean, progress))
-    tokenizers = train_tokenizers(watched, vocab_size=vocab_size, kind=kind, joint=joint, lowercase=lowercase)
+    tokenizers = train_vocabularies(watched, vocab_size=vocab_size, kind=kind, joint=joint, lowercase=lowercase)
     progress.finish()
     return tokenizers
 

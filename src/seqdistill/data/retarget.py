@@ -17,7 +17,7 @@ from seqdistill.files import written_beside
 from seqdistill.journal import Record
 from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 
 def sources_to_decode(data: DataDirectory) -> Store | DistinctSources:
@@ -30,7 +30,7 @@ def retarget(
     targets: Iterable[str],
     out: Path,
     *,
-    tokenizers: Tokenizers | None = None,
+    tokenizers: Vocabularies | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Makes a data directory with other training targets, one for each of `sources_to_decode`.
@@ -75,7 +75,7 @@ def retarget(
     return finish(out, state, taken)
 
 
-def _copy(store: Store, tokenizers: Tokenizers, out: Path, name: str, progress: Progress) -> None:
+def _copy(store: Store, tokenizers: Vocabularies, out: Path, name: str, progress: Progress) -> None:
     """The same text in another directory, encoded anew if the tokenizers are others."""
     path = out / f"{name}.arrow"
     if store.tokenizers_fingerprint == tokenizers.fingerprint:

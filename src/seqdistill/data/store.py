@@ -22,7 +22,7 @@ from jaxtyping import Int, Integer
 from seqdistill.errors import UserError
 from seqdistill.files import sha256, written_beside
 from seqdistill.progress import Progress, Silent
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 FORMAT = "seqdistill token store 1"
 ROWS = 16_384
@@ -43,7 +43,7 @@ class StoreCounts(NamedTuple):
 
 
 def build_store(
-    pairs: Iterable[tuple[str, str]], tokenizers: Tokenizers, path: Path, *, progress: Progress | None = None
+    pairs: Iterable[tuple[str, str]], tokenizers: Vocabularies, path: Path, *, progress: Progress | None = None
 ) -> StoreCounts:
     """Encodes the pairs into a new store, streaming: memory does not grow with their number.
 
@@ -75,7 +75,7 @@ def build_store(
     return counts
 
 
-def _schema(tokenizers: Tokenizers) -> pa.Schema:
+def _schema(tokenizers: Vocabularies) -> pa.Schema:
     widest = max(len(tokenizers.source), len(tokenizers.target))
     ids = pa.list_(pa.uint16() if widest <= 1 << 16 else pa.int32())
     return pa.schema(
@@ -96,7 +96,7 @@ def _chunks(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]
         yield chunk
 
 
-def _encode(chunk: list[tuple[str, str]], tokenizers: Tokenizers, schema: pa.Schema) -> pa.RecordBatch:
+def _encode(chunk: list[tuple[str, str]], tokenizers: Vocabularies, schema: pa.Schema) -> pa.RecordBatch:
     sources, targets = (list(side) for side in zip(*chunk, strict=True))
     columns = [sources, targets, tokenizers.source.encode_batch(sources), tokenizers.target.encode_batch(targets)]
     return pa.record_batch([pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)], schema=schema)
@@ -123,7 +123,7 @@ def _digest(record_batch: pa.RecordBatch) -> str:
     return digest.hexdigest()
 
 
-def _count(record_batch: pa.RecordBatch, tokenizers: Tokenizers) -> StoreCounts:
+def _count(record_batch: pa.RecordBatch, tokenizers: Vocabularies) -> StoreCounts:
     source, target = (_views(record_batch.column(name)) for name in ("source_ids", "target_ids"))
     return StoreCounts(
         pairs=record_batch.num_rows,

@@ -17,7 +17,7 @@ from seqdistill.files import read_json, write_json
 from seqdistill.journal import Record
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 AGAIN = ".again.arrow"
 """Where targets are stored once more, only to see whether they are the same."""
@@ -44,7 +44,7 @@ def begin(out: Path, record: Record) -> dict[str, Any]:
     return state
 
 
-def build(text: ParallelCorpus, tokenizers: Tokenizers, path: Path, name: str, progress: Progress) -> StoreCounts:
+def build(text: ParallelCorpus, tokenizers: Vocabularies, path: Path, name: str, progress: Progress) -> StoreCounts:
     """Stores a split, which must have a pair.
 
     Raises:
@@ -65,7 +65,7 @@ def note(out: Path, state: dict[str, Any], name: str, *, num_targets: int) -> No
     write_json(out / UNFINISHED, state)
 
 
-def finish(out: Path, state: dict[str, Any], tokenizers: Tokenizers) -> dict[str, Any]:
+def finish(out: Path, state: dict[str, Any], tokenizers: Vocabularies) -> dict[str, Any]:
     """Describes the whole, after which it is a data directory; returns what is worth recording of it."""
     splits = {name: row["fingerprint"] for name, row in state["splits"].items()}
     state["vocabulary"] = {"source": len(tokenizers.source), "target": len(tokenizers.target)}

@@ -13,7 +13,8 @@ from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.decoding.trace import Trace, text_trace
 from seqdistill.models.interface import Model
-from seqdistill.vocabulary.sentencepiece import Tokenizer, Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
+from seqdistill.vocabulary.vocabulary import Vocabulary
 
 
 class TextHypothesis(NamedTuple):
@@ -56,7 +57,7 @@ class GuidedEngine(Engine, Protocol):
     """An engine that can be told how the output of each line begins, and what it may be made of."""
 
     @property
-    def tokenizers(self) -> Tokenizers:
+    def tokenizers(self) -> Vocabularies:
         """Whose ids these are."""
         ...
 
@@ -104,7 +105,7 @@ class TorchEngine:
     def __init__(
         self,
         model: Model,
-        tokenizers: Tokenizers,
+        tokenizers: Vocabularies,
         *,
         max_tokens: int = 8192,
         device: str | torch.device = "cpu",
@@ -166,7 +167,7 @@ class TorchEngine:
         return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)
 
 
-def as_text(results: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer) -> list[list[TextHypothesis]]:
+def as_text(results: Sequence[Sequence[Hypothesis]], tokenizer: Vocabulary) -> list[list[TextHypothesis]]:
     """Detokenises hypotheses, all in one call."""
     texts = iter(tokenizer.decode_batch([found.tokens for hypotheses in results for found in hypotheses]))
     return [

@@ -15,7 +15,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError
 from seqdistill.models.interface import AutoregressiveModel, Model
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 
 class RerankingEngine:
@@ -29,7 +29,7 @@ class RerankingEngine:
         self,
         engine: Engine,
         teacher: Model,
-        tokenizers: Tokenizers,
+        tokenizers: Vocabularies,
         *,
         device: str | torch.device = "cpu",
         max_tokens: int = 2048,

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from seqdistill.decoding.refinement import TracedHypothesis
-from seqdistill.vocabulary.sentencepiece import Tokenizer
+from seqdistill.vocabulary.vocabulary import Vocabulary
 
 SPACE = "▁"
 """What stands for a space in a piece."""
@@ -72,7 +72,7 @@ def trace_from(stored: Mapping[str, Any]) -> Trace:
     return Trace(stored["source"], stored["translation"], iterations)
 
 
-def text_trace(source: str, traced: TracedHypothesis, tokenizer: Tokenizer, *, inserts: bool) -> Trace:
+def text_trace(source: str, traced: TracedHypothesis, tokenizer: Vocabulary, *, inserts: bool) -> Trace:
     """A trace in words.
 
     Args:

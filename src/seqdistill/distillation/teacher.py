@@ -13,7 +13,8 @@ from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
 from seqdistill.models.interface import AutoregressiveModel, Model
 from seqdistill.nn.divergences import Projected, most_probable
-from seqdistill.vocabulary.sentencepiece import Tokenizer, Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
+from seqdistill.vocabulary.vocabulary import Vocabulary
 
 
 class Teacher:
@@ -96,7 +97,7 @@ class Teacher:
             return [model.states(source, target)[mask].float() for model in self._models]
 
 
-def check_vocabularies(teacher: Tokenizers, student: Tokenizers, *, where: str) -> None:
+def check_vocabularies(teacher: Vocabularies, student: Vocabularies, *, where: str) -> None:
     """Raises UserError unless both cut text into the same pieces with the same ids; sizes alone prove nothing."""
     for side in ("source", "target"):
         one, other = getattr(teacher, side), getattr(student, side)
@@ -108,7 +109,7 @@ def check_vocabularies(teacher: Tokenizers, student: Tokenizers, *, where: str) 
             )
 
 
-def _first_difference(one: Tokenizer, other: Tokenizer) -> str | None:
+def _first_difference(one: Vocabulary, other: Vocabulary) -> str | None:
     if one.lowercase != other.lowercase:
         return f"lower-casing is {one.lowercase} there, {other.lowercase} here"
     for token in range(max(len(one), len(other))):

@@ -27,7 +27,8 @@ from seqdistill.models.family import (
 )
 from seqdistill.models.interface import ExpertsModel, Model
 from seqdistill.models.sizes import config_of
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
+from seqdistill.vocabulary.vocabulary import Side, side_for_model
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer"
 
@@ -37,14 +38,14 @@ class LoadedModel(NamedTuple):
 
     model: Model
     """In evaluation mode."""
-    tokenizers: Tokenizers
+    tokenizers: Vocabularies
     config: Any
     """The model's config, such as a TransformerConfig."""
     fingerprint: str
     """Hash of weights, config and tokenizers: equal if and only if the model translates alike."""
 
 
-def create_model(preset: str, tokenizers: Tokenizers, **overrides: Any) -> Model:
+def create_model(preset: str, tokenizers: Vocabularies, **overrides: Any) -> Model:
     """A model with fresh weights drawn from torch's global generator, for the vocabulary of `tokenizers`.
 
     Args:
@@ -58,9 +59,14 @@ def create_model(preset: str, tokenizers: Tokenizers, **overrides: Any) -> Model
     if overrides.get("tied") and not tokenizers.joint:
         raise UserError("tied=true needs a joint vocabulary: run seqdistill prepare with one, or leave tied out")
     tied = {"tied": tokenizers.joint} if "tied" in family.options else {}
-    sizes = {"source_vocab": len(tokenizers.source), "target_vocab": len(tokenizers.target)}
-    config = config_named(preset, tied | overrides, **sizes)
-    return resolved(family.model)(config, source_ids=tokenizers.source.ids, target_ids=tokenizers.target.ids)
+    source, target = _sides(family, tokenizers)
+    config = config_named(preset, tied | overrides, source_vocab=source.size, target_vocab=target.size)
+    return resolved(family.model)(config, source_ids=source.ids, target_ids=target.ids)
+
+
+def _sides(family: Family, tokenizers: Vocabularies) -> tuple[Side, Side]:
+    mask = family.traits.non_autoregressive
+    return side_for_model(tokenizers.source, mask=mask), side_for_model(tokenizers.target, mask=mask)
 
 
 def family_of(model: Model) -> str:
@@ -69,7 +75,7 @@ def family_of(model: Model) -> str:
     return next(name for name, family in FAMILIES.items() if family.model == path)
 
 
-def save_model(model: Model, tokenizers: Tokenizers, directory: Path) -> None:
+def save_model(model: Model, tokenizers: Vocabularies, directory: Path) -> None:
     """Writes tokenizer/, model.safetensors and config.json, each atomically, config.json last.
 
     A directory that holds the same architecture and tokenizer gets the new weights in one rename; so a reader finds the
@@ -112,7 +118,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
     description = read_json(directory / CONFIG)
     _check_description(description, directory / CONFIG)
     name, values, expected = description["model"], description["config"], description["tokenizer"]
-    tokenizers = Tokenizers.load(directory / TOKENIZER)
+    tokenizers = Vocabularies.load(directory / TOKENIZER)
     if tokenizers.fingerprint != expected:
         raise UserError(
             f"{directory / TOKENIZER}: is not the tokenizer this model was trained with (fingerprint "
@@ -121,10 +127,11 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
     family = FAMILIES[name]
     refuse_foreign(family.traits, {"expert": expert})
     config = config_of(family.config, values, where=str(directory / CONFIG))
-    _check_vocabulary(config, tokenizers, directory)
+    source, target = _sides(family, tokenizers)
+    _check_vocabulary(config, source, target, directory)
     weights, digest = _read_weights(directory / WEIGHTS)
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not cost random numbers
-        model = resolved(family.model)(config, source_ids=tokenizers.source.ids, target_ids=tokenizers.target.ids)
+        model = resolved(family.model)(config, source_ids=source.ids, target_ids=target.ids)
     _fill(model, weights, directory / WEIGHTS)
     if expert is not None:
         digest = _of_expert(cast(ExpertsModel, model), expert, digest)
@@ -178,12 +185,12 @@ def _check_description(description: Any, path: Path) -> None:
         raise UserError(f"{path}: unknown model {description['model']!r}; {nearest(description['model'], FAMILIES)}")
 
 
-def _check_vocabulary(config: Any, tokenizers: Tokenizers, directory: Path) -> None:
-    for side, tokenizer in (("source", tokenizers.source), ("target", tokenizers.target)):
-        expected = getattr(config, f"{side}_vocab")
-        if expected != len(tokenizer):
+def _check_vocabulary(config: Any, source: Side, target: Side, directory: Path) -> None:
+    for name, side in (("source", source), ("target", target)):
+        expected = getattr(config, f"{name}_vocab")
+        if expected != side.size:
             raise UserError(
-                f"{directory / CONFIG}: {side}_vocab is {expected}, but the tokenizer has {len(tokenizer)} tokens; "
+                f"{directory / CONFIG}: {name}_vocab is {expected}, but the tokenizer has {side.size} tokens; "
                 "the file was altered: copy it anew"
             )
 

@@ -55,7 +55,12 @@ class PrepareOptions(Options):
     tokenizer: Literal["bpe", "unigram"] = Field("bpe", description="Kind of SentencePiece model.")
     joint: bool = Field(True, description="One vocabulary for both sides; otherwise one each.")
     lowercase: bool = Field(False, description="Lower-case both sides.")
-    tokenizer_from: Path | None = Field(None, description="Take the tokenizer of this data directory; trains none.")
+    tokenizer_from: Path | None = Field(
+        None,
+        description="Train none: take that of a data directory, or of a folder with Marian's files or tokenizer.json.",
+    )
+    from_language: str = Field("", description="Code of the sources' language in a tokenizer of many, as eng_Latn.")
+    to_language: str = Field("", description="Code of the targets' language in a tokenizer of many, as deu_Latn.")
     max_length: int | None = Field(
         None, ge=1, description="Drop training pairs with more words than this on a side; default 250, summaries more."
     )

@@ -21,7 +21,8 @@ from seqdistill.models.family import exporter
 from seqdistill.models.saved import LoadedModel, family_of
 from seqdistill.nn.attention import CrossAttention, SelfAttention
 from seqdistill.nn.layers import FeedForward, sinusoids
-from seqdistill.vocabulary.sentencepiece import Tokenizer, Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
+from seqdistill.vocabulary.vocabulary import Vocabulary
 
 MAX_POSITIONS = 4096
 """Positions a converted model knows, special ids included; our own model knows any number."""
@@ -51,13 +52,13 @@ def convert(loaded: LoadedModel, directory: Path) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def mixture_spec(model: Mixture, tokenizers: Tokenizers) -> TransformerSpec:
+def mixture_spec(model: Mixture, tokenizers: Vocabularies) -> TransformerSpec:
     """The expert that writes, as a Transformer: it differs from the others in what it reads first."""
     return transformer_spec(model.transformer, tokenizers, start=model.start)
 
 
 def transformer_spec(
-    model: Transformer, tokenizers: Tokenizers, *, start: Float[Tensor, " dim"] | None = None
+    model: Transformer, tokenizers: Vocabularies, *, start: Float[Tensor, " dim"] | None = None
 ) -> TransformerSpec:
     """The specification with all weights, checked by CTranslate2 for completeness.
 
@@ -93,22 +94,18 @@ def transformer_spec(
     return spec
 
 
-def pieces(tokenizer: Tokenizer) -> list[str]:
+def pieces(tokenizer: Vocabulary) -> list[str]:
     """The piece of every id: what CTranslate2 calls a token."""
     return [tokenizer.piece(token) for token in range(len(tokenizer))]
 
 
-def _set_vocabularies(spec: Any, tokenizers: Tokenizers) -> None:
+def _set_vocabularies(spec: Any, tokenizers: Vocabularies) -> None:
     source, target = pieces(tokenizers.source), pieces(tokenizers.target)
     spec.register_source_vocabulary(source)
     spec.register_target_vocabulary(target)
     ids = tokenizers.target.ids
-    named = {
-        "unk": ids.unk,
-        "bos": ids.bos,
-        "eos": ids.eos,
-    }  # CTranslate2 wants all three, and writes none of the first
-    for name, token in named.items():
+    for name in ("unk", "bos", "eos"):  # it wants a symbol for each; EOS stands for those the vocabulary does not have
+        token = getattr(ids, name)
         setattr(spec.config, f"{name}_token", target[ids.eos if token is None else token])
     spec.config.decoder_start_token = target[[*ids.decoder_prompt, ids.decoder_start][0]]
     spec.config.add_source_eos = True

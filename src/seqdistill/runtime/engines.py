@@ -22,7 +22,7 @@ from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
 from seqdistill.text.sources import default_cache
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import choose_precision
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 CALL_LINES = 4096
 """Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
@@ -113,7 +113,7 @@ class CTranslate2Engine:
         }
 
     @property
-    def tokenizers(self) -> Tokenizers:
+    def tokenizers(self) -> Vocabularies:
         return self.loaded.tokenizers
 
     def decode(

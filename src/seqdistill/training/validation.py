@@ -16,13 +16,13 @@ from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.training.distributed import ALONE, Ranks
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 
 def validation_scores(
     model: nn.Module,
     store: Store,
-    tokenizers: Tokenizers,
+    tokenizers: Vocabularies,
     *,
     metric: str,
     max_tokens: int,

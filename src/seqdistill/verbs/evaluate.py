@@ -28,7 +28,7 @@ from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.engine import check_decoding, decoding_options, open_engine, tracing
-from seqdistill.vocabulary.sentencepiece import Tokenizers
+from seqdistill.vocabulary.vocabularies import Vocabularies
 
 CHUNK_LINES = 512
 LENGTH_EDGES = (5, 10, 15, 20, 30, 40)
@@ -183,7 +183,7 @@ def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progr
 
 
 def _perplexity(
-    settings: EvaluateOptions, test: TestSet, model: torch.nn.Module, tokenizers: Tokenizers, out: Path
+    settings: EvaluateOptions, test: TestSet, model: torch.nn.Module, tokenizers: Vocabularies, out: Path
 ) -> dict[str, float]:
     """Per subword token of all references, EOS included (a non-autoregressive model: of its own loss); and how many
     of them are too long for it, if any are."""

@@ -42,6 +42,8 @@ def prepare(settings: PrepareOptions, out: Path, progress: Progress) -> dict[str
         joint=settings.joint,
         lowercase=settings.lowercase,
         tokenizer_from=settings.tokenizer_from,
+        from_language=settings.from_language,
+        to_language=settings.to_language,
         filters=_filters(settings),
         seed=settings.seed,
         progress=progress,

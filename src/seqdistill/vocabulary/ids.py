@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class SpecialIds(NamedTuple):
@@ -23,6 +24,15 @@ class SpecialIds(NamedTuple):
     never_written: tuple[int, ...] = ()
     """Ids that no decoder and no engine writes, in ascending order."""
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> SpecialIds:
+        """From JSON."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    def with_mask(self, size: int) -> SpecialIds:
+        """With MASK after the last id of a vocabulary of this size, if it has none."""
+        return self if self.mask is not None else self._replace(mask=size, never_written=(*self.never_written, size))
+
     @property
     def no_words(self) -> tuple[int, ...]:
         """What a model that finds the length in another way does not write either: EOS too."""
@@ -31,7 +41,7 @@ class SpecialIds(NamedTuple):
     @property
     def placeholder(self) -> int:
         """MASK, where there must be one: non-autoregressive models are made for vocabularies that have it."""
-        assert self.mask is not None, "this vocabulary has no MASK: see `Vocabulary.with_mask`"
+        assert self.mask is not None, "this vocabulary has no MASK: see `with_mask`"
         return self.mask
 
 

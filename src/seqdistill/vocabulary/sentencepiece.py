@@ -1,19 +1,19 @@
-"""Subword tokenizers: SentencePiece models with five special ids at fixed places."""
+"""Our own vocabularies: SentencePiece models with five special ids at fixed places."""
 
 from __future__ import annotations
 
 import io
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import sentencepiece
 
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, sha256, write_json, written_beside
+from seqdistill.files import sha256
 from seqdistill.vocabulary.ids import OURS
 
 PAD, UNK, BOS, EOS, MASK = 0, 1, 2, 3, 4
@@ -27,7 +27,7 @@ Kind = Literal["bpe", "unigram"]
 Normalization = Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"]
 
 
-class Tokenizer:
+class SentencePiece:
     """Text to subword ids and back.
 
     Decoding what was encoded gives the text back, as the normaliser left it: `nmt_nfkc` folds compatibility characters
@@ -35,6 +35,7 @@ class Tokenizer:
     With `lowercase`, text goes through `str.lower()` first, so that "ß" stays "ß" and "İ" becomes two characters.
     """
 
+    kind = "sentencepiece"
     ids = OURS
 
     def __init__(self, model: bytes, *, lowercase: bool) -> None:
@@ -71,7 +72,7 @@ class Tokenizer:
         character_coverage: float = 1.0,
         max_sentences: int = 1_000_000,
         threads: int = 4,
-    ) -> Tokenizer:
+    ) -> SentencePiece:
         """Learns `vocab_size` pieces, special symbols included; the same sentences and options give the same bytes.
 
         BPE is Sennrich et al. 2016, unigram Kudo 2018, both as in SentencePiece. For a joint tokenizer give the
@@ -109,6 +110,20 @@ class Tokenizer:
             raise UserError(_explain(str(error), vocab_size)) from None
         return cls(writer.getvalue(), lowercase=lowercase)
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What `read` needs beside the model, and its size for a reader."""
+        return {"lowercase": self.lowercase, "vocab_size": len(self)}
+
+    def files(self, side: str) -> Mapping[str, bytes]:
+        """The model, under the name of its side."""
+        return {f"{side}.model": self.model}
+
+    @classmethod
+    def read(cls, directory: Path, side: str, settings: Mapping[str, Any]) -> SentencePiece:
+        """What `files` and `settings` describe."""
+        return cls((directory / f"{side}.model").read_bytes(), lowercase=bool(settings["lowercase"]))
+
     def __len__(self) -> int:
         """Number of ids, special ones included."""
         return len(self._processor)
@@ -137,88 +152,6 @@ class Tokenizer:
         return _restored, (self.model, self.lowercase)
 
 
-class Tokenizers(NamedTuple):
-    """The tokenizers of both sides; one and the same when the vocabulary is joint."""
-
-    source: Tokenizer
-    target: Tokenizer
-    joint: bool
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of both models, of lower-casing and of being joint."""
-        return sha256(f"{self.source.fingerprint} {self.target.fingerprint} {self.joint}")
-
-    def save(self, directory: Path) -> None:
-        """Writes `joint.model`, or `source.model` and `target.model`, and at last `tokenizer.json`.
-
-        Raises:
-            UserError: the directory holds another tokenizer.
-        """
-        description = directory / "tokenizer.json"
-        if description.exists():
-            if read_json(description).get("fingerprint") == self.fingerprint:
-                return
-            raise UserError(f"{directory}: holds another tokenizer already; give another directory, or remove this one")
-        sides = {"joint": self.source} if self.joint else {"source": self.source, "target": self.target}
-        for side, tokenizer in sides.items():
-            with written_beside(directory / f"{side}.model") as beside:
-                beside.write_bytes(tokenizer.model)
-        rows = {side: {"lowercase": each.lowercase, "vocab_size": len(each)} for side, each in sides.items()}
-        write_json(description, {"models": rows, "fingerprint": self.fingerprint})
-
-    @classmethod
-    def load(cls, directory: Path) -> Tokenizers:
-        """Reads what `save` wrote.
-
-        Raises:
-            UserError: a file is missing, cut or altered.
-        """
-        description = read_json(directory / "tokenizer.json")
-        try:
-            lowercase = {side: bool(row["lowercase"]) for side, row in description["models"].items()}
-            wanted = description["fingerprint"]
-        except (KeyError, TypeError, AttributeError):
-            raise UserError(f"{directory}/tokenizer.json: describes no tokenizer; prepare the data anew") from None
-        if lowercase.keys() not in ({"joint"}, {"source", "target"}):
-            raise UserError(f"{directory}/tokenizer.json: expected joint, or source and target; found {[*lowercase]}")
-        sides = {side: _read(directory / f"{side}.model", low) for side, low in lowercase.items()}
-        joint = "joint" in sides
-        loaded = cls(sides["joint"], sides["joint"], True) if joint else cls(sides["source"], sides["target"], False)
-        if loaded.fingerprint != wanted:
-            raise UserError(
-                f"{directory}: the tokenizer's models are not those that tokenizer.json describes (fingerprint "
-                f"{wanted[:12]} expected, {loaded.fingerprint[:12]} found): a file was altered; copy it anew"
-            )
-        return loaded
-
-
-def train_tokenizers(
-    pairs: Iterable[tuple[str, str]],
-    *,
-    vocab_size: int,
-    kind: Kind = "bpe",
-    joint: bool = True,
-    lowercase: bool = False,
-    max_sentences: int = 1_000_000,
-) -> Tokenizers:
-    """Trains one tokenizer on both sides, or one on each; `pairs` is iterated once (joint) or twice.
-
-    Raises:
-        UserError: as `Tokenizer.train`.
-    """
-
-    def train(sentences: Iterator[str]) -> Tokenizer:
-        return Tokenizer.train(
-            sentences, vocab_size=vocab_size, kind=kind, lowercase=lowercase, max_sentences=max_sentences
-        )
-
-    if joint:
-        both = train(text for pair in pairs for text in pair)
-        return Tokenizers(both, both, True)
-    return Tokenizers(train(pair[0] for pair in pairs), train(pair[1] for pair in pairs), False)
-
-
 def _drawn(sentences: Iterable[str], number: int) -> list[str]:
     """All sentences, or `number` of more, each with the same chance (reservoir sampling: Vitter 1985, algorithm R)."""
     stream = iter(sentences)
@@ -231,19 +164,9 @@ def _drawn(sentences: Iterable[str], number: int) -> list[str]:
     return drawn
 
 
-def _restored(model: bytes, lowercase: bool) -> Tokenizer:
+def _restored(model: bytes, lowercase: bool) -> SentencePiece:
     """Pickled tokenizers come back through here."""
-    return Tokenizer(model, lowercase=lowercase)
-
-
-def _read(path: Path, lowercase: bool) -> Tokenizer:
-    """Reads one model file."""
-    try:
-        return Tokenizer(path.read_bytes(), lowercase=lowercase)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, but tokenizer.json beside it names it; copy the whole folder") from None
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    return SentencePiece(model, lowercase=lowercase)
 
 
 def _explain(message: str, vocab_size: int) -> str:

@@ -20,7 +20,8 @@ from seqdistill.models.nonautoregressive import insertion, levenshtein
 from seqdistill.models.saved import create_model, load_model, save_model, stored_weights
 from seqdistill.training.loop import train
 from seqdistill.training.options import TrainingOptions
-from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK, train_tokenizers
+from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
+from seqdistill.vocabulary.vocabularies import train_vocabularies
 
 NAMES = ("inst", "levt")
 VOCAB = 20
@@ -165,7 +166,7 @@ class TestBoth:
 def test_killed_and_continued_is_never_killed_and_what_is_saved_comes_back(name: str, tmp_path: Path) -> None:
     """With dropout and the random parts of targets: the same bytes of weights; loaded, they write the same."""
     pairs = [("ba do ke", "ke do ba"), ("lu mi", "mi lu"), ("no ra su ba", "ba su ra no"), ("do lu", "lu do")] * 5
-    tokenizers = train_tokenizers(pairs, vocab_size=26)
+    tokenizers = train_vocabularies(pairs, vocab_size=26)
     build_store(pairs, tokenizers, tmp_path / "train.arrow")
     options = TrainingOptions(max_updates=9, warmup=2, learning_rate=5e-3, validate_every=4, metric="loss", threads=1)
 

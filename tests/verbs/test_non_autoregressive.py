@@ -18,6 +18,7 @@ from seqdistill.decoding.rerank import mean_log_probs
 from seqdistill.decoding.shards import decode_to_shards
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
+from seqdistill.models.family import FAMILIES, Family
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import (
     DistillOptions,

@@ -45,7 +45,7 @@ class Stage(NamedTuple):
 
 STAGES: dict[str, Stage] = {
     "prepare": Stage(PrepareOptions, prepare.check, prepare.prepare, ("data.json", "*.arrow", "tokenizer/*")),
-    "train": Stage(TrainOptions, train.check, train.train, ("model/**/*",)),
+    "train": Stage(TrainOptions, train.check, train.train, ("model/**/*",), train.growth),
     "distill": Stage(DistillOptions, distill.check, distill.distill, ("data.json", "*.arrow", "tokenizer/*")),
     "tune-penalty": Stage(TunePenaltyOptions, tune_penalty.check, tune_penalty.tune_penalty, (PENALTY_FILE,)),
     "evaluate": Stage(

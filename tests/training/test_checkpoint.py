@@ -1,6 +1,7 @@
 """A checkpoint brings everything back, is whole or absent, and never passes when it was damaged."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from seqdistill.errors import UserError
 from seqdistill.journal import Record
 from seqdistill.training import checkpoint
 from seqdistill.training.checkpoint import MODEL, OPTIMIZER, STATE, Run, Validation
+from seqdistill.training.growth import End
 from seqdistill.training.optim import adam, step
 
 RECORD = Record("training", {"seed": 1, "betas": (0.9, 0.98)})
+END = End(9, 9)
 STREAMS = [{"epoch": 2, "position": 7}]
 
 
@@ -45,14 +48,21 @@ def descend(model: Tied, optimizer: torch.optim.Optimizer) -> None:
 def save(folder: Path, update: int, *, seed: int = 1) -> Path:
     model, optimizer = make(seed, updates=update)
     run = Run(update, [Validation(1, {"bleu": 12.5})], loss=1.25, labels=3.0)
-    return checkpoint.save(folder, model, optimizer, run, record=RECORD, streams=STREAMS)
+    return checkpoint.save(folder, model, optimizer, run, record=RECORD, end=END, streams=STREAMS)
+
+
+def resume(
+    folder: Path, model: Tied, optimizer: torch.optim.Optimizer, *, record: Record = RECORD, end: End = END
+) -> tuple[Run, list[dict[str, Any]]] | None:
+    place = checkpoint.find(folder, record=record, end=end)
+    return None if place is None else checkpoint.load(place, model, optimizer)
 
 
 def test_everything_comes_back_and_goes_on_alike(tmp_path: Path) -> None:
     save(tmp_path, 2)
     save(tmp_path, 3)
     model, optimizer = make(seed=2)
-    found = checkpoint.resume(tmp_path, model, optimizer, record=RECORD)
+    found = resume(tmp_path, model, optimizer)
     assert found == (Run(3, [Validation(1, {"bleu": 12.5})], loss=1.25, labels=3.0), STREAMS)
     same, its_optimizer = make(seed=1, updates=3)
     for _ in range(2):
@@ -64,7 +74,7 @@ def test_everything_comes_back_and_goes_on_alike(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_holds_no_run(tmp_path: Path) -> None:
-    assert checkpoint.resume(tmp_path, *make(1), record=RECORD) is None
+    assert resume(tmp_path, *make(1)) is None
 
 
 @pytest.mark.parametrize("name", [MODEL, OPTIMIZER, STATE])
@@ -82,7 +92,7 @@ def test_damage_is_named_with_the_older_checkpoint(tmp_path: Path, name: str, da
     with pytest.raises(
         UserError, match=f"00000002/{name}: missing, cut or altered.*delete .*00000002 and run"
     ) as error:
-        checkpoint.resume(tmp_path, *make(1), record=RECORD)
+        resume(tmp_path, *make(1))
     assert "training goes on from" in str(error.value)
     assert str(tmp_path / "00000001") in str(error.value)
 
@@ -90,15 +100,15 @@ def test_damage_is_named_with_the_older_checkpoint(tmp_path: Path, name: str, da
 def test_damage_to_the_only_checkpoint_says_that_training_begins_anew(tmp_path: Path) -> None:
     (save(tmp_path, 1) / MODEL).write_bytes(b"")
     with pytest.raises(UserError, match="training begins anew"):
-        checkpoint.resume(tmp_path, *make(1), record=RECORD)
+        resume(tmp_path, *make(1))
 
 
 def test_other_options_and_another_model_are_refused(tmp_path: Path) -> None:
     save(tmp_path, 1)
     with pytest.raises(UserError, match=r"00000001: .* the training asked for:\n  seed: 1 there, 4 now\nask for"):
-        checkpoint.resume(tmp_path, *make(1), record=Record("training", {"seed": 4, "betas": (0.9, 0.98)}))
+        resume(tmp_path, *make(1), record=Record("training", {"seed": 4, "betas": (0.9, 0.98)}))
     with pytest.raises(UserError, match=r"weights of another model:\n  source.weight: \[4, 3\] there, \[4, 5\] now"):
-        checkpoint.resume(tmp_path, *make(1, size=5), record=RECORD)
+        resume(tmp_path, *make(1, size=5))
 
 
 def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
@@ -127,7 +137,9 @@ def test_the_average_is_the_mean_and_counts_are_the_last(tmp_path: Path) -> None
         model, optimizer = make(1)
         model.source.weight.data.fill_(value)
         model.count.fill_(update)
-        folders.append(checkpoint.save(tmp_path, model, optimizer, Run(update), record=RECORD, streams=STREAMS))
+        folders.append(
+            checkpoint.save(tmp_path, model, optimizer, Run(update), record=RECORD, end=END, streams=STREAMS)
+        )
     mean = checkpoint.average(folders)
     assert mean["source.weight"].tolist() == [[3.0] * 3] * 4
     assert int(mean["count"]) == 3

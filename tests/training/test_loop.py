@@ -15,7 +15,8 @@ from seqdistill.nn.losses import Loss
 from seqdistill.training import optim
 from seqdistill.training.checkpoint import Validation, saved
 from seqdistill.training.distributed import Ranks
-from seqdistill.training.loop import TrainingResult, chosen, exhausted, seed_everything, train
+from seqdistill.training.history import chosen, exhausted
+from seqdistill.training.loop import TrainingResult, seed_everything, train
 from seqdistill.training.options import TrainingOptions
 
 BATCHES = random_batches(12)
@@ -220,7 +221,7 @@ def test_other_options_and_fewer_updates_are_refused(tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(UserError, match=r"(?s)training asked for:\n  learning_rate: 0.1 there, 0.2 now\n"):
         run(tmp_path, learning_rate=0.2)
-    with pytest.raises(UserError, match="already trained for 6 updates, more than max_updates 4"):
+    with pytest.raises(UserError, match="already trained for 6 updates, too many to end at max_updates 4; raise"):
         run(tmp_path, max_updates=4)
 
 
@@ -235,7 +236,7 @@ def test_an_unvalidated_end_is_refused(tmp_path: Path) -> None:
             validate=_interrupt,
             out=tmp_path,
         )
-    with pytest.raises(UserError, match="stopped at update 3 before any validation; raise max_updates"):
+    with pytest.raises(UserError, match="already trained for 3 updates, too many to end at max_updates 3; raise"):
         run(tmp_path, validate_every=5, max_updates=3)
 
 

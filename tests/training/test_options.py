@@ -31,20 +31,6 @@ def test_wrong_values_are_named_with_the_way_out(options: dict[str, Any], messag
         TrainingOptions(**({"max_updates": 100} | options))
 
 
-def test_a_run_may_be_prolonged_unless_the_schedule_ends_with_it() -> None:
-    for schedule, same in (("inverse-sqrt", True), ("constant", True), ("linear", False), ("cosine", False)):
-        first, longer = (TrainingOptions(max_updates=n, warmup=10, schedule=schedule) for n in (100, 200))
-        assert (first.of_result() == longer.of_result()) is same
-
-
-def test_what_changes_the_weights_is_part_of_a_run() -> None:
-    options = TrainingOptions(max_updates=100)
-    changed = {"learning_rate": 1e-3, "warmup": 7, "accumulate": 2, "seed": 5, "weight_decay": 0.1, "clip_norm": 2.0}
-    for name, value in changed.items():
-        assert TrainingOptions(max_updates=100, **{name: value}).of_result() != options.of_result(), name
-    assert TrainingOptions(max_updates=100, patience=3, keep=9, threads=2).of_result() == options.of_result()
-
-
 def test_the_rate_of_an_update_follows_from_the_options() -> None:
     options = TrainingOptions(max_updates=100, warmup=4, learning_rate=8.0)
     assert [scheduled_rate(update, options) for update in (1, 4, 16)] == [2.0, 8.0, 4.0]

@@ -78,7 +78,7 @@ class PrepareOptions(Options):
 class TrainOptions(Options):
     """A model trained on a data directory."""
 
-    inputs = ("data", "init", "teacher")
+    inputs = ("data", "init", "teacher", "decay_from")
 
     data: Path = Field(description="Data directory, from `prepare` or `distill`.")
     model: str = Field(
@@ -105,7 +105,17 @@ class TrainOptions(Options):
     accumulate: int = Field(1, ge=1, description="Batches whose gradients are added for one update.")
     learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate.")
     warmup: int = Field(4000, ge=0, description="Updates of linear warm-up.")
-    schedule: str = Field("inverse-sqrt", description="Learning rate after the warm-up.")
+    schedule: str = Field(
+        "inverse-sqrt",
+        description="Learning rate after the warm-up: inverse-sqrt, constant, wsd (constant, then a decay), linear or "
+        "cosine. A training by one of the first three can be given more updates later.",
+    )
+    decay: float = Field(0.1, gt=0, lt=1, description="wsd: share of the updates over which the rate falls to 0.")
+    decay_from: Path | None = Field(
+        None,
+        description="wsd: begin the decay at a checkpoint of another training by constant or wsd (its directory, or "
+        "one of its checkpoints); --max-updates counts that training's updates too.",
+    )
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     clip_norm: float = Field(1.0, ge=0, description="Largest norm of a gradient; 0: no clipping.")

@@ -2,7 +2,7 @@
 
 checkpoints/00001000/model.safetensors       weights and buffers
                      optimizer.safetensors   Adam's moments and steps, by parameter name
-                     state.json              record, update, data position, scores; hashes of all three
+                     state.json              record, end, update, data position, scores; hashes of all three
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import read_json, sha256_file, sha256_json, write_json
 from seqdistill.journal import Record, differences
 from seqdistill.models.saved import stored_weights
+from seqdistill.training.growth import End, lies_on_the_way
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 
@@ -47,6 +48,8 @@ class Run:
     """Sum of the loss since the last row of the log."""
     labels: float = 0.0
     """Labels since the last row of the log."""
+    machine: dict[str, Any] = field(default_factory=dict)
+    """What the last bits of its updates depend on."""
 
 
 def save(
@@ -56,12 +59,14 @@ def save(
     run: Run,
     *,
     record: Record,
+    end: End,
     streams: Sequence[Mapping[str, Any]],
 ) -> Path:
     """Writes the checkpoint of this update into a folder of `directory`, complete before it gets its name.
 
     Args:
         record: what a run must share to be continued.
+        end: where this one is to end.
         streams: the batches' state, one for each rank.
     """
     final = directory / f"{run.update:08d}"
@@ -73,6 +78,7 @@ def save(
         _write(beside / OPTIMIZER, _moments(model, optimizer))
         state = {
             "record": record.as_json(),
+            "end": end._asdict(),
             "run": asdict(run),
             "batches": [dict(stream) for stream in streams],
             "sha256": {name: sha256_file(beside / name) for name in (MODEL, OPTIMIZER)},
@@ -85,25 +91,47 @@ def save(
     return final
 
 
-def resume(
-    directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, record: Record
-) -> tuple[Run, list[dict[str, Any]]] | None:
-    """Loads the newest checkpoint of `directory` into model and optimizer; None where there is none.
+def find(directory: Path, *, record: Record, end: End, branch: Path | None = None) -> Path | None:
+    """The newest checkpoint in `directory` that lies on the way to `end`; else `branch`, where a training may begin.
+
+    Raises:
+        UserError: a checkpoint was cut or altered, or is of a training with other options; training went too far for
+            this end; none is left to grow from. Says what to do.
+    """
+    stable = None
+    for folder in reversed(list(saved(directory))):
+        state = _read_state(folder)
+        record.check(state.get("record"), folder)
+        update, before = state["run"]["update"], End(**state["end"])
+        validated = any(row["update"] == update for row in state["run"]["history"])
+        if lies_on_the_way(update, validated=validated, before=before, now=end):
+            return folder
+        if end.max_updates <= before.max_updates:
+            raise UserError(
+                f"{directory}: already trained for {update} updates, too many to end at max_updates {end.max_updates}; "
+                "raise max_updates or give another output directory"
+            )
+        stable = before.stable
+    if stable is not None and branch is None:
+        raise UserError(
+            f"{directory}: no checkpoint from before the decay (update {stable}) is left to grow from; "
+            "give another output directory"
+        )
+    return branch
+
+
+def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Run, list[dict[str, Any]]]:
+    """Loads a checkpoint into model and optimizer.
 
     Returns:
         the run, and the batches' state of each rank that wrote it.
 
     Raises:
-        UserError: the checkpoint was cut or altered, or is of another model or other options; says what to do.
+        UserError: the checkpoint was cut or altered, or is of another model.
     """
-    folders = list(saved(directory))
-    if not folders:
-        return None
-    newest = folders[-1]
-    state = _read_state(newest)
-    record.check(state.get("record"), newest)
-    load_weights(model, read_weights(newest), where=newest / MODEL)
-    _load_moments(model, optimizer, _read(newest, OPTIMIZER, state))
+    state = _read_state(folder)
+    load_weights(model, read_weights(folder), where=folder / MODEL)
+    _load_moments(model, optimizer, _read(folder, OPTIMIZER, state))
     history = [Validation(**row) for row in state["run"]["history"]]
     return Run(**state["run"] | {"history": history}), state["batches"]
 
@@ -111,6 +139,13 @@ def resume(
 def saved(directory: Path) -> Iterator[Path]:
     """The complete checkpoints in a directory, oldest first."""
     return iter(sorted(path for path in directory.glob("[0-9]*") if path.is_dir()))
+
+
+def drop_after(directory: Path, update: int) -> None:
+    """Deletes the checkpoints of later updates: they are on the way to another end."""
+    for folder in list(saved(directory)):
+        if int(folder.name) > update:
+            shutil.rmtree(folder)
 
 
 def prune(directory: Path, *, newest: int, updates: Sequence[int]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
+from seqdistill.machine import machine
 from seqdistill.progress import Progress
 from seqdistill.training.checkpoint import Run
 from seqdistill.training.options import TrainingOptions
@@ -21,7 +22,8 @@ class Log:
 
     def __init__(self, out: Path, run: Run, *, options: TrainingOptions, progress: Progress, silent: bool):
         """Args:
-            run: where training begins; rows after its update are dropped.
+            run: where training begins; rows after its update are dropped. One that goes on on another machine, or with
+                another number of threads, gets a row of it.
             silent: write and report nothing (all ranks but the first).
 
         Raises:
@@ -31,11 +33,14 @@ class Log:
         self._writer = None
         if not silent:
             path = out / "log.jsonl"
-            write_text(path, "".join(_rows_until(path, run.update)))
+            write_text(path, "".join(_rows_until(path, run)))
             self._file = path.open("a", encoding="utf-8")
             if options.tensorboard:
                 self._writer = _tensorboard(out / "tensorboard", run.update)
             progress.start("training", total=options.max_updates, unit="updates", done=run.update)
+        if run.machine and run.machine != machine():
+            self._write("machine", run.update, machine())
+        run.machine = machine()
         self.restart_clock()
 
     def __enter__(self) -> Log:
@@ -89,23 +94,28 @@ class Log:
         """Reports the scores of a validation."""
         self._write("valid", update, scores)
 
-    def _write(self, kind: str, update: int, log_metrics: Mapping[str, float | str]) -> None:
+    def _write(self, kind: str, update: int, log_metrics: Mapping[str, Any]) -> None:
         if self._silent:
             return
         self._file.write(json.dumps({"kind": kind, "update": update} | dict(log_metrics)) + "\n")
         self._file.flush()
         if self._writer is not None:
             for name, value in log_metrics.items():
-                if not isinstance(value, str):
+                if isinstance(value, int | float):
                     self._writer.add_scalar(f"{kind}/{name}", value, update)
 
 
-def _rows_until(path: Path, update: int) -> list[str]:
-    """The rows up to an update; a last row cut short by a kill is dropped."""
+def _rows_until(path: Path, run: Run) -> list[str]:
+    """The rows of the run up to its update; a last row cut short by a kill is dropped."""
     if not path.exists():
         return []
+    validated = {validation.update for validation in run.history}
+
+    def stays(row: dict[str, Any]) -> bool:
+        return row["update"] <= run.update and (row["kind"] != "valid" or row["update"] in validated)
+
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("}\n") and json.loads(line)["update"] <= update]
+    return [line for line in lines if line.endswith("}\n") and stays(json.loads(line))]
 
 
 def _tensorboard(directory: Path, update: int) -> Any:

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -25,10 +26,12 @@ from seqdistill.progress import Progress, Silent
 from seqdistill.training import checkpoint
 from seqdistill.training.checkpoint import Run, Validation
 from seqdistill.training.distributed import ALONE, Ranks
+from seqdistill.training.growth import GROWING, End, end_of
+from seqdistill.training.history import exhausted, final_updates, needed_updates, regular
 from seqdistill.training.log import Log
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import adam, choose_device, divide_and_clip, step
-from seqdistill.training.options import METRICS, TrainingOptions, scheduled_rate
+from seqdistill.training.options import TrainingOptions, scheduled_rate
 from seqdistill.training.precision import settle
 
 
@@ -76,10 +79,13 @@ def train(
     options: TrainingOptions,
     validate: Callable[[], Mapping[str, float]],
     out: Path,
+    branch: Path | None = None,
     progress: Progress | None = None,
     ranks: Ranks = ALONE,
 ) -> TrainingResult:
     """Trains until `max_updates` or until patience ends, continuing exactly where an earlier run in `out` stopped.
+
+    A larger `max_updates` continues a finished run to the bytes of one that long, if the schedule can grow.
 
     An update is Adam's step on the gradient of the summed losses divided by the number of labels, over all its
     micro-batches and ranks. Every random draw of an update is seeded by (seed, update, micro-batch), so a continued
@@ -89,6 +95,7 @@ def train(
         objective: the loss of one batch; the model, and whatever else it needs, is bound in it.
         validate: scores of the model as it is, in evaluation mode; must hold `options.metric`. Called on every rank.
         out: checkpoints and `log.jsonl` are written here.
+        branch: a checkpoint of another training, where this one begins and, by schedule wsd, its decay.
         ranks: the processes that train together, from `distributed.joined`.
 
     Raises:
@@ -99,9 +106,9 @@ def train(
     optimizer = adam(parameters, betas=options.betas, epsilon=options.epsilon, weight_decay=options.weight_decay)
     begin_update = model.begin_update if isinstance(model, CountsUpdates) else lambda: None
     told = model.log_metrics if isinstance(model, HasLogMetrics) else dict
-    folder = out / "checkpoints"
+    folder, end = out / "checkpoints", end_of(options.schedule, options.max_updates, options.decay, branch=branch)
     with locked(folder) if ranks.first else nullcontext():
-        run = _resume(folder, model, optimizer, batches, options, ranks)
+        run = _resume(folder, model, optimizer, batches, options, end, branch, ranks)
         with Log(out, run, options=options, progress=progress or Silent(), silent=not ranks.first) as log:
             settled = settle(
                 model,
@@ -110,7 +117,7 @@ def train(
                 partial(next, batches),
                 options=options,
                 begun=run.update > 0,
-                folder=folder,
+                folder=branch.parent if branch else folder,
                 device=device,
                 ranks=ranks,
             )
@@ -122,7 +129,7 @@ def train(
             while run.update < options.max_updates and not exhausted(run.history, options):
                 run.update += 1
                 begin_update()
-                rate = scheduled_rate(run.update, options)
+                rate = scheduled_rate(run.update, options, stable=end.stable)
                 loss_sum, count = torch.zeros((), device=device), 0
                 for micro_batch in ranks.share(options.accumulate):
                     seed_everything(options.seed, run.update, micro_batch)
@@ -149,26 +156,11 @@ def train(
                     scores = _scores(model, validate, options.metric)
                     run.history.append(Validation(run.update, scores))
                     log.validated(run.update, scores)
-                if validation_due or (options.save_every and run.update % options.save_every == 0):
-                    _save(folder, model, optimizer, run, batches, options, ranks)
+                saving_due = run.update == end.stable or (options.save_every and run.update % options.save_every == 0)
+                if validation_due or saving_due:
+                    _save(folder, model, optimizer, run, batches, options, end, ranks)
                     log.restart_clock()
-        return _finish(folder, model, run, validate, options, ranks, settled.precision)
-
-
-def exhausted(history: list[Validation], options: TrainingOptions) -> bool:
-    """Whether the last `patience` validations brought nothing better than the best before them."""
-    best = chosen(history, metric=options.metric, average="best", count=1)
-    since_best = [row for row in history if row.update > max(best, default=0)]
-    return 0 < options.patience <= len(since_best)
-
-
-def chosen(history: list[Validation], *, metric: str, average: str, count: int) -> list[int]:
-    """Updates of the `count` best validations by a metric (of equals, the first), or of the last; in order of time."""
-    rows = history
-    if average == "best":
-        sign = -1 if METRICS[metric] else 1
-        rows = sorted(history, key=lambda row: sign * row.scores[metric])[:count]
-    return sorted(row.update for row in rows[-count:])
+        return _finish(folder, model, run, validate, options, end, ranks, settled.precision)
 
 
 def seed_everything(seed: int, update: int, micro_batch: int) -> None:
@@ -217,7 +209,11 @@ def _scores(model: nn.Module, validate: Callable[[], Mapping[str, float]], metri
 
 
 def _record(options: TrainingOptions) -> Record:
-    return Record("training", options.of_result())
+    """All that decides the weights on the way; where it ends, and what is taken from it, may change."""
+    ends = {"patience", "average", "average_count", "decay"}
+    if options.schedule in GROWING:
+        ends.add("max_updates")
+    return Record("training", {name: value for name, value in asdict(options).items() if name not in ends})
 
 
 def _resume(
@@ -226,24 +222,25 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     batches: BatchStream,
     options: TrainingOptions,
+    end: End,
+    branch: Path | None,
     ranks: Ranks,
 ) -> Run:
     """Puts model, optimizer and batches where the newest checkpoint left them; a new Run where there is none."""
-    found = checkpoint.resume(folder, model, optimizer, record=_record(options))
-    if found is None:
+    place = checkpoint.find(folder, record=_record(options), end=end, branch=branch)
+    if place is None:
         return Run()
-    run, streams = found
-    if run.update > options.max_updates:
-        raise UserError(
-            f"{folder}: already trained for {run.update} updates, more than max_updates {options.max_updates}; "
-            "raise max_updates or give another output directory"
-        )
+    run, streams = checkpoint.load(place, model, optimizer)
     if len(streams) not in (1, ranks.size):
         raise UserError(
             f"{folder}: written by {len(streams)} processes with batches of their own; continue with that many, "
             f"not {ranks.size}"
         )
     batches.restore(streams[ranks.rank % len(streams)])
+    run.history = [] if place == branch else regular(run.history, options)
+    ranks.barrier()  # every rank has read what is deleted now
+    if ranks.first:
+        checkpoint.drop_after(folder, run.update)
     return run
 
 
@@ -254,6 +251,7 @@ def _save(
     run: Run,
     batches: BatchStream,
     options: TrainingOptions,
+    end: End,
     ranks: Ranks,
 ) -> None:
     """Writes a checkpoint on the first rank, and deletes what it makes superfluous."""
@@ -261,19 +259,9 @@ def _save(
     if all(stream == streams[0] for stream in streams):
         streams = streams[:1]
     if ranks.first:
-        checkpoint.save(folder, model, optimizer, run, record=_record(options), streams=streams)
-        _prune(folder, run, options)
+        checkpoint.save(folder, model, optimizer, run, record=_record(options), end=end, streams=streams)
+        checkpoint.prune(folder, newest=options.keep, updates=needed_updates(run.history, options, end))
     ranks.barrier()
-
-
-def _prune(folder: Path, run: Run, options: TrainingOptions) -> None:
-    """Deletes the checkpoints that nothing needs any more."""
-    needed = _final_updates(run, options) + chosen(run.history, metric=options.metric, average="best", count=1)
-    checkpoint.prune(folder, newest=options.keep, updates=needed)
-
-
-def _final_updates(run: Run, options: TrainingOptions) -> list[int]:
-    return chosen(run.history, metric=options.metric, average=options.average, count=options.average_count)
 
 
 def _finish(
@@ -282,15 +270,15 @@ def _finish(
     run: Run,
     validate: Callable[[], Mapping[str, float]],
     options: TrainingOptions,
+    end: End,
     ranks: Ranks,
     precision: str,
 ) -> TrainingResult:
     """Loads the mean of the chosen checkpoints into the model and scores it."""
-    updates = _final_updates(run, options)
-    if not updates:
-        raise UserError(f"{folder}: stopped at update {run.update} before any validation; raise max_updates")
-    if ranks.first:
-        _prune(folder, run, options)  # again: the run may have been killed within the last one
+    updates = final_updates(run.history, options)
+    assert updates, "the last update is validated, and what patience ends was"
+    if ranks.first:  # again: the run may have been killed within the last one
+        checkpoint.prune(folder, newest=options.keep, updates=needed_updates(run.history, options, end))
     folders = [folder / f"{update:08d}" for update in updates]
     checkpoint.load_weights(model, checkpoint.average(folders), where=folder)
     scores = next(row.scores for row in run.history if row.update == updates[-1])

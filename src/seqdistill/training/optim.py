@@ -14,21 +14,23 @@ SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
     "inverse-sqrt": lambda update, warmup, _: math.sqrt(max(warmup, 1) / update),
     "constant": lambda _, __, ___: 1.0,
     "linear": lambda update, warmup, end: max(0.0, (end - update) / (end - warmup)),
+    "wsd": lambda update, start, end: 1 - math.sqrt(max(0.0, update - start) / (end - start)),
     "cosine": lambda update, warmup, end: 0.5 * (1 + math.cos(math.pi * min(1.0, (update - warmup) / (end - warmup)))),
 }
-"""Factor of the highest learning rate, as a function of the update, the warm-up and the last update."""
+"""Factor of the highest learning rate, as a function of the update, the one it falls from, and the last update."""
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, max_updates: int) -> float:
+def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, max_updates: int, stable: int = 0) -> float:
     """The learning rate of an update, counted from 1: linear warm-up to `peak`, then the schedule.
 
-    inverse-sqrt is peak * sqrt(warmup / update) (Vaswani et al. 2017, eq. 3, rescaled so that its top is `peak`).
+    inverse-sqrt is peak * sqrt(warmup / update) (Vaswani et al. 2017, eq. 3, rescaled so that its top is `peak`). wsd
+    stays at `peak` up to the update `stable` and then falls to 0 as 1 - sqrt (Haegele et al. 2024, section 3).
     """
     if update <= warmup:
         return peak * update / warmup
-    return peak * SCHEDULES[schedule](update, warmup, max_updates)
+    return peak * SCHEDULES[schedule](update, stable if schedule == "wsd" else warmup, max_updates)
 
 
 def adam(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from seqdistill.errors import UserError, nearest
 from seqdistill.training.optim import PRECISIONS, SCHEDULES, learning_rate
@@ -31,6 +30,8 @@ class TrainingOptions:
     """Updates over which the learning rate rises linearly from 0; 0: none."""
     schedule: str = "inverse-sqrt"
     """Learning rate after the warm-up: a name of SCHEDULES."""
+    decay: float = 0.1
+    """wsd: share of the updates, the last ones, over which the learning rate falls to 0."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Adam's decay rates of the first and second moment."""
     epsilon: float = 1e-8
@@ -88,30 +89,22 @@ class TrainingOptions:
                 "learning_rate and epsilon must be above 0 and betas in [0, 1); "
                 f"got {self.learning_rate}, {self.epsilon}, {self.betas}"
             )
+        if not 0 < self.decay < 1:
+            raise UserError(f"decay must be between 0 and 1, a share of the updates, but is {self.decay}")
         if self.schedule in ("linear", "cosine") and self.warmup >= self.max_updates:
             raise UserError(
                 f"schedule {self.schedule!r} falls to 0 between warmup and max_updates, but warmup is {self.warmup} "
                 f"and max_updates {self.max_updates}: shorten the warm-up"
             )
 
-    def of_result(self) -> dict[str, Any]:
-        """The options that must be equal for a run to be continued, as JSON: all that decide the weights on the way.
 
-        How long to train, what to keep, log or average may change between runs of one training.
-        """
-        free = {"patience", "keep", "save_every", "average", "average_count", "log_every", "tensorboard"}
-        free |= {"device", "threads", "precision"}
-        if self.schedule not in ("linear", "cosine"):
-            free.add("max_updates")
-        return {key: list(value) if key == "betas" else value for key, value in asdict(self).items() if key not in free}
-
-
-def scheduled_rate(update: int, options: TrainingOptions) -> float:
-    """The learning rate of an update, counted from 1, under these options."""
+def scheduled_rate(update: int, options: TrainingOptions, *, stable: int = 0) -> float:
+    """The learning rate of an update, counted from 1, under these options; `stable`: the last one before a decay."""
     return learning_rate(
         update,
         peak=options.learning_rate,
         warmup=options.warmup,
         schedule=options.schedule,
         max_updates=options.max_updates,
+        stable=stable,
     )

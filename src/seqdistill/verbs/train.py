@@ -12,6 +12,7 @@ from torch import nn
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
+from seqdistill.journal import Growth
 from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.models.family import config_named, family_named
 from seqdistill.models.interface import ExpertsModel, HasLogMetrics
@@ -19,11 +20,13 @@ from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import TrainOptions
 from seqdistill.progress import Progress
 from seqdistill.training.distributed import Ranks, joined
+from seqdistill.training.growth import GROWING, end_of
 from seqdistill.training.loop import train as run_loop
 from seqdistill.training.optim import choose_device
 from seqdistill.training.options import METRICS, TrainingOptions
 from seqdistill.training.validation import validation_scores
-from seqdistill.verbs.objectives import assemble, check_objective
+from seqdistill.verbs.branch import branch_point
+from seqdistill.verbs.objectives import OBJECTIVES, assemble, check_objective
 
 
 def check(settings: TrainOptions) -> None:
@@ -33,6 +36,35 @@ def check(settings: TrainOptions) -> None:
     check_training = family_named(settings.model).check_training
     if settings.init is None and check_training:
         check_training(config, options.max_updates, patience=options.patience * options.validate_every)
+    _check_decay(settings)
+
+
+def growth(settings: TrainOptions) -> Growth:
+    """A training can be given more updates later, unless something on its way depends on their number."""
+    refused, method = "", OBJECTIVES[settings.objective]
+    if settings.schedule not in GROWING:
+        refused = f"schedule {settings.schedule!r} falls to 0 at the last update; {', '.join(GROWING)} can grow"
+    elif method.contexts == "dagger":
+        refused = "dagger spreads its rounds over max_updates"
+    elif method.contexts == "imitkd" and settings.mixing != "constant":
+        refused = f"mixing {settings.mixing!r} depends on max_updates; constant can grow"
+    return Growth("max_updates", refused)
+
+
+def _check_decay(settings: TrainOptions) -> None:
+    """Raises UserError where there is no room for a decay, or one is branched off what cannot grow."""
+    if settings.schedule != "wsd":
+        if settings.decay_from is not None:
+            raise UserError(f"decay_from begins a decay by schedule 'wsd', but schedule is {settings.schedule!r}")
+        return
+    stable = end_of("wsd", settings.max_updates, settings.decay).stable
+    if settings.decay_from is None and stable < settings.warmup:
+        raise UserError(
+            f"schedule 'wsd' begins to decay after update {stable}, within the warm-up of {settings.warmup}: shorten "
+            "the warm-up, or raise max_updates"
+        )
+    if settings.decay_from is not None and (refused := growth(settings).refused):
+        raise UserError(f"decay_from continues another training, but {refused}")
 
 
 def _options(settings: TrainOptions) -> TrainingOptions:
@@ -69,6 +101,7 @@ def _train(
     model = create_model(settings.model, data.tokenizers, **settings.set)
     if settings.init:
         _start_from(model, settings.init, data)
+    branch = branch_point(settings)
     objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
     valid = data.valid
 
@@ -96,6 +129,7 @@ def _train(
         options=options,
         validate=validate,
         out=out,
+        branch=branch,
         progress=progress,
         ranks=ranks,
     )

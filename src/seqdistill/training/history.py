@@ -1,0 +1,42 @@
+"""What the validations of a training decide: when patience ends, which checkpoints are averaged, which are needed."""
+
+from __future__ import annotations
+
+from seqdistill.training.checkpoint import Validation
+from seqdistill.training.growth import End
+from seqdistill.training.options import METRICS, TrainingOptions
+
+
+def exhausted(history: list[Validation], options: TrainingOptions) -> bool:
+    """Whether the last `patience` validations brought nothing better than the best before them."""
+    best = chosen(history, metric=options.metric, average="best", count=1)
+    since_best = [row for row in history if row.update > max(best, default=0)]
+    return 0 < options.patience <= len(since_best)
+
+
+def chosen(history: list[Validation], *, metric: str, average: str, count: int) -> list[int]:
+    """Updates of the `count` best validations by a metric (of equals, the first), or of the last; in order of time."""
+    rows = history
+    if average == "best":
+        sign = -1 if METRICS[metric] else 1
+        rows = sorted(history, key=lambda row: sign * row.scores[metric])[:count]
+    return sorted(row.update for row in rows[-count:])
+
+
+def regular(history: list[Validation], options: TrainingOptions) -> list[Validation]:
+    """The validations of a training with these options: without the last one of a shorter one that has grown since."""
+    return [row for row in history if row.update % options.validate_every == 0 or row.update == options.max_updates]
+
+
+def final_updates(history: list[Validation], options: TrainingOptions) -> list[int]:
+    """Updates of the checkpoints whose mean is the final model."""
+    return chosen(history, metric=options.metric, average=options.average, count=options.average_count)
+
+
+def needed_updates(history: list[Validation], options: TrainingOptions, end: End) -> list[int]:
+    """Updates of the checkpoints that this training needs at its end, or a longer one that it may grow to."""
+    grown = [row for row in history if row.update % options.validate_every == 0 and row.update <= end.stable]
+    needed = [end.stable]
+    for rows in (history, grown):
+        needed += final_updates(rows, options) + chosen(rows, metric=options.metric, average="best", count=1)
+    return needed

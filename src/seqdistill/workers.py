@@ -25,7 +25,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 ATTEMPTS = 3
-"""Workers that may die over one task, or before their first, until it is the user's turn."""
+"""Workers that die over one task, or before their first one, for a UserError."""
 
 _READY, _DONE, _MISTAKE, _FAILURE = "ready", "done", "mistake", "failure"
 
@@ -77,6 +77,7 @@ class _Team(Generic[Task, Result]):
         self._tasks = tasks
         self._again: list[Task] = []
         self._deaths: Counter[int] = Counter()
+        """By the id of the task in work, which is not freed as long as it counts; that of None for no task yet."""
 
     def hire(self) -> None:
         context = get_context("spawn")
@@ -98,6 +99,8 @@ class _Team(Generic[Task, Result]):
             raise UserError(value)
         if kind == _FAILURE:
             raise WorkerError(f"a worker process failed:\n{value}")
+        # A task is with its member until its result has come: whenever the pipe ends before, it is given to another.
+        # What a worker wrote before it died is written again, by tasks that write to a file beside and rename it.
         finished, member.task = member.task, self._next()
         self._deaths.pop(id(finished), None)
         if member.task is None:
@@ -135,6 +138,7 @@ class _Team(Generic[Task, Result]):
 
 def _serve(connection: Connection, start: Callable[[], Callable[[Any], Any]]) -> None:
     """The life of a worker: says it is ready, then does tasks until the pipe closes."""
+    # Ctrl-C reaches every process of the terminal: the parent alone answers it, and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:

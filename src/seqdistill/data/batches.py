@@ -178,6 +178,9 @@ class Batches:
         return self
 
     def __next__(self) -> Batch:
+        # (epoch, position) is the next batch of rank 0, the same on every rank; rank r takes the r-th after it, which
+        # may lie in the next epoch. Of 3 batches an epoch, 2 ranks take 0 and 1; 2 and 0 of the next; 1 and 2; and so
+        # on.
         epoch, position = self._normal(self._epoch, self._position + self._rank)
         plan = self._plan(epoch)
         rows = plan.order[plan.starts[position] : plan.ends[position]]
@@ -197,6 +200,7 @@ class Batches:
             order = by_length(self._source, self._target, ties)
             starts, ends = cut(self._longer[order], self._max_tokens)
             shuffled = random.permutation(len(starts))
+            # Two plans at most: with the last batches of an epoch, other ranks are in the next one already.
             self._plans = {e: plan for e, plan in self._plans.items() if e >= self._epoch}
             self._plans[epoch] = _Plan(order, starts[shuffled], ends[shuffled])
         return self._plans[epoch]

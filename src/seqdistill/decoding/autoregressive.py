@@ -75,6 +75,8 @@ def _write(
     choose: Choose,
 ) -> list[list[Hypothesis]]:
     """The loop over positions; finished rows leave the batch."""
+    # `rows` are the numbers of the rows still written; `tokens`, `state` and `log_probs` have one row for each of them,
+    # `written`, `chosen_log_probs` and `limits` one for every row there was.
     ids = model.target_ids
     process = processors_of(ids, options, given, source.device)
     limits = length_limits(source, options, padding=model.source_ids.pad).repeat_interleave(draws)

@@ -78,6 +78,9 @@ def beam_search(
         log_probs=torch.zeros((batch, 1), device=source.device),
         limits=limits,
     )
+    # Three arrays go in step. The model's state has a row for each live hypothesis: row `beam * i + place` is the
+    # `place`-th best one of the i-th sentence of `live`. `live` holds the sentences still searched, in the order of
+    # `state`, which changes as sentences leave; `ended` holds all, in the order of `source`, by `live.sentence`.
     ended = _none_ended(live, options.n_best, ids.pad)
     state = model.encode(source)
     tokens = source.new_full((batch,), ids.decoder_start)
@@ -92,7 +95,7 @@ def beam_search(
         kept = remaining(_done(live, ended, step, options))
         if not len(kept):
             break
-        if step == 0:
+        if step == 0:  # until now a row a sentence: equal rows would have filled the beam with equal hypotheses
             state = state.repeat(beam)
         live, rows = _keep(live, parents, kept)
         state = state.select(rows)
@@ -119,6 +122,8 @@ def _candidates(
     eos: int,
 ) -> Candidates:
     """The best 2 * beam of a sentence are among the best 2 * beam of each of its rows."""
+    # The 2 * beam best of a sentence lie among its rows' lists, `wanted` columns each, side by side: column c of all of
+    # them is of row c // wanted. Every row has one EOS, so of the candidates at most `beam` end and `beam` live on.
     n, width = live_log_probs.shape
     wanted = min(2 * beam, log_probs.shape[1])
     values, tokens = top_tokens(log_probs, wanted)
@@ -140,6 +145,7 @@ def _collect(ended: Ended, live: Live, candidates: Candidates, step: int, option
     written = live.tokens[some[:, None], candidates.parents[some, :beam]]
     written[:, :, step] = tokens[some]
     scores = (log_probs / (step + 1) ** options.length_penalty).masked_fill(~ends, -torch.inf)
+    # The n best of those that had ended and those that end now, for which minus infinity stands where nothing ends.
     all_scores, order = torch.cat([ended.scores[sentence], scores], 1).topk(options.n_best)
     all_tokens = torch.cat([ended.tokens[sentence], written], 1)
     ended.tokens[sentence] = all_tokens.gather(1, order[:, :, None].expand(-1, -1, all_tokens.shape[2]))
@@ -155,6 +161,7 @@ def _continue(live: Live, candidates: Candidates, step: int) -> tuple[Live, Int[
     if log_probs.shape[1] < beam:
         log_probs = torch.nn.functional.pad(log_probs, (0, beam - log_probs.shape[1]), value=-torch.inf)
     best, place = log_probs.topk(beam)
+    # A place beyond the candidates (vocabularies smaller than the beam) has minus infinity: any parent will do.
     place = place.clamp(max=candidates.tokens.shape[1] - 1)
     parents = candidates.parents.gather(1, place)
     tokens = live.tokens.gather(1, parents[:, :, None].expand(live.tokens.shape))
@@ -164,6 +171,7 @@ def _continue(live: Live, candidates: Candidates, step: int) -> tuple[Live, Int[
 
 def _done(live: Live, ended: Ended, step: int, options: DecodingOptions) -> Bool[Tensor, " n"]:
     """Which sentences stop after this step (see the module's stopping rule)."""
+    # `scores` of the last of the n best: minus infinity until there are n, which no bound reaches.
     penalty, best = options.length_penalty, live.log_probs[:, 0]
     bound = torch.maximum(best / (step + 2) ** penalty, best / live.limits**penalty)
     unbeatable = ended.scores[live.sentence, -1] >= bound

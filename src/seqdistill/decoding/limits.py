@@ -26,7 +26,11 @@ def length_limits(
 
 
 def remaining(finished: Bool[Tensor, " rows"]) -> Int[Tensor, " kept"]:
-    """The rows that are not finished, in an order that moves few: each gap is filled with a row from the end."""
+    """The rows that are not finished, in an order that moves few: each gap is filled with a row from the end.
+
+    >>> remaining(torch.tensor([False, True, False, False]))
+    tensor([0, 3, 2])
+    """
     going = ~finished
     count = int(going.sum())
     order = torch.arange(count, device=finished.device)

@@ -77,6 +77,8 @@ def _iterations(
 ) -> Iterator[_Iteration]:
     """Iterates, with the rows that are not finished yet."""
     iterations = options.iterations or model.iterations
+    # As sentences leave, `rows` says which are left: canvas, memory and limits[rows] are in its order. Each row has a
+    # copy of its sentence's memory from the first iteration on, so candidates leave one by one.
     ids = model.target_ids
     limits = length_limits(source, options, padding=model.source_ids.pad).repeat_interleave(options.beam)
     rows = torch.arange(len(limits), device=source.device)

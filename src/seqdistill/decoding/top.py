@@ -16,6 +16,9 @@ def top_tokens(log_probs: Float[Tensor, "rows vocab"], k: int) -> tuple[Float[Te
     Long rows are searched by blocks: the k largest values lie in the k blocks of largest maxima, so only k * BLOCK
     values a row are sorted. Exact, and several times faster than `topk` on the row.
     """
+    # A value outside these blocks is at most their k maxima, so the k largest are found without it. What does not fill
+    # a block, the tail, is always looked at. Columns are then found back: in block b = best_blocks[place // BLOCK] the
+    # column b * BLOCK + place % BLOCK, in the tail its own.
     rows, vocab = log_probs.shape
     blocks = vocab // BLOCK
     if blocks <= 2 * k:

@@ -12,7 +12,7 @@ _STEPS, _STEP = 8, 20.0
 
 
 def distances(generating: int, generated: int) -> Float[np.ndarray, "generating generated"]:
-    """|i/m - j/n| with positions from 1 (equation 1's -h)."""
+    """|i/m - j/n| with positions from 1 (Dyer et al. 2013, equation 1: its -h)."""
     rows, columns = np.arange(1, generating + 1) / generating, np.arange(1, generated + 1) / generated
     return np.abs(rows[:, None] - columns)
 

@@ -49,6 +49,7 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, base: Tensor | None, rate: float) -> Tensor:
+        # The mask is made twice, from a byte an element, rather than kept as a float of four.
         noise, (ctx.threshold, ctx.scale) = _noise(x), _threshold(rate)
         ctx.save_for_backward(noise)
         ctx.dtype = x.dtype
@@ -79,12 +80,18 @@ class _ReluDropped(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # What is above 0 was both above 0 and kept, and there the derivative is `scale`; elsewhere it is 0.
         (kept,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(grads[0], kept, 0).mul_(ctx.scale), None
 
 
 def _threshold(rate: float) -> tuple[int, float]:
-    """Bytes below the first number are dropped; the second is what the others are multiplied by."""
+    """Bytes below the first number are dropped; the second is what the others are multiplied by.
+
+    >>> threshold, scale = _threshold(0.1)
+    >>> threshold, round(scale, 4)  # 26 of 256 bytes; 256 / 230
+    (26, 1.113)
+    """
     threshold = min(round(256 * rate), 255)
     return threshold, 256 / (256 - threshold)
 

@@ -55,7 +55,7 @@ class Embedding(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """max(0, x W1 + b1) W2 + b2, equation 2, with dropout on the hidden layer."""
+    """max(0, x W1 + b1) W2 + b2 (Vaswani et al. 2017, equation 2), with dropout on the hidden layer."""
 
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
         super().__init__()

@@ -73,6 +73,7 @@ class SRU(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
         bound = math.sqrt(1.5 / self.hidden_dim)
         nn.init.uniform_(self.recurrent, -bound, bound)
+        # As the authors' code: candidate and highway keep the variance of the input, the two gates have half of it.
         with torch.no_grad():
             self.weight[..., self.hidden_dim : 3 * self.hidden_dim] *= math.sqrt(0.5)
             self.bias[:, 1] = highway_bias
@@ -117,6 +118,7 @@ class SRU(nn.Module):
         return sequence[None] if self.directions == 1 else torch.stack([sequence, sequence.flip(0)])
 
     def _project(self, rows: Float[Tensor, "directions rows input_dim"]) -> Float[Tensor, "directions rows gates_dim"]:
+        # Side by side: candidate (no bias), forget and reset gate, and the fourth matrix (no bias) where there is one.
         bias = nn.functional.pad(self.bias.flatten(1), (self.hidden_dim, (self.matrices - 3) * self.hidden_dim))
         if self.directions == 1:
             return torch.addmm(bias[0], rows[0], self.weight[0])[None]

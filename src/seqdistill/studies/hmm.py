@@ -2,6 +2,16 @@
 
 The states are the target y, the symbols they emit the source x, as in tagging. Rabiner 1989, "A Tutorial on Hidden
 Markov Models and Selected Applications in Speech Recognition", gives the recursions.
+
+The two decoders differ where good states do not make a good sequence. State 0 begins with 0.4 and stays; state 1 begins
+with 0.6 and goes on to either. The symbols tell nothing. Sequences 00, 10 and 11 have 0.4, 0.3 and 0.3, so 00 is the
+best one; but the first state is 1 with 0.6, the second 0 with 0.7, so 10 has the most right states to be expected:
+
+    >>> initial, transition = torch.tensor([[0.4, 0.6]]), torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])
+    >>> models = HMMs(initial.double(), transition.double(), torch.ones(1, 2, 1).double())
+    >>> source = torch.zeros(1, 1, 2, dtype=torch.int64)
+    >>> viterbi_decoding(models, source).tolist(), posterior_decoding(models, source).tolist()
+    ([[[0, 0]]], [[[1, 0]]])
 """
 
 from __future__ import annotations
@@ -93,6 +103,8 @@ def forward(models: HMMs, source: Int64[Tensor, "hmms sequences time"]) -> Forwa
     Raises:
         ValueError: a sequence that its HMM cannot emit.
     """
+    # `arriving` is p(state at t | symbols before t). A step's scale is p(symbol at t | symbols before t), so the
+    # product of the scales is the likelihood.
     emitted = _emitted(models, source)
     filtered, scales = [], []
     arriving = models.initial[:, None]
@@ -116,6 +128,8 @@ def posterior(
     """
     filtered = forward(models, source).filtered
     emitted = _emitted(models, source)
+    # `ahead` is p(symbols after t | state at t) up to a factor that is the same for all states of a step; the posterior
+    # is proportional to filtered times ahead, and normalised at the end.
     ahead = [torch.ones_like(filtered[:, :, 0])]
     for likelihood in emitted[:, :, 1:].flip(2).unbind(2):
         unscaled = (likelihood * ahead[-1]) @ models.transition.mT
@@ -140,6 +154,7 @@ def viterbi_decoding(
     """The most probable sequence of states: the Bayes decision for sequence accuracy (sequence-level distillation)."""
     emitted = _emitted(models, source).log()
     best = models.initial.log()[:, None] + emitted[:, :, 0]
+    # best[s] is the log-probability of the best sequence that ends in s; came_from[t][s] is the state before it there.
     came_from = []
     for likelihood in emitted[:, :, 1:].unbind(2):
         reached, previous = (best[..., None] + models.transition.log()[:, None]).max(2)  # hmms sequences next_states

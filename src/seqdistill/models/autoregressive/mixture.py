@@ -81,6 +81,7 @@ class Mixture(Model):
         labels = batch.target if batch.labels is None else batch.labels
         training = self.training
         self.eval()
+        # The source is read once: experts differ in the decoder's first input only.
         memory, mask = self.transformer.read(batch.source)
         losses = [
             sequence_nll(

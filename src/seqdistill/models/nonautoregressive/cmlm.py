@@ -98,6 +98,7 @@ class CMLM(Model):
         Of n words, floor(n * (iterations - step) / iterations) are masked, so all in step 0. The other words keep their
         log-probabilities. A row with nothing left to mask stays as it is, and its passes are not counted on.
         """
+        # Of 10 words in 4 iterations 10, 7, 5 and 2 are masked: integers, as 0.3 * 10 would not be 3.
         ids = self.target_ids
         lengths = (canvas.tokens != ids.pad).sum(1)
         masked = least_probable(canvas, lengths * (iterations - step) // iterations, padding=ids.pad)
@@ -121,11 +122,12 @@ def random_masks(words: Int[Tensor, "rows length"], *, padding: int) -> Bool[Ten
 
 
 def least_probable(canvas: Canvas, numbers: Int[Tensor, " rows"], *, padding: int) -> Bool[Tensor, "rows length"]:
-    """The so many words of each row whose log-probabilities are lowest; of equals those further left."""
+    """The `numbers[i]` least probable words of row i; ties go left."""
     return _first(canvas.log_probs.masked_fill(canvas.tokens == padding, torch.inf), numbers)
 
 
 def _first(values: Float[Tensor, "rows length"], numbers: Int[Tensor, " rows"]) -> Bool[Tensor, "rows length"]:
-    """The so many places of each row with the lowest values."""
+    """The `numbers[i]` places of row i with the lowest values; ties go left."""
+    # Sorting the order of a row gives each place its rank in it: values .3 .1 .2 have the order 1 2 0, ranks 2 0 1.
     ranks = values.argsort(dim=1, stable=True).argsort(dim=1)
     return ranks < numbers[:, None]

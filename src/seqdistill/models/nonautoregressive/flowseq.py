@@ -114,6 +114,8 @@ class FlowSeq(Model):
             tokens: as `padded_targets` returns them.
             autoencode: leave out the prior; the divergence is 0.
         """
+        # log p(y) >= log p(y | z) + log p(z) - log q(z | y) in the mean over z of q. Both densities are taken at the
+        # same z: that of q from the noise z was made of, that of p from the noise that the flow makes of z.
         memory, padding = self.encode(source), self.target_ids.pad
         mask = tokens != padding
         condition = _condition(memory, mask)
@@ -192,6 +194,8 @@ class FlowSeq(Model):
         The noise of a position is the same for every row, so a row's estimate does not depend on the others, and the
         candidates of a sentence differ by less than by their own noise.
         """
+        # log p(y) = log E_q[p(y, z) / q(z)], by the mean of the samples' weights; a sum in the exponent, as weights of
+        # long outputs are far below the smallest float.
         ids = self.target_ids
         kept = canvas.tokens != ids.pad
         ended = F.pad(canvas.tokens, (0, 1), value=ids.pad).scatter(1, kept.sum(1, keepdim=True), ids.eos)
@@ -250,6 +254,8 @@ class FlowSeq(Model):
 
     def _common_noise(self, samples: int, length: int) -> Float[Tensor, "samples length dim"]:
         """Of each position always the same, however long the rest is."""
+        # By blocks of `unit` positions, the least that lengths differ by: the first blocks of a long row are those of a
+        # short one. Drawn on the CPU, so that all devices have the same.
         blocks = []
         for block in range(length // self.prior.unit):
             generator = torch.Generator().manual_seed(block)

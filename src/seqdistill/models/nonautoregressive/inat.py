@@ -130,6 +130,9 @@ def corrupt(
 
     The last word has no next one, so it can be replaced only. Padding stays where it is.
     """
+    # One column after the other, as a word that was repeated or swapped to the right may be so once more: a b c becomes
+    # a a a where the first two are repeated, and b c a where they are swapped. All rows at once; draws come first, so
+    # they do not depend on what happens.
     kind = torch.rand(words.shape, device=words.device) / max(share, 1e-9)  # 1 and more: left alone
     random = vocab[torch.randint(len(vocab), words.shape, device=words.device)]
     mask = words != padding

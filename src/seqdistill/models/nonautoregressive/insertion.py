@@ -135,7 +135,16 @@ class InsertionTransformer(Model):
 
 
 def slot_targets(words: Int[Tensor, "rows target"], part: Bool[Tensor, "rows target"], *, padding: int) -> SlotTargets:
-    """What is missing where, if of these words only a part is there."""
+    """What is missing where, if of these words only a part is there.
+
+    Of four words the second is there: slot 0 misses one, slot 1 two.
+
+        >>> words, part = torch.tensor([[11, 12, 13, 14]]), torch.tensor([[False, True, False, False]])
+        >>> found = slot_targets(words, part, padding=0)
+        >>> found.slot.tolist(), found.counts.tolist()
+        ([[0, 1, 1, 1]], [[1, 2]])
+    """
+    # Places count from 1 so that compacted's zeros become -1, which is how `placeholder_counts` knows padding.
     places = torch.arange(1, words.shape[1] + 1, device=words.device).expand(words.shape)
     counts = placeholder_counts(compacted(places, part) - 1, (words != padding).sum(1))
     there = torch.arange(counts.shape[1], device=words.device) <= part.sum(1, keepdim=True)
@@ -159,6 +168,10 @@ def slot_loss(
     A slot is first charged for the first word it misses. The rest is linear in the logits: how far that word's lies
     above the mean of all words it misses, which needs the logits of these words only, and no distribution over all.
     """
+    # For m missing words with logits z_1 ... z_m: log sum exp z - mean z_i = (log sum exp z - z_1) + mean (z_1 - z_i).
+    # The first part is `charged`, by the chunked output loss; the second is `gaps`, each a product of one slot's state
+    # with the difference of two word vectors. A word that is missing twice has two terms, so it counts twice.
+    # Smoothing takes the share e of the target away from z_i and z_1 alike: the gaps keep 1 - e.
     missing, slot, counts, there = slot_targets(words, part, padding=ids.pad)
     shares = ((words != ids.pad).sum(1) / there.sum(1))[:, None].expand(there.shape)
     starts = F.pad((counts + 1).cumsum(1)[:, :-1], (1, 0)).clamp(max=words.shape[1])  # after a kept word, the next

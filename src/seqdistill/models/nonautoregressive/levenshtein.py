@@ -76,6 +76,9 @@ class LevenshteinTransformer(Model):
 
         As the authors' code: section 3.2 also mixes in states that a deletion left, or that are empty.
 
+        Of a target a b c d the part b d is kept: placeholders 1, 1, 0 are learned in its three slots; then, of _ b _ d,
+        the words a and c; then, if the word head would write b b c d, to delete the first b: 3 + 2 + 4 labels.
+
         Raises:
             UserError: a target of more words than placeholders between two neighbours can be.
         """

@@ -47,7 +47,14 @@ def copy_positions(source_lengths: Int[Tensor, " rows"], lengths: Int[Tensor, " 
 
     S and T are the lengths without EOS. A target of one token copies position 0; an empty source's EOS is copied.
     Positions past the target's end copy some position of the source.
+
+    Three words for five places, at 0, 0.5, 1, 1.5 and 2:
+
+        >>> copy_positions(torch.tensor([3]), torch.tensor([5])).tolist()
+        [[0, 1, 1, 2, 2]]
     """
+    # In whole numbers, as floating-point halves would be rounded one way here and another way there: round(a / b) is
+    # floor((2a + b) / 2b).
     last_source = (source_lengths - 1).clamp(min=0)[:, None]
     last_target = (lengths - 1).clamp(min=1)[:, None]
     positions = torch.arange(int(lengths.max()), device=lengths.device)

@@ -34,9 +34,9 @@ def edit_path(
     "b a" by keeping either; read from the ends, inserting the a comes first, so b is kept.
 
         >>> a, b, c, d = 5, 6, 7, 8
-        >>> edit_path(torch.tensor([[b, a, d]]), torch.tensor([[a, b, a, c]])).tolist()
+        >>> edit_path(torch.tensor([[b, a, d]]), torch.tensor([[a, b, a, c]]), padding=0).tolist()
         [[1, 2, -1]]
-        >>> edit_path(torch.tensor([[a, b]]), torch.tensor([[b, a]])).tolist()
+        >>> edit_path(torch.tensor([[a, b]]), torch.tensor([[b, a]]), padding=0).tolist()
         [[-1, 0]]
     """
     if not current.numel():

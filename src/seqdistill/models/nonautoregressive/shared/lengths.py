@@ -57,6 +57,7 @@ class LengthPredictor(nn.Module):
         Raises:
             UserError: a target whose length has no class.
         """
+        # A source of 10 words, offset: class 0 is the length 10 - 128, so class 128 is 10 and a target of 13 has 131.
         classes = lengths - self._shift(mask)
         if self.kind == "offset":
             classes = classes.clamp(0, LENGTH_CLASSES - 1)

@@ -22,7 +22,7 @@ from typing import IO
 from benchmarks.beside_work import VOCAB
 from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.data.store import build_store
-from seqdistill.runtime.engines import usable_cores
+from seqdistill.runtime.ctranslate2_engine import usable_cores
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.threads import CHOICES
 from seqdistill.vocabulary.vocabularies import train_vocabularies

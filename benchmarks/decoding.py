@@ -33,7 +33,7 @@ from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.nn.layers import sinusoids
 from seqdistill.runtime.conversion import convert, pieces
-from seqdistill.runtime.engines import CTranslate2Engine, torch_engine, usable_cores
+from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine, usable_cores
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
@@ -73,11 +73,11 @@ def ready_systems(model_dir: Path, sources: Sequence[Sequence[int]]) -> list[Sys
     return [
         fastest(ctranslate2_settings(model_dir / "direct", pieces(loaded.tokenizers.source)), some),
         fastest(transformers_settings(pegasus(loaded.model)), some[: len(some) // 2]),
-        engine("ours, CTranslate2 engine", "defaults", CTranslate2Engine.load(model_dir)),
+        engine("ours, CTranslate2 engine", "defaults", load_engine("ctranslate2", model_dir)),
         engine(
-            "ours, CTranslate2 engine float32", "float32", CTranslate2Engine.load(model_dir, compute_type="float32")
+            "ours, CTranslate2 engine float32", "float32", load_engine("ctranslate2", model_dir, compute_type="float32")
         ),
-        engine("ours, torch engine", "defaults, float32", torch_engine(model_dir)),
+        engine("ours, torch engine", "defaults, float32", load_engine("torch", model_dir)),
     ]
 
 

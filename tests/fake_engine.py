@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seqdistill.decoding.corpus import TextHypothesis
+from seqdistill.decoding.corpus import EngineTraits, TextHypothesis
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 
@@ -19,6 +19,8 @@ class FakeEngine:
     """Time a line takes."""
     trouble: str = ""
     """What happens at the line that holds the word `trouble`: "mistake" or "fault"."""
+
+    traits = EngineTraits(samples=True, n_best=True)
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:

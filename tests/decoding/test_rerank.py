@@ -7,7 +7,8 @@ from toy_models import ToyRefiner, ToyWriter, forced_log_prob, random_sources
 
 from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.decoding.rerank import RerankingEngine, mean_log_probs
+from seqdistill.decoding.rerank import RerankingEngine
+from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.configs import TransformerConfig
 from seqdistill.models.autoregressive.transformer import Transformer
@@ -54,7 +55,7 @@ def test_scores_are_mean_log_probabilities_with_eos() -> None:
 
 def test_the_teacher_decides_the_order(tokenizers: Vocabularies) -> None:
     model = teacher(len(tokenizers.target))
-    engine = RerankingEngine(Candidates(), model, tokenizers, fingerprint="teacher")
+    engine = RerankingEngine(Candidates(), TorchEngine(model, tokenizers, fingerprint="teacher"))
     options = DecodingOptions(beam=3, n_best=3)
     found = engine.decode(LINES, options, line_numbers=range(len(LINES)))
     assert [len(hypotheses) for hypotheses in found] == [3] * len(LINES)
@@ -72,12 +73,12 @@ def test_the_teacher_decides_the_order(tokenizers: Vocabularies) -> None:
     assert changed
     first = engine.decode(LINES, DecodingOptions(beam=3), line_numbers=range(len(LINES)))
     assert first == [hypotheses[:1] for hypotheses in found]
-    assert engine.fingerprint == {"engine": "fake", "rerank": "teacher"}
+    assert engine.fingerprint == {"engine": "fake", "rerank": engine.teacher.fingerprint}
 
 
 def test_traces_come_in_the_same_order(tokenizers: Vocabularies) -> None:
     student = TorchEngine(ToyRefiner(iterations=4, words=len(tokenizers.target) - 5), tokenizers)
-    engine = RerankingEngine(student, teacher(len(tokenizers.target)), tokenizers)
+    engine = RerankingEngine(student, TorchEngine(teacher(len(tokenizers.target)), tokenizers))
     options = DecodingOptions(beam=4, n_best=2)
     for line in LINES:
         (expected,) = engine.decode([line], options)
@@ -86,7 +87,7 @@ def test_traces_come_in_the_same_order(tokenizers: Vocabularies) -> None:
 
 
 def test_one_hypothesis_cannot_be_reranked(tokenizers: Vocabularies) -> None:
-    engine = RerankingEngine(Candidates(), teacher(len(tokenizers.target)), tokenizers)
+    engine = RerankingEngine(Candidates(), TorchEngine(teacher(len(tokenizers.target)), tokenizers))
     with pytest.raises(UserError, match="give a beam of 2 or more"):
         engine.decode(LINES, DecodingOptions(), line_numbers=range(len(LINES)))
     with pytest.raises(UserError, match="or sample several"):
@@ -96,8 +97,9 @@ def test_one_hypothesis_cannot_be_reranked(tokenizers: Vocabularies) -> None:
 
 
 def test_a_non_autoregressive_model_cannot_rerank(tokenizers: Vocabularies) -> None:
-    with pytest.raises(UserError, match="must write left to right"):
-        RerankingEngine(Candidates(), ToyRefiner(iterations=1), tokenizers)
+    for judge in (TorchEngine(ToyRefiner(iterations=1), tokenizers), FakeEngine()):
+        with pytest.raises(UserError, match="must score given outputs, as models that write left to right do"):
+            RerankingEngine(Candidates(), judge)
 
 
 def test_scores_agree_with_the_toys_own_teacher_forcing() -> None:

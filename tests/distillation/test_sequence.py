@@ -12,7 +12,7 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.decoding.corpus import TextHypothesis, TorchEngine
+from seqdistill.decoding.corpus import EngineTraits, TextHypothesis, TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import ShardStore
 from seqdistill.distillation.sequence import distill_corpus, most_similar
@@ -31,6 +31,8 @@ class TableEngine:
 
     def __init__(self, write: Any, name: str = "table") -> None:
         self.write, self.name = write, name
+
+    traits = EngineTraits(n_best=True)
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:

@@ -15,7 +15,8 @@ from seqdistill.decoding.processors import Given
 from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.runtime.conversion import MAX_POSITIONS
-from seqdistill.runtime.engines import CTranslate2Engine, load_engine
+from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
+from seqdistill.runtime.engines import load_engine
 from seqdistill.training import optim
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import EOS, SentencePiece
@@ -137,7 +138,7 @@ def test_rules_are_the_same_in_both_engines(tokenizers, tmp_path, rules, begun: 
 
 def test_limits_hold_line_by_line_and_lines_keep_their_places(tokenizers, tmp_path, monkeypatch) -> None:
     """Calls of 40 lines mix limits; empty lines and repeated ones come out where they went in."""
-    monkeypatch.setattr("seqdistill.runtime.engines.CALL_LINES", 40)
+    monkeypatch.setattr("seqdistill.runtime.ctranslate2_engine.CALL_LINES", 40)
     native, other = engines(tokenizers, tmp_path)
     words = sentences(100, seed=6)
     lines = ["", *words, "   ", *words[:20]]

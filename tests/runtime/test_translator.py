@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from seqdistill.decoding.corpus import TextHypothesis
+from seqdistill.decoding.corpus import EngineTraits, TextHypothesis
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.runtime.translator import Translator
@@ -19,6 +19,7 @@ class Shouting:
         self.seconds = seconds
         self.sizes: list[int] = []
         self.fingerprint = {"engine": "shouting"}
+        self.traits = EngineTraits()
 
     def decode(
         self, sources: Sequence[str], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None

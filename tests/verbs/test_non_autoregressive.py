@@ -14,7 +14,7 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.decoding.rerank import mean_log_probs
+from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.decoding.shards import decode_to_shards
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
@@ -413,11 +413,11 @@ class TestReranking:
             run_stage("distill", settings, tmp_path / str(workers), Silent(), title="distill")
             stores.append((tmp_path / str(workers) / "train.arrow").read_bytes())
             recorded = read_json(tmp_path / str(workers) / "shards" / "store.json")
-            assert recorded["engine"]["rerank"] == load_model(world / "transformer").fingerprint
+            assert recorded["engine"]["rerank"]["model"] == load_model(world / "transformer").fingerprint
         assert stores[0] == stores[1]
 
     def test_needs_a_teacher_and_several_hypotheses(self, world: Path, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="must write left to right"):
+        with pytest.raises(UserError, match="must score given outputs"):
             translate(world, "cmlm", beam=4, rerank=world / "nat")
         with pytest.raises(UserError, match="give a beam of 2 or more"):
             STAGES["evaluate"].check(EvaluateOptions(model=world / "cmlm", beam=1, rerank=world / "transformer"))

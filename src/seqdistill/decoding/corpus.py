@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -11,8 +12,9 @@ from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import evaluating, search_for, trace
 from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.processors import NOTHING, Given
+from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.decoding.trace import Trace, text_trace
-from seqdistill.models.interface import Model
+from seqdistill.models.interface import AutoregressiveModel, Model
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Vocabulary
 
@@ -31,13 +33,41 @@ class TextHypothesis(NamedTuple):
     """As `Hypothesis.iterations`."""
 
 
+RULES = frozenset({"no_repeat_ngram", "min_length", "prefixes", "allowed"})
+"""All there is to tell a decoder of what it may write next: options, and arguments of `GuidedEngine.decode`."""
+
+
+@dataclass(frozen=True)
+class EngineTraits:
+    """What an engine can do with its model; the default can do nothing but decode."""
+
+    non_autoregressive: bool = False
+    """It iterates, and counts passes and iterations; its beam is lengths tried."""
+    inserts: bool = False
+    """Its model inserts words: one candidate a sentence, and a penalty on inserting nothing."""
+    samples: bool = False
+    n_best: bool = False
+    """It returns several hypotheses if asked."""
+    traces: bool = False
+    """It is a TracingEngine, and has iterations to show."""
+    scores: bool = False
+    """It is a ScoringEngine."""
+    rules: frozenset[str] = frozenset()
+    """Those of RULES that it keeps; with prefixes or allowed it is a GuidedEngine."""
+
+
 @runtime_checkable
 class Engine(Protocol):
-    """Decodes text with one model; engines differ in speed, not in their rules."""
+    """Turns text into text with scores; engines differ in speed, not in their rules."""
+
+    @property
+    def traits(self) -> EngineTraits:
+        """What it can do beside."""
+        ...
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
-        """What decides its output: engine, model, precision; JSON-able."""
+        """What decides its output, as JSON: `engine` its name, and whatever else: model, precision."""
         ...
 
     def decode(
@@ -79,6 +109,15 @@ class GuidedEngine(Engine, Protocol):
 
 
 @runtime_checkable
+class ScoringEngine(Engine, Protocol):
+    """An engine that says how probable it finds outputs, whoever wrote them."""
+
+    def scores(self, sources: Sequence[str], targets: Sequence[str]) -> list[float]:
+        """Log-probability of each target given its source, divided by its tokens, EOS included in both; nats."""
+        ...
+
+
+@runtime_checkable
 class TracingEngine(Engine, Protocol):
     """An engine that can show how a non-autoregressive model came to its output."""
 
@@ -90,6 +129,9 @@ class TracingEngine(Engine, Protocol):
         """
         ...
 
+
+SCORED = 4
+"""Scoring needs the memory of so many times the tokens: every place of a target has a whole distribution."""
 
 EMPTY = Hypothesis((), 0.0, 0.0)
 """The only hypothesis of a source without words."""
@@ -119,6 +161,14 @@ class TorchEngine:
         self.device = torch.device(device)
         self.precision = precision
         self._fingerprint = fingerprint
+
+    @property
+    def traits(self) -> EngineTraits:
+        traits = self.model.traits
+        if traits.non_autoregressive:
+            return EngineTraits(non_autoregressive=True, inserts=traits.inserts, n_best=True, traces=True)
+        scores = isinstance(self.model, AutoregressiveModel)
+        return EngineTraits(samples=True, n_best=True, scores=scores, rules=RULES)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -152,6 +202,15 @@ class TorchEngine:
                 for row, hypotheses in zip(rows, search(source=source, given=given.of(rows)), strict=True):
                     results[row] = hypotheses
         return results
+
+    def scores(self, sources: Sequence[str], targets: Sequence[str]) -> list[float]:
+        """As `ScoringEngine.scores`."""
+        encoded = zip(
+            self.tokenizers.source.encode_batch(sources), self.tokenizers.target.encode_batch(targets), strict=True
+        )
+        tokens = self.max_tokens // SCORED
+        with evaluating(self.model), self._computing():
+            return mean_log_probs(self.model, list(encoded), device=self.device, max_tokens=tokens)
 
     def traces(self, source: str, options: DecodingOptions) -> list[Trace]:
         """As `TracingEngine.traces`."""

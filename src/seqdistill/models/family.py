@@ -186,7 +186,10 @@ def exporter(family: str, engine: str) -> Callable[..., Any]:
     exporters = FAMILIES[family].exporters
     if engine not in exporters:
         runs = _families_where(lambda other: engine in other.exporters)
-        raise UserError(f"the engine {engine} runs {runs}, but this model is one of {family}: use --engine torch")
+        raise UserError(
+            f"the engine {engine} runs {runs}, but this model is one of {family}: use "
+            f"--engine {' or '.join(['torch', *exporters])}"
+        )
     return resolved(exporters[engine])
 
 

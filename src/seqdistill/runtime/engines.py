@@ -3,239 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import ctranslate2
 import torch
 
-from seqdistill.decoding.corpus import EMPTY, Engine, TextHypothesis, TorchEngine, as_text, longest_first
-from seqdistill.decoding.decode import check_options
-from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
-from seqdistill.decoding.limits import length_limit
-from seqdistill.decoding.processors import NOTHING, Given
+from seqdistill.decoding.corpus import Engine, TorchEngine
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
-from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
+from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
 from seqdistill.text.sources import default_cache
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import choose_precision
-from seqdistill.vocabulary.vocabularies import Vocabularies
-
-CALL_LINES = 4096
-"""Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
-
-IMPOSSIBLE = -1e8
-"""Log-probabilities below it are none."""
-
-
-@contextmanager
-def _torch_threads_kept() -> Iterator[None]:
-    """CTranslate2 sets OpenMP's threads for the whole process: without this, training after it has one."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
-class CTranslate2Engine:
-    """A Transformer of ours, converted and run by CTranslate2 on the CPU.
-
-    It follows the torch engine's rules, and in float32 its greedy output is the same token for token. Beam search
-    differs in two details: a sentence stops only by rules 1 and 3 of `decoding.beam`; right after a forced prefix it
-    ends only if nothing is more probable there.
-    """
-
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        directory: Path,
-        *,
-        compute_type: str = "auto",
-        workers: int = 0,
-        threads: int = 1,
-        max_tokens: int = 2048,
-    ):
-        """Converts the model into `directory` unless that is there.
-
-        Args:
-            compute_type: "auto" (the fastest whose outputs hardly differ: int8), or one of CTranslate2's.
-            workers: batches decoded side by side; 0: one for each core.
-            threads: threads of each worker.
-            max_tokens: source tokens in a batch, padding included.
-
-        Raises:
-            UserError: the model cannot be converted, or the processor lacks the compute type.
-        """
-        convert(loaded, directory)
-        self.compute_type = _checked_compute_type(compute_type)
-        self.max_tokens = max_tokens
-        self.loaded = loaded
-        with _torch_threads_kept():
-            self._translator = ctranslate2.Translator(
-                str(directory),
-                device="cpu",
-                compute_type=self.compute_type,
-                inter_threads=workers or usable_cores(),
-                intra_threads=threads,
-                max_queued_batches=-1,
-            )
-        self._source_pieces = pieces(loaded.tokenizers.source)
-        self._target_pieces = pieces(loaded.tokenizers.target)
-        self._target_ids = {piece: token for token, piece in enumerate(self._target_pieces)}
-
-    @classmethod
-    def load(
-        cls,
-        model_dir: Path,
-        *,
-        compute_type: str = "auto",
-        workers: int = 0,
-        threads: int = 1,
-        max_tokens: int = 2048,
-        expert: int | None = None,
-    ) -> CTranslate2Engine:
-        """Loads a model directory; the conversion is kept in it, or in the cache if it can only be read."""
-        loaded = load_model(model_dir, expert=expert)
-        folder = Path(model_dir) if os.access(model_dir, os.W_OK) else default_cache()
-        directory = folder / f".ctranslate2-{loaded.fingerprint[:16]}"
-        return cls(
-            loaded, directory, compute_type=compute_type, workers=workers, threads=threads, max_tokens=max_tokens
-        )
-
-    @property
-    def fingerprint(self) -> dict[str, Any]:
-        return {
-            "engine": f"ctranslate2 {ctranslate2.__version__}",
-            "model": self.loaded.fingerprint,
-            "precision": self.compute_type,
-        }
-
-    @property
-    def tokenizers(self) -> Vocabularies:
-        return self.loaded.tokenizers
-
-    def decode(
-        self,
-        sources: Sequence[str],
-        options: DecodingOptions,
-        *,
-        line_numbers: Sequence[int] | None = None,
-        prefixes: Sequence[Sequence[int]] = (),
-        allowed: Sequence[Sequence[int]] = (),
-    ) -> list[list[TextHypothesis]]:
-        """As `GuidedEngine.decode`; line numbers decide nothing, as nothing is drawn.
-
-        Raises:
-            UserError: what CTranslate2 cannot do (see `decode_ids`), or a source of more than 4,095 tokens.
-        """
-        del line_numbers
-        ids = self.tokenizers.source.encode_batch(sources)
-        return as_text(self.decode_ids(ids, options, Given((), prefixes, allowed)), self.tokenizers.target)
-
-    def decode_ids(
-        self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
-    ) -> list[list[Hypothesis]]:
-        """The same in token ids, without BOS and EOS on either side.
-
-        CTranslate2 has one length limit a call: the largest of its lines. Lines with a hypothesis that reaches their
-        own limit, and so may end beyond it, are decoded again, with the lines of the same limit.
-
-        Raises:
-            UserError: sampling, options of non-autoregressive models, allowed pieces.
-        """
-        check_options(self.loaded.model, options)
-        _refuse(options, given)
-        self._check_lengths(sources)
-        limits = [length_limit(len(words), options) for words in sources]
-        rows = longest_first(sources)
-        calls = [rows[first : first + CALL_LINES] for first in range(0, len(rows), CALL_LINES)]
-        found = self._run(sources, given.prefixes, calls, limits, options)
-        again: dict[int, list[int]] = {}
-        for call in calls:
-            limit = max(limits[row] for row in call)
-            for row in call:
-                if limits[row] < limit and any(len(each.tokens) >= limits[row] for each in found[row]):
-                    again.setdefault(limits[row], []).append(row)
-        found |= self._run(sources, given.prefixes, again.values(), limits, options)
-        return [found.get(row, [EMPTY]) for row in range(len(sources))]
-
-    def _run(
-        self,
-        sources: Sequence[Sequence[int]],
-        prefixes: Sequence[Sequence[int]],
-        calls: Iterable[Sequence[int]],
-        limits: Sequence[int],
-        options: DecodingOptions,
-    ) -> dict[int, list[Hypothesis]]:
-        """Hypotheses by row; all calls are under way at once."""
-        source, target = self._source_pieces.__getitem__, self._target_pieces.__getitem__
-        pending = []
-        for rows in calls:
-            limit = max(limits[row] for row in rows)
-            begun = [[target(token) for token in prefixes[row][:limit]] for row in rows] if any(prefixes) else None
-            results = self._translator.translate_batch(
-                [[source(token) for token in sources[row]] for row in rows],
-                target_prefix=begun,
-                max_batch_size=self.max_tokens,
-                batch_type="tokens",
-                asynchronous=True,
-                beam_size=options.beam,
-                num_hypotheses=options.n_best,
-                length_penalty=options.length_penalty,
-                no_repeat_ngram_size=options.no_repeat_ngram,
-                max_input_length=0,
-                min_decoding_length=min(options.min_length, limit),
-                max_decoding_length=limit,
-                suppress_sequences=[[target(token)] for token in self.tokenizers.target.ids.never_written],
-                return_end_token=True,
-                return_scores=True,
-            )
-            pending.append((rows, results))
-        return {
-            row: self._hypotheses(result.result(), options)
-            for rows, results in pending
-            for row, result in zip(rows, results, strict=True)
-        }
-
-    def _hypotheses(self, result: ctranslate2.TranslationResult, options: DecodingOptions) -> list[Hypothesis]:
-        """CTranslate2's score is ours: the sum of log-probabilities over length ** length_penalty, EOS counted. Beside
-        forced tokens it puts others in the beam, with -1e10 for a log-probability; they are left out."""
-        hypotheses, eos = [], self.tokenizers.target.ids.eos
-        for words, score in zip(result.hypotheses, result.scores, strict=True):
-            tokens = tuple([self._target_ids[word] for word in words])
-            log_prob = score * len(tokens) ** options.length_penalty
-            if log_prob < IMPOSSIBLE:
-                continue
-            hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (eos,) else tokens, log_prob, score))
-        return hypotheses
-
-    def _check_lengths(self, sources: Sequence[Sequence[int]]) -> None:
-        for line, words in enumerate(sources, 1):
-            if len(words) >= MAX_POSITIONS:
-                raise UserError(
-                    f"line {line} has {len(words):,} tokens; a model converted to CTranslate2 reads at most "
-                    f"{MAX_POSITIONS - 1:,}: split the line, or use --engine torch"
-                )
 
 
 def torch_engine(
-    model_dir: Path,
+    loaded: LoadedModel,
+    _: Path,
     *,
     device: str | torch.device = "cpu",
     max_tokens: int = 8192,
     compute_type: str = "auto",
-    expert: int | None = None,
 ) -> TorchEngine:
-    """Loads a model directory into our own decoder; the process keeps freed memory: decoding is 5-10 % faster.
+    """Our own decoder; the process keeps freed memory: decoding is 5-10 % faster.
 
     Raises:
         UserError: a compute type other than float32, auto (which is float32) and bfloat16, or one the device emulates.
     """
     precision = torch_precision(compute_type, torch.device(device))
     keep_freed_memory()
-    loaded = load_model(model_dir, device, expert=expert)
     return TorchEngine(
         loaded.model,
         loaded.tokenizers,
@@ -255,50 +52,35 @@ def torch_precision(compute_type: str, device: torch.device) -> torch.dtype:
     return choose_precision("float32" if compute_type == "auto" else compute_type, device)
 
 
-ENGINES: Mapping[str, Callable[..., Engine]] = {"torch": torch_engine, "ctranslate2": CTranslate2Engine.load}
-"""Name of an engine -> what loads it."""
+def ctranslate2_engine(loaded: LoadedModel, model_dir: Path, **options: Any) -> CTranslate2Engine:
+    """CTranslate2; the conversion is kept in the model's directory, or in the cache if that can only be read."""
+    folder = model_dir if os.access(model_dir, os.W_OK) else default_cache()
+    return CTranslate2Engine(loaded, folder / f".ctranslate2-{loaded.fingerprint[:16]}", **options)
 
 
-def load_engine(name: str, model_dir: Path, **options: Any) -> Engine:
-    """An engine by name, for a model directory.
+ENGINES: Mapping[str, Callable[..., Engine]] = {"torch": torch_engine, "ctranslate2": ctranslate2_engine}
+"""Name of an engine -> what makes it of a loaded model and its directory."""
+
+
+def create_engine(name: str, loaded: LoadedModel, model_dir: Path, **options: Any) -> Engine:
+    """An engine by name, with a model.
 
     Args:
-        options: keyword arguments of `torch_engine` or `CTranslate2Engine.load`.
+        model_dir: of the model, where an engine may keep what it made of it.
+        options: keyword arguments of `torch_engine` or `CTranslate2Engine`.
 
     Raises:
         UserError: unknown engine, or a model it cannot run.
     """
     if name not in ENGINES:
         raise UserError(f"unknown engine {name!r}; {nearest(name, ENGINES)}")
-    return ENGINES[name](Path(model_dir), **options)
+    return ENGINES[name](loaded, Path(model_dir), **options)
 
 
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0))
+def load_engine(name: str, model_dir: Path, *, expert: int | None = None, **options: Any) -> Engine:
+    """The same, for a model directory; picklable with its arguments.
 
-
-def _refuse(options: DecodingOptions, given: Given) -> None:
-    """Raises UserError for what CTranslate2 cannot do."""
-    if options.sampling:
-        raise UserError(
-            "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be "
-            "repeated: use --engine torch for sampling"
-        )
-    if given.allowed:
-        raise UserError(
-            "CTranslate2 cannot be told which pieces each line may be made of: use --engine torch, or leave the "
-            "allowed pieces out"
-        )
-
-
-def _checked_compute_type(compute_type: str) -> str:
-    supported = ctranslate2.get_supported_compute_types("cpu")
-    if compute_type == "auto":
-        return "int8" if "int8" in supported else "float32"
-    if compute_type not in supported:
-        raise UserError(
-            f"compute type {compute_type!r} is not available on this processor; choose auto or one of "
-            f"{', '.join(sorted(supported))}"
-        )
-    return compute_type
+    Raises:
+        UserError: as `create_engine` and `load_model`.
+    """
+    return create_engine(name, load_model(model_dir, expert=expert), model_dir, **options)

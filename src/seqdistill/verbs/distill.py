@@ -11,7 +11,7 @@ from seqdistill.distillation.sequence import Similarity, distill_corpus
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.options import DistillOptions
 from seqdistill.progress import Progress
-from seqdistill.runtime.engines import usable_cores
+from seqdistill.runtime.ctranslate2_engine import usable_cores
 from seqdistill.verbs.engine import check_decoding, decoding_options, engine_options, load_decoder
 
 SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}

@@ -110,8 +110,7 @@ def load_decoder(engine: str, model: Path, *, rerank: Path | None, **options: An
 def _reranked(engine: Engine, teacher: Path | None, device: str) -> Engine:
     if teacher is None:
         return engine
-    loaded = load_model(teacher, device)
-    return RerankingEngine(engine, loaded.model, loaded.tokenizers, device=device, fingerprint=loaded.fingerprint)
+    return RerankingEngine(engine, load_engine("torch", teacher, device=device))
 
 
 def _mixed(first_model: Path, settings: EvaluateOptions | TranslateOptions) -> Engine:

@@ -24,7 +24,7 @@ from seqdistill.options import MeasureOptions
 from seqdistill.progress import Progress
 from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions, write_corpus_page
 from seqdistill.reports.corpus_plots import AlignedPair
-from seqdistill.runtime.engines import usable_cores
+from seqdistill.runtime.ctranslate2_engine import usable_cores
 from seqdistill.verbs.corpora import Corpus, check_lines, corpora_to_measure
 
 PAGE = "measures.html"

@@ -1,0 +1,244 @@
+"""Our Transformers run by CTranslate2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import torch
+
+from seqdistill.decoding.corpus import EMPTY, RULES, EngineTraits, TextHypothesis, as_text, longest_first
+from seqdistill.decoding.decode import check_options
+from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.limits import length_limit
+from seqdistill.decoding.processors import NOTHING, Given
+from seqdistill.errors import UserError
+from seqdistill.models.saved import LoadedModel
+from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
+from seqdistill.vocabulary.vocabularies import Vocabularies
+
+CALL_LINES = 4096
+"""Lines handed to CTranslate2 in one call; a call has one length limit, so its lines are of similar length."""
+
+IMPOSSIBLE = -1e8
+"""Log-probabilities below it are none."""
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """CTranslate2 sets OpenMP's threads for the whole process: without this, training after it has one."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+class CTranslate2Engine:
+    """A Transformer of ours, converted and run by CTranslate2 on the CPU.
+
+    It follows the torch engine's rules, and in float32 its greedy output is the same token for token. Beam search
+    differs in two details: a sentence stops only by rules 1 and 3 of `decoding.beam`; right after a forced prefix it
+    ends only if nothing is more probable there.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        directory: Path,
+        *,
+        compute_type: str = "auto",
+        workers: int = 0,
+        threads: int = 1,
+        max_tokens: int = 2048,
+    ):
+        """Converts the model into `directory` unless that is there.
+
+        Args:
+            compute_type: "auto" (the fastest whose outputs hardly differ: int8), or one of CTranslate2's.
+            workers: batches decoded side by side; 0: one for each core.
+            threads: threads of each worker.
+            max_tokens: source tokens in a batch, padding included.
+
+        Raises:
+            UserError: the model cannot be converted, or the processor lacks the compute type.
+        """
+        convert(loaded, directory)
+        self.compute_type = _checked_compute_type(compute_type)
+        self.max_tokens = max_tokens
+        self.loaded = loaded
+        with _torch_threads_kept():
+            self._translator = ctranslate2.Translator(
+                str(directory),
+                device="cpu",
+                compute_type=self.compute_type,
+                inter_threads=workers or usable_cores(),
+                intra_threads=threads,
+                max_queued_batches=-1,
+            )
+        self._source_pieces = pieces(loaded.tokenizers.source)
+        self._target_pieces = pieces(loaded.tokenizers.target)
+        self._target_ids = {piece: token for token, piece in enumerate(self._target_pieces)}
+
+    @property
+    def traits(self) -> EngineTraits:
+        return EngineTraits(n_best=True, scores=True, rules=RULES - {"allowed"})
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            "engine": f"ctranslate2 {ctranslate2.__version__}",
+            "model": self.loaded.fingerprint,
+            "precision": self.compute_type,
+        }
+
+    @property
+    def tokenizers(self) -> Vocabularies:
+        return self.loaded.tokenizers
+
+    def decode(
+        self,
+        sources: Sequence[str],
+        options: DecodingOptions,
+        *,
+        line_numbers: Sequence[int] | None = None,
+        prefixes: Sequence[Sequence[int]] = (),
+        allowed: Sequence[Sequence[int]] = (),
+    ) -> list[list[TextHypothesis]]:
+        """As `GuidedEngine.decode`; line numbers decide nothing, as nothing is drawn.
+
+        Raises:
+            UserError: what CTranslate2 cannot do (see `decode_ids`), or a source of more than 4,095 tokens.
+        """
+        del line_numbers
+        ids = self.tokenizers.source.encode_batch(sources)
+        return as_text(self.decode_ids(ids, options, Given((), prefixes, allowed)), self.tokenizers.target)
+
+    def decode_ids(
+        self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
+    ) -> list[list[Hypothesis]]:
+        """The same in token ids, without BOS and EOS on either side.
+
+        CTranslate2 has one length limit a call: the largest of its lines. Lines with a hypothesis that reaches their
+        own limit, and so may end beyond it, are decoded again, with the lines of the same limit.
+
+        Raises:
+            UserError: sampling, options of non-autoregressive models, allowed pieces.
+        """
+        check_options(self.loaded.model, options)
+        _refuse(options, given)
+        self._check_lengths(sources)
+        limits = [length_limit(len(words), options) for words in sources]
+        rows = longest_first(sources)
+        calls = [rows[first : first + CALL_LINES] for first in range(0, len(rows), CALL_LINES)]
+        found = self._run(sources, given.prefixes, calls, limits, options)
+        again: dict[int, list[int]] = {}
+        for call in calls:
+            limit = max(limits[row] for row in call)
+            for row in call:
+                if limits[row] < limit and any(len(each.tokens) >= limits[row] for each in found[row]):
+                    again.setdefault(limits[row], []).append(row)
+        found |= self._run(sources, given.prefixes, again.values(), limits, options)
+        return [found.get(row, [EMPTY]) for row in range(len(sources))]
+
+    def scores(self, sources: Sequence[str], targets: Sequence[str]) -> list[float]:
+        """As `ScoringEngine.scores`."""
+        read, written = self.tokenizers.source.encode_batch(sources), self.tokenizers.target.encode_batch(targets)
+        found = self._translator.score_batch(
+            [[self._source_pieces[token] for token in ids] for ids in read],
+            [[self._target_pieces[token] for token in ids] for ids in written],
+            max_batch_size=self.max_tokens,
+            batch_type="tokens",
+        )
+        return [sum(each.log_probs) / len(each.log_probs) for each in found]
+
+    def _run(
+        self,
+        sources: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]],
+        calls: Iterable[Sequence[int]],
+        limits: Sequence[int],
+        options: DecodingOptions,
+    ) -> dict[int, list[Hypothesis]]:
+        """Hypotheses by row; all calls are under way at once."""
+        source, target = self._source_pieces.__getitem__, self._target_pieces.__getitem__
+        pending = []
+        for rows in calls:
+            limit = max(limits[row] for row in rows)
+            begun = [[target(token) for token in prefixes[row][:limit]] for row in rows] if any(prefixes) else None
+            results = self._translator.translate_batch(
+                [[source(token) for token in sources[row]] for row in rows],
+                target_prefix=begun,
+                max_batch_size=self.max_tokens,
+                batch_type="tokens",
+                asynchronous=True,
+                beam_size=options.beam,
+                num_hypotheses=options.n_best,
+                length_penalty=options.length_penalty,
+                no_repeat_ngram_size=options.no_repeat_ngram,
+                max_input_length=0,
+                min_decoding_length=min(options.min_length, limit),
+                max_decoding_length=limit,
+                suppress_sequences=[[target(token)] for token in self.tokenizers.target.ids.never_written],
+                return_end_token=True,
+                return_scores=True,
+            )
+            pending.append((rows, results))
+        return {
+            row: self._hypotheses(result.result(), options)
+            for rows, results in pending
+            for row, result in zip(rows, results, strict=True)
+        }
+
+    def _hypotheses(self, result: ctranslate2.TranslationResult, options: DecodingOptions) -> list[Hypothesis]:
+        """CTranslate2's score is ours: the sum of log-probabilities over length ** length_penalty, EOS counted. Beside
+        forced tokens it puts others in the beam, with -1e10 for a log-probability; they are left out."""
+        hypotheses, eos = [], self.tokenizers.target.ids.eos
+        for words, score in zip(result.hypotheses, result.scores, strict=True):
+            tokens = tuple([self._target_ids[word] for word in words])
+            log_prob = score * len(tokens) ** options.length_penalty
+            if log_prob < IMPOSSIBLE:
+                continue
+            hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (eos,) else tokens, log_prob, score))
+        return hypotheses
+
+    def _check_lengths(self, sources: Sequence[Sequence[int]]) -> None:
+        for line, words in enumerate(sources, 1):
+            if len(words) >= MAX_POSITIONS:
+                raise UserError(
+                    f"line {line} has {len(words):,} tokens; a model converted to CTranslate2 reads at most "
+                    f"{MAX_POSITIONS - 1:,}: split the line, or use --engine torch"
+                )
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def _refuse(options: DecodingOptions, given: Given) -> None:
+    """Raises UserError for what CTranslate2 cannot do."""
+    if options.sampling:
+        raise UserError(
+            "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be "
+            "repeated: use --engine torch for sampling"
+        )
+    if given.allowed:
+        raise UserError(
+            "CTranslate2 cannot be told which pieces each line may be made of: use --engine torch, or leave the "
+            "allowed pieces out"
+        )
+
+
+def _checked_compute_type(compute_type: str) -> str:
+    supported = ctranslate2.get_supported_compute_types("cpu")
+    if compute_type == "auto":
+        return "int8" if "int8" in supported else "float32"
+    if compute_type not in supported:
+        raise UserError(
+            f"compute type {compute_type!r} is not available on this processor; choose auto or one of "
+            f"{', '.join(sorted(supported))}"
+        )
+    return compute_type

@@ -26,7 +26,9 @@ class DecodingSettings(Options):
     length_penalty: float = Field(1.0, description="Scores are divided by length to this power.")
     max_length: int = Field(256, ge=1, description="Most tokens of an output.")
     max_ratio: float = Field(3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10.")
-    no_repeat_ngram: int = Field(0, ge=0, description="No n tokens in a row are written twice in an output; 0: allowed.")
+    no_repeat_ngram: int = Field(
+        0, ge=0, description="No n tokens in a row are written twice in an output; 0: allowed."
+    )
     min_length: int = Field(0, ge=0, description="Fewest tokens of an output.")
     sampling: bool = Field(False, description="Sample instead of searching.")
     top_k: int = Field(0, ge=0, description="Sample among the k most probable tokens; 0: all.")

@@ -66,6 +66,7 @@ class TestPresets:
         ("name", "cell", "layers", "dim", "projection"),
         [
             ("sru", "sru", 2, 512, 0),
+            ("ssru", "ssru", 2, 512, 0),
             ("gru", "gru", 2, 512, 0),
             ("lstm", "lstm", 2, 512, 0),
             ("sru-3x1024", "sru", 3, 1024, 256),
@@ -113,7 +114,7 @@ class TestPresets:
         ("transformer", {"dropout": "0.1"}, "dropout must be a number, but is '0.1'"),
         ("transformer", {"norm_first": 1}, "norm_first must be true or false, but is 1"),
         ("transformer", {"dim": 10}, "divisible by heads"),
-        ("sru", {"cell": "gry"}, "cell must be one of 'sru', 'gru', 'lstm', but is 'gry'"),
+        ("sru", {"cell": "gry"}, "cell must be one of 'sru', 'ssru', 'gru', 'lstm', but is 'gry'"),
         ("sru", {"source_vocab": 5}, "source_vocab of model 'sru' is the size of the tokenizer's vocabulary"),
     ],
 )

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from seqdistill.nn.recurrent import GRU, LSTM, SRU
 from seqdistill.nn.sru_scan import sru_scan
+from seqdistill.nn.ssru import SSRU
 
-CELLS = {"sru": SRU, "gru": GRU, "lstm": LSTM}
+CELLS = {"sru": SRU, "ssru": SSRU, "gru": GRU, "lstm": LSTM}
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +142,7 @@ class TestEveryCell:
         """The second half of a bidirectional layer is a one-way layer over the reversed sentence."""
         layer, one_way = CELLS[cell](3, 8, bidirectional=True), CELLS[cell](3, 4)
         for direction in range(2):
-            if cell == "sru":
+            if cell in ("sru", "ssru"):
                 weights = {name: weight[direction : direction + 1] for name, weight in layer.state_dict().items()}
             else:
                 weights = {name: layer.state_dict()[name + "_reverse" * direction] for name in one_way.state_dict()}
@@ -194,7 +195,7 @@ class TestEveryCell:
         torch.testing.assert_close(hidden.float(), layer(inputs)[0], atol=0.05, rtol=0.05)
 
 
-@pytest.mark.parametrize("cell", [SRU, GRU, LSTM])
+@pytest.mark.parametrize("cell", [SRU, SSRU, GRU, LSTM])
 @pytest.mark.parametrize("input_dim", [6, 8])
 def test_steps_one_by_one_are_the_whole_sequence(cell: type, input_dim: int) -> None:
     gates = {"highway_bias": -1.0, "rescale": True} if cell is SRU else {}

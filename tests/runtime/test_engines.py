@@ -213,7 +213,7 @@ SMALL = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_lay
 FLOW = {"posterior_layers": 1, "flow_steps": "1,1", "flow_ffn_dim": 16}
 MODELS = {
     **dict.fromkeys(("transformer", "mixture", "nat", "inat", "cmlm", "inst", "levt"), SMALL),
-    **{name: {"dim": 16} for name in ("sru", "gru", "lstm")},
+    **{name: {"dim": 16} for name in ("sru", "ssru", "gru", "lstm")},
     "flowseq": SMALL | FLOW,
 }
 

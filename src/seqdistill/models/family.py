@@ -98,6 +98,7 @@ FAMILIES: dict[str, Family] = {
         RNNConfig,
         {
             "sru": Preset("2-layer SRU student of Lin et al. 2020"),
+            "ssru": Preset("the same with SSRU cells (Kim et al. 2019), the smallest step", {"cell": "ssru"}),
             "gru": Preset("2-layer GRU student of Lin et al. 2020", {"cell": "gru"}),
             "lstm": Preset("2-layer LSTM student of Lin et al. 2020", {"cell": "lstm"}),
             "sru-3x1024": Preset(

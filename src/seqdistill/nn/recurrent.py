@@ -10,7 +10,7 @@ import math
 from typing import Protocol
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from seqdistill.nn.sru_scan import sru_scan
@@ -87,18 +87,16 @@ class SRU(nn.Module):
         time, batch, _ = inputs.shape
         if initial is None:
             initial = inputs.new_zeros(batch, 1, self.directions * self.hidden_dim)
-        read = self._each_way(inputs)
+        read = each_way(inputs, self.directions)
         hidden, final = sru_scan(
             self._project(read.flatten(1, 2)).unflatten(1, (time, batch)),
             read if self.matrices == 3 else None,
             self.recurrent,
             initial.view(batch, self.directions, self.hidden_dim).transpose(0, 1),
-            padding=None if padding is None else self._each_way(padding),
+            padding=None if padding is None else each_way(padding, self.directions),
             scale=self.scale,
         )
-        if self.directions == 1:
-            return hidden[0], final[0][:, None]
-        return torch.cat([hidden[0], hidden[1].flip(0)], -1), torch.cat([final[0], final[1]], -1)[:, None]
+        return both_ways(hidden, final)
 
     def step(
         self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch 1 dim"]
@@ -113,16 +111,28 @@ class SRU(nn.Module):
         new = torch.lerp(candidate, cell, forget)
         return torch.lerp(skipped if self.scale == 1 else skipped * self.scale, new, reset), new[:, None]
 
-    def _each_way(self, sequence: Tensor) -> Tensor:
-        """The sequence as each direction reads it. Padding comes first in the backward one and leaves the cell at 0."""
-        return sequence[None] if self.directions == 1 else torch.stack([sequence, sequence.flip(0)])
-
     def _project(self, rows: Float[Tensor, "directions rows input_dim"]) -> Float[Tensor, "directions rows gates_dim"]:
         # Side by side: candidate (no bias), forget and reset gate, and the fourth matrix (no bias) where there is one.
         bias = nn.functional.pad(self.bias.flatten(1), (self.hidden_dim, (self.matrices - 3) * self.hidden_dim))
         if self.directions == 1:
             return torch.addmm(bias[0], rows[0], self.weight[0])[None]
         return torch.baddbmm(bias[:, None], rows, self.weight)
+
+
+def each_way(
+    sequence: Shaped[Tensor, "time batch *rest"], directions: int
+) -> Shaped[Tensor, "directions time batch *rest"]:
+    """The sequence as each direction reads it. Padding comes first in the backward one and leaves the cell at 0."""
+    return sequence[None] if directions == 1 else torch.stack([sequence, sequence.flip(0)])
+
+
+def both_ways(
+    hidden: Float[Tensor, "directions time batch part"], final: Float[Tensor, "directions batch part"]
+) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch 1 dim"]]:
+    """What the directions found, side by side and in the order of the sequence."""
+    if len(hidden) == 1:
+        return hidden[0], final[0][:, None]
+    return torch.cat([hidden[0], hidden[1].flip(0)], -1), torch.cat([final[0], final[1]], -1)[:, None]
 
 
 class GRU(nn.Module):

@@ -37,7 +37,7 @@ class RNNConfig:
 
     source_vocab: int
     target_vocab: int
-    cell: Literal["sru", "gru", "lstm"] = "sru"
+    cell: Literal["sru", "ssru", "gru", "lstm"] = "sru"
     dim: int = 512
     """N: width of the decoder's states; the encoder has half of it in each direction."""
     embedding_dim: int = 256

@@ -1,4 +1,4 @@
-"""Recurrent encoder-decoder, the paper's student: SRU, GRU or LSTM (Lin et al. 2020, sec. 5 and A.2)."""
+"""Recurrent encoder-decoder, the paper's student: SRU, SSRU, GRU or LSTM (Lin et al. 2020, sec. 5 and A.2)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Model
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
+from seqdistill.nn.ssru import SSRU
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
-CELLS = {"sru": SRU, "gru": GRU, "lstm": LSTM}
+CELLS = {"sru": SRU, "ssru": SSRU, "gru": GRU, "lstm": LSTM}
 
 
 class RNNState(NamedTuple):

@@ -38,7 +38,7 @@ def test_tasks_of_killed_workers_are_done_again(tmp_path: Path) -> None:
 
 def test_a_task_that_kills_every_worker() -> None:
     with pytest.raises(
-        UserError, match=r"3 worker processes died over the same piece of work, the last of signal SIGKILL"
+        UserError, match=r"3 worker processes died during the same piece of work, the last of signal SIGKILL"
     ):
         list(in_processes(partial(worker_tasks.dies_always, 5), range(10), workers=2))
     assert not multiprocessing.active_children()

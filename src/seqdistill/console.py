@@ -1,4 +1,4 @@
-"""Draws progress: a bar with rate and time left in a terminal, a line now and then in a log file."""
+"""Draws progress: in a terminal a bar with rate and time left, in a log file a line now and then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are never half there: written beside and renamed, hashed, locked, described by a manifest."""
+"""Files that are complete or absent: written to a temporary name and renamed; hashing, locking, JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sha256_json(value: object) -> str:
 def written_beside(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; on success it is synced and renamed to `path`, on failure removed.
 
-    Whoever reads `path` sees the old content or the new one, never a part, also after a kill or a full disk.
+    A reader of `path` sees the old or the new content, never a part, even after a kill or on a full disk.
 
     Raises:
         UserError: the disk is full.
@@ -52,8 +52,8 @@ def written_beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno == 28:
             raise UserError(
-                f"{path}: the disk is full ({shutil.disk_usage(path.parent).free:,} bytes free); nothing was written "
-                "over: free some space and run the same command again, it continues"
+                f"{path}: the disk is full ({shutil.disk_usage(path.parent).free:,} bytes free); no file was "
+                "overwritten: free some space and run the same command again, it continues"
             ) from error
         raise
     finally:
@@ -70,7 +70,7 @@ def write_json(path: Path, value: object) -> None:
     """Writes indented JSON atomically.
 
     Raises:
-        UserError: NaN or an infinite number, which JSON does not know; says where.
+        UserError: NaN or an infinite number, which JSON cannot hold; says where.
     """
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
@@ -106,12 +106,12 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); the file was altered or cut: make it anew") from None
+        raise UserError(f"{path}: not valid JSON ({error}); the file was altered or cut: create it again") from None
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Holds an output directory for this process; the lock goes with the process, also when it is killed.
+    """Locks an output directory for this process; the lock ends with the process, even if it is killed.
 
     Raises:
         UserError: another process holds it, or it cannot be written to.

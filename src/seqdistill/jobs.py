@@ -1,6 +1,6 @@
 """Stages of a recipe side by side: each in a process of its own, on its share of the cores.
 
-A small student does not fill many cores: two trainings, each on one core, are done sooner than one after the other on
+A small student does not fill many cores: two trainings, each on one core, finish sooner than one after the other on
 both (docs/log.md).
 """
 
@@ -38,7 +38,7 @@ def side_by_side(
 ) -> Iterator[tuple[Step, Outcome]]:
     """Runs up to `jobs` stages at a time, each once what it needs is done; yields them as they end.
 
-    A finished stage is only looked at, in this process: to begin one of its own takes seconds.
+    A finished stage is only checked, in this process: starting another one takes seconds.
 
     The first one to fail ends the others, which the next run continues; so does closing the iterator.
 
@@ -47,7 +47,7 @@ def side_by_side(
 
     Raises:
         UserError: more jobs than cores; a stage was killed; a stage's own error.
-        RuntimeError: a stage failed by a fault of the program, and has written its traceback.
+        RuntimeError: a bug made a stage fail; its traceback was written.
     """
     cores = sorted(os.sched_getaffinity(0))
     if not 1 <= jobs <= len(cores):
@@ -112,7 +112,7 @@ def _ended(connection: Connection, job: _Job) -> Outcome:
 def _perform(
     connection: Connection, step: Step, progress: Callable[[], Progress], title: str, cores: list[int]
 ) -> None:
-    """The life of a stage's process; like the parent it is to end by one Ctrl-C, which only the parent hears."""
+    """Runs in a stage's process, which ignores Ctrl-C: the parent ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     os.sched_setaffinity(0, cores)

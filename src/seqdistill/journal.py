@@ -119,7 +119,7 @@ def _completed(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[
 
 
 def refusal(where: Path | str, kind: str, changed: list[str]) -> str:
-    """The words of an error: what there is in `where` is not what was asked for."""
+    """The message of an error: `where` holds something else than was asked for."""
     listed = "\n  ".join(changed)
     return (
         f"{where}: what is there differs from the {kind} asked for:\n  {listed}\n"

@@ -43,7 +43,7 @@ def status(directory: Path) -> Status:
 
 
 def recorded(directory: Path) -> dict[str, Any]:
-    """What a stage that finished or began in this directory has left about itself.
+    """The record of the stage that finished or began in this directory.
 
     Raises:
         UserError: it is of another edition.
@@ -76,7 +76,7 @@ def look(directory: Path, record: Record) -> Found:
 
 
 def begin(directory: Path, record: Record, *, machine: Mapping[str, Any]) -> Found:
-    """Looks whether the directory already holds this very stage; marks it as begun if it is new, or grows.
+    """Checks whether the directory already holds this stage; marks it as begun if it is new, or grows.
 
     Args:
         machine: what the last bits of the result depend on.
@@ -121,7 +121,7 @@ def _seconds(directory: Path, unfinished: Mapping[str, Any]) -> float:
 
 
 def abandon(directory: Path) -> None:
-    """Takes back a beginning that came to nothing, so that a corrected request may begin in the same directory."""
+    """Removes the record of a stage that failed at once, so that a corrected request can start in its directory."""
     if all(path.name == UNFINISHED or path.name.startswith(".") for path in directory.iterdir()):
         for path in directory.iterdir():
             if path.is_file() and path.name != ".lock":
@@ -133,7 +133,7 @@ def finish(directory: Path, record: Record, *, started: float, results: Mapping[
 
     Args:
         started: time.time() at the beginning of this run of the stage.
-        results: what is worth knowing later: counts, scores.
+        results: counts and scores to look up later.
         outputs: the files others read; their sizes and hashes are recorded.
     """
     before = recorded(directory)
@@ -166,7 +166,7 @@ def check_outputs(directory: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """A hash of what a file, a finished stage or a model directory holds, wherever it lies.
+    """Content hash of a file, a finished stage or a model directory; the same wherever it lies.
 
     Raises:
         UserError: nothing is there, or a stage that is not finished.

@@ -34,8 +34,8 @@ def _check_inputs(recipe: Recipe) -> None:
             if given not in made and not given.exists():
                 others = [name for name in names if name != step.name]
                 raise UserError(
-                    f"[{step.kind}.{step.name}]: {key} {str(given)!r} is no other stage of the recipe, nor a file or "
-                    f"directory; {nearest(str(given), others)}"
+                    f"[{step.kind}.{step.name}]: {key} {str(given)!r} is not another stage of the recipe, nor a file "
+                    f"or directory; {nearest(str(given), others)}"
                 )
 
 
@@ -43,7 +43,7 @@ def plan(recipe: Recipe) -> list[Plan]:
     """What running the recipe would do now; reads, writes nothing.
 
     Raises:
-        UserError: an input that is no stage and not there.
+        UserError: an input that is neither a stage nor a file.
     """
     _check_inputs(recipe)
     rows: list[Plan] = []
@@ -74,7 +74,7 @@ def run(recipe: Recipe, progress: Callable[[], Progress], *, jobs: int = 1) -> l
         jobs: stages at a time, each in a process of its own with its share of the cores.
 
     Raises:
-        UserError: an input that is no stage and not there (before anything runs); see `side_by_side` and the verbs.
+        UserError: an input that is neither a stage nor a file (before anything runs); see `side_by_side` and the verbs.
     """
     _check_inputs(recipe)
     ends = side_by_side(recipe.steps, progress, jobs=jobs) if jobs != 1 else _one_by_one(recipe.steps, progress())

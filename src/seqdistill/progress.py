@@ -1,17 +1,17 @@
-"""How long work tells its watcher where it is; the command line draws it, tests and libraries stay silent."""
+"""How long tasks report their progress; the command line draws it, tests and libraries stay silent."""
 
 from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """A watcher of one long task at a time."""
+    """Receives reports about one long task at a time."""
 
     def start(self, title: str, *, total: int | None, unit: str, done: int = 0) -> None:
         """Begins a task of `total` units (None: unknown), `done` of them already there from an earlier run."""
 
     def advance(self, amount: int = 1, **fields: float | str) -> None:
-        """Reports `amount` more units, and named values worth showing beside them, such as loss=2.31."""
+        """Reports `amount` more units, and named values to show beside them, such as loss=2.31."""
 
     def finish(self) -> None:
         """Ends the task."""

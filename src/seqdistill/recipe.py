@@ -203,7 +203,7 @@ def _each(value: Any) -> list[Any]:
 
 
 def _replaced(value: Any, others: Mapping[str, str]) -> Any:
-    """The value, or each value of a list or a table, by what it stands for."""
+    """Replaces the value, or each value of a list or a table, by what it stands for."""
     if isinstance(value, list):
         return [_replaced(each, others) for each in value]
     if isinstance(value, Mapping):
@@ -212,7 +212,7 @@ def _replaced(value: Any, others: Mapping[str, str]) -> Any:
 
 
 def _in_order(path: Path, steps: list[Step]) -> list[Step]:
-    """Every step as listed, what it needs just before it, what scores it just after it."""
+    """Every step as listed, what it needs before it, and what scores it right after it."""
     named, placed = {step.name: step for step in steps}, dict[str, Step]()
 
     def place(step: Step, waiting: tuple[str, ...]) -> None:

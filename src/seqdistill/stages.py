@@ -34,13 +34,13 @@ class Stage(NamedTuple):
 
     settings: type[Options]
     check: Callable[[Any], None]
-    """Finds what is wrong with the options by themselves, before hours are spent on the stages before."""
+    """Checks the options alone, before hours are spent on earlier stages."""
     perform: Callable[[Any, Path, Progress], dict[str, Any]]
     """Writes the stage's files, returns what is worth recording."""
     outputs: tuple[str, ...]
     """Patterns of the files others read."""
     growth: Callable[[Any], Growth] | None = None
-    """Of what there can be more later, and whether with these options."""
+    """The option that may grow later, and whether it may with these options."""
 
 
 STAGES: dict[str, Stage] = {

@@ -1,4 +1,4 @@
-"""Work on many tasks in worker processes that may be killed at any time: each task is done once more until it is done.
+"""Work on many tasks in worker processes that may be killed at any time: a task whose worker dies is done again.
 
 Every worker talks through a pipe of its own, so a killed worker leaves no lock behind, and ends with its parent, also
 when the parent is killed.
@@ -31,7 +31,7 @@ _READY, _DONE, _MISTAKE, _FAILURE = "ready", "done", "mistake", "failure"
 
 
 class WorkerError(RuntimeError):
-    """A worker raised something that is no UserError: a fault of the program; the message holds its traceback."""
+    """A worker raised something other than a UserError: a bug; the message holds its traceback."""
 
 
 def in_processes(
@@ -88,7 +88,7 @@ class _Team(Generic[Task, Result]):
         self.members[ours] = _Member(process)
 
     def listen(self, connection: Connection) -> Iterator[Result]:
-        """Takes one message of a worker and gives it the next task, or lets it go when there is none."""
+        """Takes one message of a worker and gives it the next task, or ends it when there is none."""
         member = self.members[connection]
         try:
             kind, value = connection.recv()
@@ -165,7 +165,7 @@ def end_with_parent() -> None:
 
 
 def _obituary(exitcode: int | None, *, started: bool) -> str:
-    when = "over the same piece of work" if started else "before they began to work"
+    when = "during the same piece of work" if started else "before they began to work"
     cause = (
         f"signal {signal.Signals(-exitcode).name}" if exitcode is not None and exitcode < 0 else f"exit code {exitcode}"
     )

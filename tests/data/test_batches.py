@@ -127,7 +127,7 @@ def test_order_depends_on_seed_and_epoch(store: Store):
     assert epochs(1) == epochs(1)
     assert epochs(1)[0] != epochs(1)[1]
     assert epochs(1)[0] != epochs(2)[0]
-    assert {frozenset(b) for b in epochs(1)[0]} != {frozenset(b) for b in epochs(1)[1]}, "batches are mixed anew too"
+    assert {frozenset(b) for b in epochs(1)[0]} != {frozenset(b) for b in epochs(1)[1]}, "batches are mixed again too"
 
 
 def test_short_and_long_batches_come_mixed(store: Store):

@@ -221,7 +221,7 @@ def test_an_altered_description(data: DataDirectory, tmp_path, splits):
     out = copied(data, tmp_path / "d")
     description = json.loads((out / "data.json").read_text())
     (out / "data.json").write_text(json.dumps(description | {"splits": splits}))
-    with pytest.raises(UserError, match=r"data\.json: .*run seqdistill prepare anew"):
+    with pytest.raises(UserError, match=r"data\.json: .*run seqdistill prepare again"):
         DataDirectory.open(out)
 
 
@@ -284,7 +284,7 @@ def test_retarget(data: DataDirectory, tmp_path):
 
 
 def test_retarget_with_other_tokenizers(texts, data: DataDirectory, tmp_path):
-    """A student's own vocabulary: every split has the same text, encoded anew."""
+    """A student's own vocabulary: every split has the same text, encoded again."""
     other = train_vocabularies(texts["train"], vocab_size=55)
     lines = list(data.train.targets())
     retarget(data, lines, tmp_path / "new", tokenizers=other)

@@ -163,7 +163,7 @@ def test_mixed_greedy_is_a_prefix_of_one_and_the_others_completion() -> None:
 
 def test_mixed_decoding_needs_two_autoregressive_models() -> None:
     source, options = random_sources(30, rows=2), DecodingOptions()
-    with pytest.raises(UserError, match="two models that write left to right"):
+    with pytest.raises(UserError, match="two autoregressive models"):
         mixed(ToyRefiner(iterations=1), ToyWriter(30), source, first_tokens=2, options=options)
     with pytest.raises(UserError, match="0 or more tokens, but -1"):
         mixed(ToyWriter(30), ToyWriter(30), source, first_tokens=-1, options=options)

@@ -98,7 +98,7 @@ def test_one_hypothesis_cannot_be_reranked(tokenizers: Vocabularies) -> None:
 
 def test_a_non_autoregressive_model_cannot_rerank(tokenizers: Vocabularies) -> None:
     for judge in (TorchEngine(ToyRefiner(iterations=1), tokenizers), FakeEngine()):
-        with pytest.raises(UserError, match="must score given outputs, as models that write left to right do"):
+        with pytest.raises(UserError, match="must score given outputs, as autoregressive models do"):
             RerankingEngine(Candidates(), judge)
 
 

@@ -175,7 +175,7 @@ def test_a_shard_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
 
 def test_strange_files_are_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"holds note.txt, which is no part of this decoding"):
+    with pytest.raises(UserError, match=r"holds note.txt, which is not part of this decoding"):
         decode(tmp_path, fake_sources(5))
     assert content(tmp_path) == {"note.txt": b"mine"}
 

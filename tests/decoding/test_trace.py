@@ -54,7 +54,7 @@ class TestVersions:
         assert [version.passes for version in found.versions] == [2 * n for n in range(1, len(lengths) + 1)]
 
     def test_of_a_model_that_writes_left_to_right(self) -> None:
-        with pytest.raises(UserError, match="this one writes left to right: leave the trace out"):
+        with pytest.raises(UserError, match="this one is autoregressive: leave the trace out"):
             trace(ToyWriter(30), random_sources(30, rows=1), DecodingOptions())
 
 

@@ -99,7 +99,7 @@ def test_damage_is_named_with_the_older_checkpoint(tmp_path: Path, name: str, da
 
 def test_damage_to_the_only_checkpoint_says_that_training_begins_anew(tmp_path: Path) -> None:
     (save(tmp_path, 1) / MODEL).write_bytes(b"")
-    with pytest.raises(UserError, match="training begins anew"):
+    with pytest.raises(UserError, match="training starts again"):
         resume(tmp_path, *make(1))
 
 

@@ -144,8 +144,8 @@ def test_a_decay_branched_off_is_that_of_one_training(tmp_path: Path, schedule: 
     assert torch.equal(branched.model.table, whole.model.table) and branched.updates == 20
     assert logged(tmp_path / "branch") == [row for row in logged(tmp_path / "whole") if row["update"] > 16]
     longer = run(tmp_path / "branch", **options, max_updates=24)
-    anew = run(tmp_path / "anew", **options, max_updates=24)
-    assert same(tmp_path / "branch", tmp_path / "anew", longer, anew)
+    again = run(tmp_path / "again", **options, max_updates=24)
+    assert same(tmp_path / "branch", tmp_path / "again", longer, again)
 
 
 def test_the_rate_of_wsd_by_hand() -> None:

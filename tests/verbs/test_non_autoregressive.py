@@ -177,9 +177,9 @@ class TestTraces:
 
     def test_of_models_and_engines_without_iterations(self, world: Path, tmp_path: Path) -> None:
         for options, message in (
-            ({}, "this one writes left to right: leave the trace out"),
+            ({}, "this one is autoregressive: leave the trace out"),
             ({"engine": "ctranslate2"}, "which ctranslate2 does not run"),
-            ({"first_model": world / "transformer", "first_tokens": 1}, "this one writes left to right"),
+            ({"first_model": world / "transformer", "first_tokens": 1}, "this one is autoregressive"),
         ):
             with pytest.raises(UserError, match=message):
                 list(trace_lines(TranslateOptions(model=world / "transformer", trace=True, **options), LINES))
@@ -190,9 +190,9 @@ class TestTraces:
 class TestOptionsThatMeanNothing:
     @pytest.mark.parametrize("option", [{"iterations": 3}, {"penalty": 0.5}, {"rescoring_samples": 2}])
     def test_for_models_that_write_left_to_right(self, world: Path, tmp_path: Path, option: dict) -> None:
-        with pytest.raises(UserError, match="this one writes left to right"):
+        with pytest.raises(UserError, match="this one is autoregressive"):
             translate(world, "transformer", **option)
-        with pytest.raises(UserError, match="this one writes left to right"):
+        with pytest.raises(UserError, match="this one is autoregressive"):
             translate(world, "transformer", [""], **option)  # also where nothing is to be decoded
         with pytest.raises(UserError, match="for non-autoregressive models, which CTranslate2 does not run"):
             evaluate(world, tmp_path / "scores", "transformer", engine="ctranslate2", **option)
@@ -293,12 +293,12 @@ class TestPenalty:
     def test_of_another_model_is_refused(self, world: Path, tmp_path: Path) -> None:
         self.tuned(world, tmp_path / "tuned", penalties=[1.0])
         for model in ("other", "transformer"):
-            with pytest.raises(UserError, match=r"penalty\.json: the penalty of another model"):
+            with pytest.raises(UserError, match=r"penalty\.json: is for another model"):
                 translate(world, model, penalty_file=tmp_path / "tuned")
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [({"penalty": 1.0}, "no penalty file"), ([], "no penalty file"), (None, "no such file")],
+        [({"penalty": 1.0}, "not a penalty file"), ([], "not a penalty file"), (None, "no such file")],
     )
     def test_what_is_no_penalty_file(self, world: Path, tmp_path: Path, content: Any, message: str) -> None:
         if content is not None:
@@ -496,7 +496,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("objective", ["imitkd", "nll+full"])
     def test_they_have_no_prefixes_to_label(self, world: Path, tmp_path: Path, objective: str) -> None:
-        with pytest.raises(UserError, match=r"model 'cmlm' writes all positions at once: distill whole sequences"):
+        with pytest.raises(UserError, match=r"model 'cmlm' is non-autoregressive: distill whole sequences"):
             self.train(world, tmp_path / "model", "cmlm", objective=objective, teacher=[world / "transformer"])
 
 

@@ -194,7 +194,7 @@ def test_what_means_nothing_is_refused_before_anything_is_read(values: dict[str,
 
 
 def test_teachers_that_cannot_teach(data: Path, teachers: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"must write left to right.*seqdistill distill"):
+    with pytest.raises(UserError, match=r"must be autoregressive.*seqdistill distill"):
         train(settings(data, objective="imitkd", teacher=[teachers[2]]), tmp_path / "a", Silent())
     other = prepared(tmp_path / "other", vocab_size=55)
     with pytest.raises(UserError, match=r"source vocabulary is not that of the data \(piece .*--student-data"):

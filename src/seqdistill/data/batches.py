@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     num_labels: int
     """Number of target tokens, EOS included, padding excluded."""
     labels: Int[Tensor, "batch target"] | None = None
-    """What is to be learned after each prefix of the target, if not the target itself; PAD where it has PAD."""
+    """What to learn after each prefix of the target, if not the target itself; PAD where the target has PAD."""
     teacher_states: tuple[Float[Tensor, "labels _"], ...] | None = None
     """Each teacher's states for the target tokens, row by row without padding: its distributions before projection."""
 
@@ -84,7 +84,7 @@ def _round_up(length: int, multiple: int) -> int:
 
 @runtime_checkable
 class Pairs(Protocol):
-    """What batches are made of: a `Store`, or anything that looks like one."""
+    """What batches are made from: a `Store`, or anything with its interface."""
 
     path: Path
     fingerprint: str
@@ -222,7 +222,7 @@ class Batches:
 
     @property
     def padding(self) -> float:
-        """Fraction of the cells of this epoch's tensors that is padding, both sides together."""
+        """Fraction of this epoch's tensor cells that are padding, both sides together."""
         plan = self._plan(self._epoch)
         starts, ends = np.sort(plan.starts), np.sort(plan.ends)
         cells = 0
@@ -246,7 +246,7 @@ class Batches:
         self._plans = {}
 
     def log_metrics(self) -> dict[str, float]:
-        """Nothing: what the stream does is decided before it begins."""
+        """No log metrics: nothing in this stream changes during training."""
         return {}
 
     @property

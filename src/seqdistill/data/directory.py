@@ -56,11 +56,13 @@ class DataDirectory:
             recorded = {name: row["fingerprint"] for name, row in description["splits"].items()}
             num_targets = {name: int(row["num_targets"]) for name, row in description["splits"].items()}
         except (KeyError, TypeError, AttributeError):
-            raise UserError(f"{path / DESCRIPTION}: describes no data directory; run seqdistill prepare anew") from None
+            raise UserError(
+                f"{path / DESCRIPTION}: describes no data directory; run seqdistill prepare again"
+            ) from None
         tokenizers = Vocabularies.load(path / "tokenizer")
         stores = {name: _store(path, name, recorded[name], tokenizers) for name in SPLITS if name in recorded}
         if "train" not in stores:
-            raise UserError(f"{path / DESCRIPTION}: names no training data; run seqdistill prepare anew")
+            raise UserError(f"{path / DESCRIPTION}: names no training data; run seqdistill prepare again")
         valid, test = stores.get("valid"), stores.get("test")
         fingerprint = directory_fingerprint(tokenizers, recorded)
         return cls(path, stores["train"], valid, test, tokenizers, fingerprint, num_targets)
@@ -87,11 +89,11 @@ def _store(path: Path, name: str, fingerprint: str, tokenizers: Vocabularies) ->
         raise UserError(
             f"{store.path}: was encoded with another tokenizer ({store.tokenizers_fingerprint[:12]}) than the one in "
             f"{path / 'tokenizer'} ({tokenizers.fingerprint[:12]}): one of them was exchanged; copy the whole folder "
-            "anew, or run seqdistill prepare anew"
+            "again, or run seqdistill prepare again"
         )
     if store.fingerprint != fingerprint:
         raise UserError(
             f"{store.path}: is not the store that {DESCRIPTION} beside it describes (fingerprint {fingerprint[:12]} "
-            f"expected, {store.fingerprint[:12]} found); copy the whole folder anew, or run seqdistill prepare anew"
+            f"expected, {store.fingerprint[:12]} found); copy the whole folder again, or run seqdistill prepare again"
         )
     return store

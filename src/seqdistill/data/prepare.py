@@ -52,16 +52,16 @@ def prepare(
 
     Args:
         out: an empty or new directory, or one where this same preparation began; the caller holds its lock.
-        cut_source: of every source so many words are kept, before the filters; 0: all of them.
-        cut_target: of every training target so many words are kept; those of validation and test stay whole.
-        valid_size: where there is no validation text, so many of the training pairs that pass the filters are held out;
-            of text with several targets so many sources, with all their targets.
-        one_target: of the training pairs of each source one is drawn at random, of those that are left by then.
-        train_size: so many of the training pairs that are left are drawn at random; 0: all of them.
+        cut_source: words kept of every source, before the filters; 0: all.
+        cut_target: words kept of every training target; those of validation and test stay whole.
+        valid_size: training pairs held out after the filters, where there is no validation text; with several targets a
+            source, the sources held out with all their targets.
+        one_target: keep one training pair of each source, drawn at random after the filters.
+        train_size: training pairs kept of those that are left, drawn at random; 0: all.
         tokenizer_from: what `taken_from` takes a tokenizer from; without it, one is trained on the training text, as
             vocab_size, kind, joint and lowercase say.
-        from_language, to_language: whose codes a tokenizer of many languages puts in front of sources and targets.
-        seed: of what is held out and what is drawn.
+        from_language, to_language: languages whose codes a multilingual tokenizer puts before sources and targets.
+        seed: for holding out and drawing.
 
     Returns:
         What is worth recording: counts of each split, training pairs by filter, vocabulary sizes.

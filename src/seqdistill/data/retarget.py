@@ -41,7 +41,7 @@ def retarget(
 
     Args:
         targets: one line for each source, in their order.
-        tokenizers: encode every split anew with these; None: keep those of `data`.
+        tokenizers: encode every split again with these; None: keep those of `data`.
 
     Returns:
         As `prepare`.
@@ -76,7 +76,7 @@ def retarget(
 
 
 def _copy(store: Store, tokenizers: Vocabularies, out: Path, name: str, progress: Progress) -> None:
-    """The same text in another directory, encoded anew if the tokenizers are others."""
+    """The same text in another directory, encoded again if the tokenizers are others."""
     path = out / f"{name}.arrow"
     if store.tokenizers_fingerprint == tokenizers.fingerprint:
         with written_beside(path) as copy:

@@ -20,11 +20,11 @@ from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 AGAIN = ".again.arrow"
-"""Where targets are stored once more, only to see whether they are the same."""
+"""A temporary second copy of the targets, to check that they are the same."""
 
 
 def begin(out: Path, record: Record) -> dict[str, Any]:
-    """What an earlier run of the same left of itself, or a beginning; removes what a killed run left half written.
+    """What an earlier run of the same preparation finished, or nothing yet; removes half-written files of a killed run.
 
     Raises:
         UserError: the directory holds other data; names what differs.

@@ -103,7 +103,7 @@ class GuidedEngine(Engine, Protocol):
         """As `Engine.decode`.
 
         Args:
-            prefixes, allowed: as `processors.Given`. A line without words has the empty text for all that.
+            prefixes, allowed: as `processors.Given`. A line without words still has the empty text.
         """
         ...
 
@@ -122,10 +122,10 @@ class TracingEngine(Engine, Protocol):
     """An engine that can show how a non-autoregressive model came to its output."""
 
     def traces(self, source: str, options: DecodingOptions) -> list[Trace]:
-        """The `n_best` best hypotheses of a line after each of their iterations; of a line without words one, of none.
+        """The `n_best` best hypotheses of a line after each iteration; without words, one hypothesis of no iteration.
 
         Raises:
-            UserError: a model that writes left to right.
+            UserError: an autoregressive model.
         """
         ...
 

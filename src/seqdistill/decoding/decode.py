@@ -67,13 +67,13 @@ def trace(model: Model, source: Int[Tensor, "1 source"], options: DecodingOption
     """Decodes one sentence as `decode` does, and keeps what it looked like after every iteration.
 
     Raises:
-        UserError: a model that writes left to right; as `check_options`.
+        UserError: an autoregressive model; as `check_options`.
     """
     check_options(model, options)
     if not model.traits.non_autoregressive:
         raise UserError(
-            "a trace shows the iterations of a model that writes all positions at once, but this one writes left to "
-            "right: leave the trace out, or give a non-autoregressive model"
+            "a trace shows the iterations of a non-autoregressive model, but this one is autoregressive: leave the "
+            "trace out, or give another model"
         )
     with evaluating(model):
         return refinement.trace(cast(RefinementModel, model), source, options)

@@ -34,9 +34,9 @@ class Ensemble(Model):
     traits = Traits()
 
     def __init__(self, models: Sequence[Model]):
-        """Raises UserError for no model, or one that does not write left to right."""
+        """Raises UserError for no model, or one that is not autoregressive."""
         if not models or any(model.traits.non_autoregressive for model in models):
-            raise UserError("an ensemble needs models that write left to right; a non-autoregressive one cannot")
+            raise UserError("an ensemble needs autoregressive models; a non-autoregressive one cannot")
         super().__init__()
         self.models = nn.ModuleList(models)
         self.source_ids, self.target_ids = models[0].source_ids, models[0].target_ids

@@ -34,7 +34,7 @@ class Guided:
             if given and _RULES[name] not in engine.traits.rules:
                 raise UserError(
                     f"{_RULES[name]}: the engine {engine.fingerprint['engine']} does not keep them for this model: "
-                    "leave them out, or decode a model that writes left to right with --engine torch"
+                    "leave them out, or decode an autoregressive model with --engine torch"
                 )
         self.engine, self.guide = cast(GuidedEngine, engine), guide
 

@@ -21,9 +21,9 @@ class Hypothesis(NamedTuple):
     """log_prob / length ** length_penalty, the length counting EOS: what hypotheses are ranked by."""
     passes: int = 0
     """Runs of a non-autoregressive model's decoder until its sentence was done: those of the candidate with the most,
-    as candidates are refined side by side; 0 from a model that writes left to right."""
+    as candidates are refined side by side; 0 from an autoregressive model."""
     iterations: int = 0
-    """Its iterations, counted likewise, the last one included, which may have changed nothing."""
+    """Its iterations, counted the same way, including a last one that changed nothing."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DecodingOptions:
     n_best: int = 1
     """Hypotheses returned for each sentence, best first; at most `beam` unless sampling."""
     length_penalty: float = 1.0
-    """Exponent of the length a log-probability is divided by; 0 ranks by the log-probability itself."""
+    """A log-probability is divided by the length to this power; 0 ranks by the log-probability itself."""
     max_length: int = 256
     """Most tokens of an output, EOS included."""
     max_ratio: float = 3.0
@@ -57,14 +57,14 @@ class DecodingOptions:
     iterations: int | None = None
     """Most iterations of a non-autoregressive model; None: its own number."""
     penalty: float = 0.0
-    """For models that insert words: taken from the log-probability of inserting nothing at a place."""
+    """For models that insert words: subtracted from the log-probability of inserting nothing in a slot."""
     no_repeat_ngram: int = 0
-    """No so many tokens in a row are written twice in one output; 0: they may. For models that write left to right."""
+    """Length of n-grams that no output repeats; 0: repeats are allowed. For autoregressive models."""
     min_length: int = 0
-    """Fewest tokens of an output, EOS not counted. For models that write left to right."""
+    """Fewest tokens of an output, EOS not counted. For autoregressive models."""
     rescoring_samples: int = 0
     """For models with latent variables: hypotheses are scored by estimates of their log-probability from this
-    many samples (importance-weighted decoding); 0: by the log-probabilities of the words that were read off."""
+    many samples (importance-weighted decoding); 0: by the log-probabilities of the chosen words."""
 
     def __post_init__(self) -> None:
         positive = {"beam": self.beam, "n_best": self.n_best, "max_length": self.max_length}

@@ -1,4 +1,4 @@
-"""What every decoder obeys: how long an output may become, leaving when done."""
+"""Limits of every decoder: how long an output may become, and how finished rows leave the batch."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class MixedState(NamedTuple):
 class Mixed(Model):
     """The first model predicts tokens 0 .. first_tokens - 1, the second all later ones (Lin et al. 2020, table 1).
 
-    The second model reads along from the beginning. Being itself a model that writes left to right, the pair can be
+    The second model reads along from the beginning. Being itself an autoregressive model, the pair can be
     decoded by every decoder; its log-probabilities are those of whichever model predicts the token.
     """
 
@@ -45,10 +45,10 @@ class Mixed(Model):
         """Both models must share their vocabularies; 0 tokens is `second` alone.
 
         Raises:
-            UserError: a model that does not write left to right, or a negative number of tokens.
+            UserError: a model that is not autoregressive, or a negative number of tokens.
         """
         if first.traits.non_autoregressive or second.traits.non_autoregressive:
-            raise UserError("mixed decoding needs two models that write left to right; a non-autoregressive one cannot")
+            raise UserError("mixed decoding needs two autoregressive models; a non-autoregressive one cannot")
         if first_tokens < 0:
             raise UserError(f"the first model writes 0 or more tokens, but {first_tokens} were asked for")
         super().__init__()

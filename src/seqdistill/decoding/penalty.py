@@ -18,11 +18,11 @@ FILE = "penalty.json"
 
 
 class Trial(NamedTuple):
-    """What a penalty is worth."""
+    """A penalty and how good it is."""
 
     penalty: float
     score: float
-    """Of the outputs; more is better."""
+    """Score of the outputs; higher is better."""
     passes: float
     """Mean over sentences with words."""
     iterations: float
@@ -60,7 +60,7 @@ def mean_effort(efforts: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
-    """The highest score; of equals the penalty nearest to 0."""
+    """The highest score; among equals the penalty nearest to 0."""
     return max(trials, key=lambda trial: (trial.score, -abs(trial.penalty)))
 
 
@@ -87,10 +87,10 @@ def read_penalty(path: Path, *, fingerprint: str) -> float:
         or stored.get("format") != FORMAT
         or type(stored.get("penalty")) not in (int, float)
     ):
-        raise UserError(f"{path}: no penalty file; give what `seqdistill tune-penalty` wrote for this model")
+        raise UserError(f"{path}: not a penalty file; give the one that `seqdistill tune-penalty` wrote for this model")
     if stored.get("model") != fingerprint:
         raise UserError(
-            f"{path}: the penalty of another model (fingerprint {str(stored.get('model'))[:12]}, but this one has "
+            f"{path}: is for another model (fingerprint {str(stored.get('model'))[:12]}, but this one has "
             f"{fingerprint[:12]}); run `seqdistill tune-penalty` for this model"
         )
     return float(stored["penalty"])

@@ -38,14 +38,14 @@ class TracedHypothesis(NamedTuple):
 def refine(
     model: RefinementModel, source: Int[Tensor, "batch source"], options: DecodingOptions, given: Given = NOTHING
 ) -> list[list[Hypothesis]]:
-    """Decodes every sentence at its `beam` most probable lengths, side by side, in so many iterations at most.
+    """Decodes every sentence at its `beam` most probable lengths, side by side, in at most `iterations` iterations.
 
     A row leaves the batch when an iteration returns the predictions of the one before (compared as predicted: a model
     that masks part of its canvas does so at the beginning of an iteration). Of a model that does not settle it leaves
     when an iteration has nothing left to do for it: mask-predict may keep every word while most are masked, and mend
     them when more of them are seen. Candidates are ranked by
     log_prob / tokens ** length_penalty, at the default of 1 their mean log-probability a token (Ghazvininejad et al.
-    2019, section 3.3); the length's own probability and EOS, which these models do not write, count for nothing. Empty
+    2019, section 3.3); the probabilities of the length and of EOS, which these models do not write, do not count. Empty
     candidates are last.
 
     Returns:
@@ -65,7 +65,7 @@ def trace(model: RefinementModel, source: Int[Tensor, "1 source"], options: Deco
 
 
 class _Iteration(NamedTuple):
-    """What an iteration made of the rows that took part."""
+    """The rows that took part in an iteration, and their new outputs."""
 
     rows: Int[Tensor, " going"]
     """Their numbers: sentence * beam + candidate."""

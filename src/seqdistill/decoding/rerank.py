@@ -1,4 +1,4 @@
-"""Noisy parallel decoding: a teacher that writes left to right chooses among a student's candidates (Gu et al. 2018,
+"""Noisy parallel decoding: an autoregressive teacher chooses among a student's candidates (Gu et al. 2018,
 section 4)."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class RerankingEngine:
         """Raises UserError for a teacher that cannot score what others wrote."""
         if not teacher.traits.scores:
             raise UserError(
-                "the teacher that reranks must score given outputs, as models that write left to right do, but this "
+                "the teacher that reranks must score given outputs, as autoregressive models do, but this "
                 "one cannot: give another model"
             )
         self.engine, self.teacher = engine, cast(ScoringEngine, teacher)
@@ -43,7 +43,7 @@ class RerankingEngine:
         """As `Engine.decode`.
 
         Raises:
-            UserError: options that give one hypothesis only.
+            UserError: options that give only one hypothesis.
         """
         results = self.engine.decode(sources, _all_candidates(options), line_numbers=line_numbers)
         scores = self._scores(sources, [[found.text for found in hypotheses] for hypotheses in results])
@@ -68,7 +68,7 @@ class RerankingEngine:
 
 
 def check_candidates(options: DecodingOptions) -> None:
-    """Raises UserError for options that give one hypothesis only."""
+    """Raises UserError for options that give only one hypothesis."""
     if (options.n_best if options.sampling else options.beam) == 1:
         raise UserError(
             "reranking chooses among several hypotheses, but one is asked for: give a beam of 2 or more (of a "
@@ -83,5 +83,5 @@ def _all_candidates(options: DecodingOptions) -> DecodingOptions:
 
 
 def _order(texts: Sequence[str], scores: Sequence[float]) -> list[int]:
-    """Places from best to worst, empty texts last, of equals the first."""
+    """Places from best to worst, empty texts last; ties stay in order."""
     return sorted(range(len(texts)), key=lambda place: (not texts[place], -scores[place]))

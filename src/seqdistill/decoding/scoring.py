@@ -1,4 +1,4 @@
-"""How probable a model that writes left to right finds given outputs."""
+"""How probable an autoregressive model finds given outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One shard of a decoded corpus: a Parquet file that says what it holds and proves it.
+"""One shard of a decoded corpus: a Parquet file that describes its content and carries its hash.
 
 Columns: `line` (from 0), `source`, `hypotheses` (list of struct text, log_prob, score; best first). The file's metadata
 holds, under `seqdistill`, the decoding it belongs to, its lines, and the SHA-256 of its sources and of all its content.
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 )
 _COLUMNS = tuple(field.name for field in _HYPOTHESIS)
 _METADATA = b"seqdistill"
-_REMEDY = "delete this file and run the same command again: only its lines are decoded anew"
+_REMEDY = "delete this file and run the same command again: only its lines are decoded again"
 
 
 @dataclass(frozen=True)

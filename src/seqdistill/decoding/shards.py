@@ -32,7 +32,7 @@ from seqdistill.progress import Progress, Silent
 from seqdistill.workers import in_processes
 
 SHARD_LINES = 2048
-"""Some seconds to a minute of work: what a kill costs at most, and enough lines to form full batches."""
+"""Seconds to a minute of work: the most a kill can cost, and enough lines to fill batches."""
 _DESCRIPTION = "store.json"
 
 
@@ -62,7 +62,7 @@ class ShardStore:
         """Reads every shard once and checks it: all there, unaltered, all of one decoding, together the corpus of it.
 
         Raises:
-            UserError: names the first shard that is not so.
+            UserError: names the first faulty shard.
         """
         path = Path(path)
         decoding = Record.kept(read_json(path / _DESCRIPTION), path / _DESCRIPTION)
@@ -74,7 +74,7 @@ class ShardStore:
             _add(corpus, shard.sources)
             headers.append(header)
         if corpus.hexdigest() != decoding.inputs["corpus"]:
-            raise UserError(f"{path}: the shards hold another corpus than {_DESCRIPTION} says; decode it anew")
+            raise UserError(f"{path}: the shards hold another corpus than {_DESCRIPTION} says; decode it again")
         return ShardStore(path, headers)
 
     def __len__(self) -> int:
@@ -201,7 +201,7 @@ def _plan(
 
 
 def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
-    """Makes `out` the directory of this decoding, or finds that it is."""
+    """Makes `out` the directory of this decoding, or checks that it is."""
     _sweep(out)
     expected = {_shard_path(out, number) for number in range(len(headers))}
     if (out / _DESCRIPTION).exists():
@@ -211,7 +211,7 @@ def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
         strangers = sorted(out.glob("*"))
     if strangers:
         raise UserError(
-            f"{out}: holds {strangers[0].name}, which is no part of this decoding; "
+            f"{out}: holds {strangers[0].name}, which is not part of this decoding; "
             "give another directory, or delete what is there"
         )
     write_json(out / _DESCRIPTION, headers[0].decoding.as_json())

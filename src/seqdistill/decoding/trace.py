@@ -1,4 +1,4 @@
-"""How a non-autoregressive model came to its output, iteration by iteration, for a person to read."""
+"""The output of a non-autoregressive model after each iteration, for a person to read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TracedIteration(NamedTuple):
     """The output after one iteration."""
 
     parts: tuple[Part, ...]
-    """Together the text; what the iteration wrote anew is marked. Of the first iteration nothing is, as all is new."""
+    """Together the text; what the iteration changed is marked. The first iteration has no marks, as all is new."""
     passes: int
     """Runs of the decoder so far."""
     log_prob: float

@@ -146,7 +146,7 @@ class Dagger:
             path = self._path(number)
             if not path.is_file() or sha256_file(path) != expected:
                 raise UserError(
-                    f"{path}: gone or altered since the checkpoint was written; begin anew in another --out"
+                    f"{path}: gone or altered since the checkpoint was written; start again in another --out"
                 )
         self._taken, self._round, self._batches = state["taken"], 0, None
         if state["round"]:

@@ -80,7 +80,7 @@ class RolloutOptions:
 
 @runtime_checkable
 class Source(Protocol):
-    """The stream whose batches are rolled out; see training.loop.BatchStream."""
+    """The stream of batches for the roll-outs; see training.loop.BatchStream."""
 
     def __next__(self) -> Batch: ...
     def state(self) -> Mapping[str, Any]: ...

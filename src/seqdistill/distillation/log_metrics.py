@@ -15,7 +15,7 @@ POSITIONS = (1, 5, 9, 17, 33)
 
 
 class LogMetrics:
-    """Sums and counts by name; `take` gives the means and begins anew."""
+    """Sums and counts by name; `take` gives the means and starts again."""
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[Tensor | float, float]] = {}

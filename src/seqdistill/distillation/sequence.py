@@ -86,7 +86,7 @@ def distill_corpus(
 
 
 def most_similar(hypotheses: Sequence[TextHypothesis], references: Sequence[str], similarity: Similarity) -> int:
-    """Which hypothesis is most like one of the references; of equals the first, which the teacher prefers."""
+    """Which hypothesis is most like one of the references; among equals the teacher's favourite."""
     similarities = [max(similarity(each.text, reference) for reference in references) for each in hypotheses]
     return max(range(len(similarities)), key=lambda k: (similarities[k], -k))
 
@@ -183,7 +183,7 @@ def _targets(
 
 
 def _measures(tally: _Tally, train: Store, options: DecodingOptions) -> dict[str, float]:
-    """What is worth knowing of the new targets.
+    """Statistics of the new targets.
 
     `characters_to_reference`: their characters by those of the references, of several by their mean. `mean_tokens`:
     their mean length in the subwords of the new directory. `share_...`: of all lines, those that equal the reference or

@@ -1,4 +1,4 @@
-"""What a teacher says of every prefix of a target: its most probable next token, or its whole distribution."""
+"""What a teacher says after every prefix of a target: its most probable next token, or its whole distribution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seqdistill.vocabulary.vocabulary import Vocabulary
 
 
 class Teacher:
-    """One model that writes left to right, or several whose distributions are averaged, as labellers of batches."""
+    """One autoregressive model, or several whose distributions are averaged, as labellers of batches."""
 
     def __init__(
         self,
@@ -33,14 +33,14 @@ class Teacher:
             precision: what the teachers compute in, by autocast.
 
         Raises:
-            UserError: no model, or one that does not write left to right.
+            UserError: no model, or one that is not autoregressive.
         """
         if not models:
             raise UserError("imitation and word-level distillation need a teacher: give --teacher")
         if any(model.traits.non_autoregressive for model in models):
             raise UserError(
-                "a teacher must write left to right to label the prefixes of another model, but this one writes all "
-                "positions at once: distill its outputs instead (`seqdistill distill`, then train on them)"
+                "a teacher must be autoregressive to label the prefixes of another model, but this one is not: "
+                "distill its outputs instead (`seqdistill distill`, then train on them)"
             )
         self.device, self.precision = torch.device(device), precision
         self.log_metrics = log_metrics or LogMetrics()
@@ -105,7 +105,7 @@ def check_vocabularies(teacher: Vocabularies, student: Vocabularies, *, where: s
             raise UserError(
                 f"{where}: the teacher's {side} vocabulary is not that of the data ({found}), so its labels would mean "
                 "other words. Prepare the data with --tokenizer-from the teacher's data, or distill whole sequences, "
-                "which are tokenised anew: `seqdistill distill --teacher ... --student-data DATA`, then train on that"
+                "which are tokenised again: `seqdistill distill --teacher ... --student-data DATA`, then train on that"
             )
 
 

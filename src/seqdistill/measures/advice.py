@@ -21,7 +21,7 @@ class StudentKind(NamedTuple):
 
     Args:
         title: what it is called beside the name that `train --model` knows it by.
-        published_bleu: on real data, WMT'14 English to German; None for students that write left to right.
+        published_bleu: on real data, WMT'14 English to German; None for autoregressive students.
         evidence: what is published about its data.
     """
 

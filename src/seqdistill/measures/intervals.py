@@ -27,7 +27,7 @@ def resampled_interval(
 ) -> Interval:
     """The value, moved by sentences drawn with replacement: those drawn twice count twice, those not drawn nothing.
 
-    The measure is not computed anew for each sample but moved along its influences: exact for means, first order for
+    The measure is not computed again for each sample but moved along its influences: exact for means, first order for
     ratios and entropies. Resampling entropies or types outright would be biased, as a sample has fewer words.
 
     Raises:

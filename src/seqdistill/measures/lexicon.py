@@ -135,7 +135,7 @@ class LexicalTable:
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"{path}: not a lexical table of this version ({error}); expected the .npz file that LexicalTable.save "
-                "wrote: align the corpus anew"
+                "wrote: align the corpus again"
             ) from None
         return cls(
             _unpacked(arrays["source_words"]),

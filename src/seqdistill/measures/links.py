@@ -143,14 +143,14 @@ def _of_pairs(path: Path, lines: Links, bitext: Bitext) -> Links:
     if lines.num_pairs != bitext.num_lines:
         raise UserError(
             f"{path}: {lines.num_pairs:,} lines of links but {bitext.num_lines:,} lines in {bitext.name}; expected a "
-            "line for each, empty where a line was skipped: align this corpus anew"
+            "line for each, empty where a line was skipped: align this corpus again"
         )
     skipped = np.ones(bitext.num_lines, dtype=bool)
     skipped[bitext.lines - 1] = False
     if len(linked := np.flatnonzero(skipped & (np.diff(lines.starts) > 0))):
         raise UserError(
             f"{path}, line {linked[0] + 1:,}: links, but this line of {bitext.name} has no sentence pair: the links "
-            "are of another text; align it anew"
+            "are of another text; align it again"
         )
     links = lines._replace(starts=np.append(lines.starts[bitext.lines - 1], lines.starts[-1]))
     _check_positions(path, links, bitext)
@@ -166,7 +166,7 @@ def _check_positions(path: Path, links: Links, bitext: Bitext) -> None:
         raise UserError(
             f"{path}, line {bitext.lines[pair]:,}: link {links.source[link]}-{links.target[link]}, but this line of "
             f"{bitext.name} has {lengths[0][pair]} source and {lengths[1][pair]} target words (positions begin at 0): "
-            "the links are of another text or another tokenisation; align it anew"
+            "the links are of another text or another tokenisation; align it again"
         )
 
 

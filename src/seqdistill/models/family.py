@@ -152,7 +152,7 @@ FAMILIES: dict[str, Family] = {
         check_training=FlowSeqConfig.check_updates,
     ),
 }
-"""Name of a family, as in config.json -> what there is to know of it."""
+"""Families by name, as in config.json."""
 
 
 def resolved(path: str) -> Any:

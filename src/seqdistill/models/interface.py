@@ -64,7 +64,7 @@ class HasLogMetrics(Protocol):
 
 @runtime_checkable
 class AutoregressiveModel(Protocol):
-    """A model that writes left to right.
+    """An autoregressive model.
 
     It is given targets as batches hold them, ending with EOS, and shifts them right by itself: the state at place i has
     read `decoder_prompt`, `decoder_start` and the tokens before i, and predicts token i.
@@ -195,6 +195,6 @@ class RescoringModel(RefinementModel, Protocol):
     """A model with latent variables, which can say more of its outputs than how probable their words are."""
 
     def rescored(self, canvas: Canvas, memory: Memory, *, samples: int) -> Canvas:
-        """The same tokens; the log-probabilities of each row sum to an estimate, from so many samples, of the
+        """The same tokens; the log-probabilities of each row sum to an estimate, from `samples` samples, of the
         logarithm of its probability given the source, all else integrated out."""
         ...

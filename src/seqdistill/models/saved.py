@@ -180,7 +180,7 @@ def _model_directory(directory: Path) -> Path:
 def _check_description(description: Any, path: Path) -> None:
     types = {"model": str, "config": dict, "tokenizer": str}
     if not isinstance(description, dict) or any(type(description.get(key)) is not types[key] for key in types):
-        raise UserError(f"{path}: must hold model, config and tokenizer; the file was altered: copy it anew")
+        raise UserError(f"{path}: must hold model, config and tokenizer; the file was altered: copy it again")
     if description["model"] not in FAMILIES:
         raise UserError(f"{path}: unknown model {description['model']!r}; {nearest(description['model'], FAMILIES)}")
 
@@ -191,7 +191,7 @@ def _check_vocabulary(config: Any, source: Side, target: Side, directory: Path) 
         if expected != side.size:
             raise UserError(
                 f"{directory / CONFIG}: {name}_vocab is {expected}, but the tokenizer has {side.size} tokens; "
-                "the file was altered: copy it anew"
+                "the file was altered: copy it again"
             )
 
 
@@ -204,10 +204,10 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             expected = (file.metadata() or {}).get("sha256")
     except SafetensorError as error:
-        raise UserError(f"{path}: cut or damaged ({error}); copy it anew, or train again") from None
+        raise UserError(f"{path}: cut or damaged ({error}); copy it again, or train again") from None
     digest = hash_of(weights)
     if expected != digest:
-        raise UserError(f"{path}: the weights are not those that were saved (checksum differs); copy the file anew")
+        raise UserError(f"{path}: the weights are not those that were saved (checksum differs); copy the file again")
     return weights, digest
 
 
@@ -221,7 +221,7 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
         if wanted[name].shape != weights[name].shape:
             faults.append(f"{name} is {tuple(weights[name].shape)}, expected {tuple(wanted[name].shape)}")
     if faults:
-        raise UserError(f"{path}: does not fit its config.json; {'; '.join(faults)}; copy the model directory anew")
+        raise UserError(f"{path}: does not fit its config.json; {'; '.join(faults)}; copy the model directory again")
     for name, weight in wanted.items():
         weight.copy_(weights[name])
 

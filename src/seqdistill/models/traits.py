@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Traits:
-    """What a model can do; the default is a model that writes left to right.
+    """What a model can do; the default is an autoregressive model.
 
     All but the last are for non-autoregressive models.
     """

@@ -1,4 +1,4 @@
-"""How each column of a table is headed and its numbers are written, the same in README, docs and the page."""
+"""Heading and number format of each column of a table, the same in README, docs and the page."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def is_numeric(values: Sequence[Cell]) -> bool:
 
 
 def best_rows(name: str, values: Sequence[Cell]) -> set[int]:
-    """Rows that hold the best value as it is written; none where a column has no better and worse, or no contest."""
+    """Rows that hold the best value as it is written; none where no value is better, or all are equal."""
     spec = column(name)
     texts = written(name, values)
     numbers = _numbers(values)

@@ -44,7 +44,7 @@ _DIGITS = {"bleu": 2, "source_length": 2, "target_length": 2, "repetitions": 5}
 
 
 class Definition(NamedTuple):
-    """What a measure is and how it was taken."""
+    """Definition of a measure and its signature."""
 
     name: str
     definition: str
@@ -57,7 +57,7 @@ class CorpusPage:
 
     Args:
         corpora: measured ones; the real one first, if there is one.
-        advised: what follows from them; None where nothing does.
+        advised: the advice that follows from them; None where none does.
         pairs: one line of the text, aligned in each corpus.
         line: which one that is, from 1.
     """

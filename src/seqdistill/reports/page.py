@@ -117,7 +117,7 @@ def rendered(template: str, **content: Any) -> str:
 
 
 class Section(NamedTuple):
-    """A part of the page, to jump to."""
+    """A part of the page that can be linked to."""
 
     anchor: str
     heading: str
@@ -204,7 +204,7 @@ def _training(page: Page) -> Group:
 
 
 def _imitation(page: Page) -> Group:
-    """What trainings with a teacher wrote into their logs (distillation/figures.py)."""
+    """What trainings with a teacher logged (distillation/log_metrics.py)."""
     logs = {curve.name: [row for row in curve.rows if "teacher_time_share" in row] for curve in page.curves}
     logs = {name: rows for name, rows in logs.items() if rows}
     names, plots = _names(page), dict[str, str]()

@@ -18,7 +18,7 @@ GRID = 50
 """Points are drawn on a grid of this many steps a side: one dot for all of a place, its area their number."""
 BINS = 20
 _USUAL, _LARGEST = 3.0, 21.0
-"""Diameters of dots in points: of one output where no place has many, of any."""
+"""Diameters of dots in points: usual size of one output, and largest of any dot."""
 
 
 def simplex_plot(

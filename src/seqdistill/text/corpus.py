@@ -22,7 +22,7 @@ class SentencePair(NamedTuple):
 
 
 class ParallelCorpus:
-    """Sentence pairs by a name; each iteration reads them anew, in the same order."""
+    """Sentence pairs by a name; each iteration reads them again, in the same order."""
 
     def __init__(
         self,

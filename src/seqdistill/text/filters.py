@@ -59,7 +59,7 @@ class FilteredPairs:
         self.counts: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[SentencePair]:
-        """Begins a pass, counting anew: `read`, `kept`, and one number for each of `REASONS`."""
+        """Begins a pass, all counts at 0: `read`, `kept`, and one number for each of `REASONS`."""
         counts: Counter[str] = Counter()
         seen = SeenHashes()
         pairs = iter(self._pairs)

@@ -65,7 +65,7 @@ def load_source(
         cache: folder for what is fetched; `default_cache()` when None.
 
     Raises:
-        UserError: no such corpus or language, or it cannot be fetched; the message lists what there is.
+        UserError: no such corpus or language, or it cannot be fetched; the message lists the valid ones.
     """
     cache, progress = cache or default_cache(), progress or Silent()
     if name.startswith("hub:"):

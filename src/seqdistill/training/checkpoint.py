@@ -65,7 +65,7 @@ def save(
     """Writes the checkpoint of this update into a folder of `directory`, complete before it gets its name.
 
     Args:
-        record: what a run must share to be continued.
+        record: must be equal for a run to continue.
         end: where this one is to end.
         streams: the batches' state, one for each rank.
     """
@@ -235,7 +235,7 @@ def _read_state(folder: Path) -> dict[str, Any]:
 def _altered(path: Path) -> UserError:
     folder = path.parent
     older = [other.name for other in saved(folder.parent) if other.name < folder.name]
-    onward = f"goes on from {folder.parent / older[-1]}" if older else "begins anew"
+    onward = f"goes on from {folder.parent / older[-1]}" if older else "starts again"
     return UserError(
         f"{path}: missing, cut or altered since it was written; "
         f"delete {folder} and run the same command again: training {onward}"

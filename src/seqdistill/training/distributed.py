@@ -1,4 +1,4 @@
-"""Several processes that train one model: what they sum, share and agree on. Alone, everything is the identity."""
+"""Several processes that train one model: sums, broadcasts and barriers. With one process each is the identity."""
 
 from __future__ import annotations
 

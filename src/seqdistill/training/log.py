@@ -54,7 +54,7 @@ class Log:
             self._writer.close()
 
     def restart_clock(self) -> None:
-        """Starts the stretch anew over which tokens per second are measured."""
+        """Restarts the measurement of tokens per second."""
         self._began, self._labels = time.monotonic(), 0.0
 
     def settled(self, settled: Settled) -> None:

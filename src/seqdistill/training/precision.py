@@ -103,7 +103,7 @@ def _recorded(file: Path, device: torch.device, ranks: Ranks) -> str | None:
     if found == "bfloat16" and not computes_bfloat16(device):
         raise UserError(
             f"{file}: this training was begun in bfloat16, which the {device.type} here has no instructions for: "
-            "continue it where it was begun, or begin anew in another directory"
+            "continue it where it was begun, or start again in another directory"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Corpora that `measure` is to measure: found by their paths, named, put beside the real one, checked line by line.
+"""Corpora for `measure`: found by path, named, aligned with the real one line by line, and checked.
 
 What is wrong with text is found here, in one pass over it, before the hours of aligning.
 """
@@ -90,7 +90,7 @@ def _check_sources(real: Corpus, distilled: Corpus, split: Callable[[str], list[
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart, fit for folders; numbered where none do."""
+    """The shortest path endings that are unique, fit as folder names; numbered where none are."""
     parts = [path.absolute().parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         names = [re.sub(r"[^\w.-]", "-", "-".join(part[-depth:])).strip(".") for part in parts]

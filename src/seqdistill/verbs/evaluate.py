@@ -156,7 +156,7 @@ def _number_of_traces(settings: EvaluateOptions, *, non_autoregressive: bool) ->
 def _write_traces(
     out: Path, engine: TracingEngine, sources: Sequence[str], options: DecodingOptions, number: int
 ) -> None:
-    """Keeps how some outputs came about, of lines spread evenly over the text."""
+    """Keeps the iterations of some outputs, for lines spread evenly over the text."""
     step = max(1, len(sources) // number)
     lines = range(step // 2, len(sources), step)[:number]
     write_json(

@@ -20,7 +20,7 @@ from seqdistill.studies import modes
 PAGE = "modes.html"
 INTRO = (
     "Each source has targets in several languages and nothing says which one is wanted. A model whose words do not see "
-    "each other mixes them; one that writes left to right chooses one, and data with one target for each source, as a "
+    "each other mixes them; an autoregressive one chooses one, and data with one target for each source, as a "
     "teacher writes them, leave nothing to mix (Zhou et al. 2020, section 3.1)."
 )
 

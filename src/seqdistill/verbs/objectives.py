@@ -115,7 +115,7 @@ def assemble(
     out: Path,
     progress: Progress,
 ) -> tuple[Objective, BatchStream]:
-    """The objective of a training and the stream of batches that it is a function of.
+    """The objective of a training and its stream of batches.
 
     Raises:
         UserError: a target that is too long for the model; a teacher that is not there, is non-autoregressive, or has
@@ -207,8 +207,7 @@ def _check_student(settings: TrainOptions, model: Any) -> None:
     reads = f"objective {settings.objective!r} labels every prefix of a target, but model {settings.model!r}"
     if model.traits.non_autoregressive:
         raise UserError(
-            f"{reads} writes all positions at once: distill whole sequences (`seqdistill distill`), and train on them "
-            "with nll"
+            f"{reads} is non-autoregressive: distill whole sequences (`seqdistill distill`), and train on them with nll"
         )
     if model.traits.experts:
         raise UserError(f"{reads} lets its experts compete for whole targets: train it with nll")

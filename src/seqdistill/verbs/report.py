@@ -49,7 +49,7 @@ def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
 
 
 def _traces(systems: Sequence[System]) -> dict[str, list[Trace]]:
-    """How outputs came about, of the systems whose evaluation kept that."""
+    """Iterations of outputs, for the systems whose evaluation kept them."""
     kept = {system.name: system.evaluation / TRACES for system in systems}
     return {name: [trace_from(row) for row in read_json(path)] for name, path in kept.items() if path.exists()}
 

@@ -111,7 +111,7 @@ def gain(baseline: System, system: System) -> Comparison:
 
 
 def _conditions(system: System) -> tuple[Any, ...]:
-    """What two systems share whose difference is their data."""
+    """What two systems have in common that differ only in their data."""
     assert system.training is not None, "systems with data have a training"
     trained, evaluated = (recorded(path) for path in (system.training, system.evaluation))
     return *(trained["options"][name] for name in ("model", "set", "objective", "seed")), evaluated["options"]

@@ -117,7 +117,7 @@ def _train(
         )
 
     def validate() -> dict[str, float]:
-        """A mixture's are those of its best expert, so that no dead one decides which checkpoint is kept."""
+        """For a mixture, those of its best expert, so that a dead expert does not decide which checkpoint is kept."""
         if not model.traits.experts:
             return scored()
         return _best_expert(cast(ExpertsModel, model), scored, settings.metric)[0]
@@ -156,7 +156,7 @@ def _train(
 def _best_expert(
     model: ExpertsModel, validate: Callable[[], dict[str, float]], metric: str
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Lets the expert write that is best on the validation data; its scores, and what there is to say of the choice."""
+    """Chooses the expert with the best validation score; returns its scores and a report of the choice."""
     rows = []
     for number in range(1, model.num_experts + 1):
         model.choose(number)

@@ -19,7 +19,7 @@ def trace_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[tu
     """The same, a line at a time: its translation, and in lines of text the iterations that led to it.
 
     Raises:
-        UserError: a model that writes left to right, or an engine that runs no other.
+        UserError: an autoregressive model, or an engine that runs no other.
     """
     engine, options = tracing(open_engine(settings), settings), decoding_options(settings, settings.model)
     traces = (engine.traces(line, options)[0] for line in lines)

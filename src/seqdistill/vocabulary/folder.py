@@ -62,5 +62,5 @@ def listing(directory: Path) -> str:
 def _content(path: Path) -> Mapping[str, Any]:
     content = read_json(path) if path.is_file() else {}
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, found a {type(content).__name__}; copy the folder anew")
+        raise UserError(f"{path}: expected a JSON object, found a {type(content).__name__}; copy the folder again")
     return content

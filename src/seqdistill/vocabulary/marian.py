@@ -41,7 +41,7 @@ class Marian:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
             self._table = pieces_of(table)
         except RuntimeError:
-            raise UserError("not a whole SentencePiece model: the file was cut or altered; copy it anew") from None
+            raise UserError("not a whole SentencePiece model: the file was cut or altered; copy it again") from None
         self._pieces = sorted(self._table, key=self._table.__getitem__)
         self._files = model, table
         self.ids, self.prefix = ids, tuple(prefix)
@@ -122,9 +122,9 @@ def pieces_of(table: bytes, *, where: Path | str = TABLE) -> dict[str, int]:
     try:
         found = json.loads(table)
     except ValueError:
-        raise UserError(f"{where}: expected JSON, found a file that was cut or altered; copy it anew") from None
+        raise UserError(f"{where}: expected JSON, found a file that was cut or altered; copy it again") from None
     if not isinstance(found, dict) or sorted(map(str, found.values())) != sorted(map(str, range(len(found)))):
-        raise UserError(f"{where}: expected pieces with the ids 0, 1, 2, ..., each once; copy the file anew")
+        raise UserError(f"{where}: expected pieces with the ids 0, 1, 2, ..., each once; copy the file again")
     return found
 
 
@@ -135,7 +135,7 @@ def _ids(vocabulary: Mapping[str, int], directory: Path) -> SpecialIds:
     if missing := {"eos", "unk", "pad"} - found.keys():
         raise UserError(
             f"{directory / TABLE}: expected </s>, <unk> and <pad> among the pieces, but found no {', '.join(missing)}; "
-            "copy the folder anew"
+            "copy the folder again"
         )
     codes = {token for piece, token in vocabulary.items() if piece.startswith(">>") and piece.endswith("<<")}
     return SpecialIds(

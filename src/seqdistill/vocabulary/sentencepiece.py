@@ -49,12 +49,12 @@ class SentencePiece:
             found = tuple(self._processor.id_to_piece(i) for i in range(min(len(self._processor), 5)))
         except RuntimeError:
             raise UserError(
-                "not a whole SentencePiece model: the file was cut or altered; copy it again, or prepare the data anew"
+                "not a whole SentencePiece model: the file was cut or altered; copy it again, or prepare the data again"
             ) from None
         if found != SPECIAL_PIECES:
             raise UserError(
                 f"a tokenizer's first pieces must be {', '.join(SPECIAL_PIECES)}, but this SentencePiece model has "
-                f"{', '.join(found)}: train the tokenizer anew with prepare"
+                f"{', '.join(found)}: train the tokenizer again with prepare"
             )
         self.model = model
         self.lowercase = lowercase

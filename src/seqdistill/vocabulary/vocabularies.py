@@ -70,21 +70,21 @@ class Vocabularies(NamedTuple):
         if not path.exists():
             raise UserError(
                 f"{directory}: expected {DESCRIPTION} and the files it names, found {listing(directory)}: not copied "
-                "whole, or of an earlier edition; prepare the data anew"
+                "whole, or of an earlier edition; prepare the data again"
             )
         description = read_json(path)
         try:
             sides = {side: _read(directory, side, row) for side, row in description["sides"].items()}
             joint, wanted = bool(description["joint"]), description["fingerprint"]
         except (KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}: describes no tokenizer; prepare the data anew") from None
+            raise UserError(f"{path}: describes no tokenizer; prepare the data again") from None
         if sides.keys() not in ({"joint"}, {"source", "target"}):
             raise UserError(f"{path}: expected joint, or source and target; found {[*sides]}")
         loaded = cls(sides.get("joint") or sides["source"], sides.get("joint") or sides["target"], joint)
         if loaded.fingerprint != wanted:
             raise UserError(
                 f"{directory}: the tokenizer's files are not those that {DESCRIPTION} describes (fingerprint "
-                f"{wanted[:12]} expected, {loaded.fingerprint[:12]} found): a file was altered; copy it anew"
+                f"{wanted[:12]} expected, {loaded.fingerprint[:12]} found): a file was altered; copy it again"
             )
         return loaded
 

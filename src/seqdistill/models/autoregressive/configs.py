@@ -1,4 +1,4 @@
-"""Configs of the models that write left to right; here is no torch, so that a recipe is checked at once."""
+"""Configs of the autoregressive models; here is no torch, so that a recipe is checked at once."""
 
 from __future__ import annotations
 

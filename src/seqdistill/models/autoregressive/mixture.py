@@ -73,7 +73,7 @@ class Mixture(Model):
 
     @torch.no_grad()
     def winners(self, batch: Batch) -> Int[Tensor, " batch"]:
-        """The expert that gives each sentence the highest log-probability (of equals the first), counted from 0.
+        """The expert that gives each sentence the highest log-probability (the first among equals), counted from 0.
 
         Without dropout, which would blur what the experts disagree on, label smoothing and length normalisation
         (Shen et al. 2019, section 3).

@@ -93,7 +93,7 @@ class CMLM(Model):
         limits: Int[Tensor, " rows"],  # noqa: ARG002
         penalty: float,  # noqa: ARG002
     ) -> Canvas:
-        """Mask-predict (section 3.1): masks the least probable words and predicts them anew, given the others.
+        """Mask-predict (section 3.1): masks the least probable words and predicts them again, given the others.
 
         Of n words, floor(n * (iterations - step) / iterations) are masked, so all in step 0. The other words keep their
         log-probabilities. A row with nothing left to mask stays as it is, and its passes are not counted on.

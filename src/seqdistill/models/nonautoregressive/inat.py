@@ -1,4 +1,4 @@
-"""Iterative refinement: a decoder that reads its own last output and writes every word anew (Lee et al. 2018)."""
+"""Iterative refinement: a decoder that reads its own last output and writes every word again (Lee et al. 2018)."""
 
 from __future__ import annotations
 

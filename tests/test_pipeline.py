@@ -134,7 +134,7 @@ def test_an_input_that_is_no_other_stage_and_not_there_is_found_before_anything_
     monkeypatch.chdir(tmp_path)
     recipe = read_recipe(write(tmp_path, RECIPE.replace('teacher = "teacher"', f'teacher = "{named}"')))
     for go in (plan, lambda recipe: run(recipe, Silent)):
-        with pytest.raises(UserError, match=rf"\[distill\.distilled\]: teacher '{named}' is no other .*'?teacher'?"):
+        with pytest.raises(UserError, match=rf"\[distill\.distilled\]: teacher '{named}' is not another .*'?teacher'?"):
             go(recipe)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 

@@ -43,6 +43,8 @@ def written_beside(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, as only a rename within one file system is atomic; synced before it, or a power cut could
+    # leave the new name with a part of the content. After success the last line finds nothing to remove.
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield beside

@@ -108,6 +108,7 @@ def _empty(schema: pa.Schema) -> pa.RecordBatch:
 
 def _views(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Offsets (rows + 1) and contents of a text or list column, as views of the Arrow buffers."""
+    # Arrow keeps a text or list column as one array of contents and one of offsets: row i is contents[o[i]:o[i + 1]].
     buffers = column.buffers()
     offsets = np.frombuffer(buffers[1], dtype=np.int32, count=len(column) + 1) if len(column) else np.zeros(1, np.int32)
     kind = column.type.value_type.to_pandas_dtype() if pa.types.is_list(column.type) else np.uint8
@@ -159,6 +160,7 @@ class Store:
     def __init__(self, path: Path, reader: pa.RecordBatchFileReader):
         self.path = path
         self._reader = reader
+        # The last record batch is empty and carries the seal: a file that was cut has none, or cannot be opened at all.
         self._batches = [reader.get_batch(k) for k in range(reader.num_record_batches - 1)]
         self._starts = np.cumsum([0] + [b.num_rows for b in self._batches]).tolist()
         self._ids = {name: [_views(b.column(name)) for b in self._batches] for name in ("source_ids", "target_ids")}

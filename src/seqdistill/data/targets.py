@@ -18,6 +18,8 @@ class DistinctSources(Sequence[str]):
     """
 
     def __init__(self, store: Store) -> None:
+        # Numbered by first occurrence: np.unique numbers them by hash, `place` turns that into their order in the text.
+        # `_pairs` then lists the pairs of source 0, of source 1, and so on, each in the store's order.
         hashes = np.fromiter(map(hash64, store.sources()), dtype=np.uint64)
         _, first, number = np.unique(hashes, return_index=True, return_inverse=True)
         order = np.argsort(first)

@@ -123,7 +123,7 @@ def _candidates(
 ) -> Candidates:
     """The best 2 * beam of a sentence are among the best 2 * beam of each of its rows."""
     # The 2 * beam best of a sentence lie among its rows' lists, `wanted` columns each, side by side: column c of all of
-    # them is of row c // wanted. Every row has one EOS, so of the candidates at most `beam` end and `beam` live on.
+    # them is of row c // wanted. Every row has one EOS, so of the candidates at most `beam` end, and as many are left.
     n, width = live_log_probs.shape
     wanted = min(2 * beam, log_probs.shape[1])
     values, tokens = top_tokens(log_probs, wanted)
@@ -171,7 +171,8 @@ def _continue(live: Live, candidates: Candidates, step: int) -> tuple[Live, Int[
 
 def _done(live: Live, ended: Ended, step: int, options: DecodingOptions) -> Bool[Tensor, " n"]:
     """Which sentences stop after this step (see the module's stopping rule)."""
-    # `scores` of the last of the n best: minus infinity until there are n, which no bound reaches.
+    # A log-probability l of 0 or less only falls; l / t ** a is highest at the length limit for a > 0, at the next
+    # length for a < 0. The n-th best score is minus infinity until n have ended, so before that nothing is unbeatable.
     penalty, best = options.length_penalty, live.log_probs[:, 0]
     bound = torch.maximum(best / (step + 2) ** penalty, best / live.limits**penalty)
     unbeatable = ended.scores[live.sentence, -1] >= bound

@@ -62,6 +62,7 @@ class RerankingEngine:
         self, sources: Sequence[str], translations: Sequence[Sequence[str]]
     ) -> list[tuple[Sequence[str], list[float]]]:
         """The translations of each source, and the teacher's score of each."""
+        # All translations of all sources in one flat list, so that the teacher's batches are full; taken apart again.
         given = [source for source, texts in zip(sources, translations, strict=True) for _ in texts]
         scores = iter(self.teacher.scores(given, [text for texts in translations for text in texts]))
         return [(texts, [next(scores) for _ in texts]) for texts in translations]

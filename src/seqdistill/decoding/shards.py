@@ -121,6 +121,8 @@ def decode_to_shards(
     if not len(sources):
         raise UserError("there is nothing to decode: the corpus has no lines")
     progress, out = progress or Silent(), Path(out)
+    # What every shard must be is known before any is decoded: a shard is there if its header says just that, whoever
+    # wrote it and when. So a killed run, one with other workers, and one that only lacks a shard all go on alike.
     headers = _plan(sources, shard_lines, engine_fingerprint, options)
     _claim(out, headers)
     missing = [number for number, header in enumerate(headers) if not _is_there(out, number, header)]
@@ -154,6 +156,7 @@ def _done(
     if workers > 1:
         yield from in_processes(start, tasks, workers=workers)
         return
+    # In this process too with one thread, or one worker's sums would differ from several workers' in their last bits.
     threads, decode = torch.get_num_threads(), None
     try:
         for task in tasks:
@@ -202,6 +205,7 @@ def _plan(
 
 def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
     """Makes `out` the directory of this decoding, or checks that it is."""
+    # The description comes before the first shard: files in a directory without one are something else's.
     _sweep(out)
     expected = {_shard_path(out, number) for number in range(len(headers))}
     if (out / _DESCRIPTION).exists():

@@ -93,6 +93,7 @@ def _changed(before: Sequence[int] | None, after: Sequence[int], *, inserts: boo
         return [False] * len(after)
     if not inserts:
         return [old != new for old, new in zip(before, after, strict=True)]
+    # What stays may move: matching runs of both versions are unchanged, wherever they stand now.
     changed = [True] * len(after)
     for match in SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks():
         changed[match.b : match.b + match.size] = [False] * match.size

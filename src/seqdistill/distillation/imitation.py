@@ -44,7 +44,13 @@ MIXING: dict[str, Callable[[float, float], float]] = {
     "inverse-sigmoid": _inverse_sigmoid,
     "constant": lambda _, rate: rate,
 }
-"""beta, the share of initial targets, as a function of the part i/I of the training and of the final mixing rate r."""
+"""beta, the share of initial targets, as a function of the part i/I of the training and of the final mixing rate r.
+
+Half way through a training with r = 0.01:
+
+    >>> [round(MIXING[name](0.5, 0.01), 3) for name in ("exponential", "linear", "inverse-sigmoid", "constant")]
+    [0.1, 0.505, 0.505, 0.01]
+"""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,9 @@ class Rollouts:
         return self
 
     def __next__(self) -> Batch:
+        # The pool's batches are read, rolled out and labelled together, then handed out one by one. `_origin` is where
+        # the source stood before: a checkpoint within the pool goes back there, reads the same batches again and skips
+        # those that were taken. What the student wrote is kept with it, since the student has changed meanwhile.
         if not self._pool:
             self._origin = self._source.state()
             batches = [next(self._source) for _ in range(self._size)]
@@ -194,6 +203,7 @@ class Rollouts:
 
     def _replaced(self, batch: Batch, ahead: int) -> list[int]:
         """The rows of a batch whose targets the student is to write; `ahead` counts batches of this pool."""
+        # A row is rolled out if its number in [0, 1) is beta or more; the numbers depend on seed and batch alone.
         number = self._taken + ahead
         beta = self.share_of_data(number // self._per_update + 1)
         draws = np.random.default_rng([self._options.decoding.seed, self._everywhere(number)]).random(len(batch.source))
@@ -207,6 +217,9 @@ class Rollouts:
 
     def _write(self, batches: list[Batch], replaced: list[list[int]]) -> list[Written]:
         """Lets the student write for these rows, all batches together, in pieces of similar length."""
+        # Rows of all batches of the pool are sorted by length together, which fills the student's batches better than
+        # the rows of one would; `places` says where each belongs. A row's seed is its batch's number times 2^20 plus
+        # its own, so what is sampled does not depend on what it is decoded with.
         places = [(n, row) for n, rows in enumerate(replaced) for row in rows]
         padding = self._student.source_ids.pad
         sources = [without_padding(batches[n].source[row], padding) for n, row in places]

@@ -59,7 +59,13 @@ def aligned_positions(hypothesis: Sequence[str], reference: Sequence[str]) -> li
     A word that occurs once on both sides is placed at once. Any other one is widened by its context, one word more at a
     time, first to the left and then to the right, until the n-gram occurs exactly once on both sides; without such an
     n-gram the word is left out.
+
+    "the" occurs twice; with the word to its right each is found, "the a" at 0 and "the b" at 2:
+
+        >>> aligned_positions("the b the a".split(), "the a the b".split())
+        [2, 3, 0, 1]
     """
+    # Each word becomes one character of a private range, so that n-grams are substrings and str.find looks for them.
     numbers = {word: chr(index) for index, word in enumerate(dict.fromkeys([*reference, *hypothesis]), start=0xF0000)}
     hypothesis_text, reference_text = ("".join(numbers[word] for word in words) for words in (hypothesis, reference))
     positions = []

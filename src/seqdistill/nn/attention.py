@@ -51,6 +51,7 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.output = nn.Linear(dim, dim)
+        # Three matrices that lie in one: each is drawn by its own fan-in and fan-out, not by those of the whole.
         for part in self.query_key_value.weight.chunk(3):
             nn.init.xavier_uniform_(part, gain=2**-0.5)
         nn.init.xavier_uniform_(self.output.weight)

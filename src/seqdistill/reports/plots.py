@@ -188,6 +188,8 @@ def _name_points(axes: Axes, points: Sequence[Point], front: Sequence[Point]) ->
         steps = [k / 40 for k in range(41)]
         line = [(x0 + (x1 - x0) * step, y0 + (y1 - y0) * step) for step in steps]
         taken += [Box(x - 0.1, y - 0.1, x + 0.1, y + 0.1) for x, y in line]
+    # One name after the other takes, of seven places around its point, the one that covers least of what is there:
+    # points, names before it, and the front, which is a row of small boxes for this.
     for point, (x, y) in zip(points, places, strict=True):
         width = 6.0 * len(point.name)
         offsets = [(9, 0, 0.0), (-9, 0, 1.0), (0, 13, 0.5), (0, -13, 0.5), (6, 12, 0.0), (-6, 12, 1.0), (6, -12, 0.0)]

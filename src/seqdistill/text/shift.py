@@ -42,6 +42,8 @@ def first_shifted(source_lengths: np.ndarray, target_lengths: np.ndarray) -> int
     With n extra lines in one place, lines before it agree with the same line of the other file and lines after it with
     the n-th line further on. Chosen is the place with the least sum of |log length ratio - its median| over all lines.
     """
+    # before[k] is what the first k lines cost unshifted, after[k] what the others cost shifted by n; the best k is the
+    # one with the least sum, of equals the last, as lines that agree either way are not yet shifted.
     shorter, longer = sorted((source_lengths, target_lengths), key=len)
     extra = len(longer) - len(shorter)
     logs = np.log1p(shorter)

@@ -83,6 +83,7 @@ def save(
             "batches": [dict(stream) for stream in streams],
             "sha256": {name: sha256_file(beside / name) for name in (MODEL, OPTIMIZER)},
         }
+        # The state holds the tensors' hashes and is sealed with its own: one altered byte anywhere is found when read.
         write_json(beside / STATE, state | {"seal": sha256_json(state)})
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
@@ -180,6 +181,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 def average(folders: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of the weights of several checkpoints, summed in float64; tensors of integers come from the last."""
+    # One checkpoint in memory at a time, besides the sums.
     sums: dict[str, Tensor] = {}
     tensors: dict[str, Tensor] = {}
     for folder in folders:

@@ -58,6 +58,7 @@ class Ranks:
         if self.size == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        # One message for all parameters: a small model has hundreds of them, and each message costs a round trip.
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         pieces = flat.split([gradient.numel() for gradient in gradients])

@@ -136,8 +136,10 @@ def train(
                     batch = next(upcoming).to(device)
                     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                         loss = objective(batch)
-                    loss.total.backward()
+                    loss.total.backward()  # of a sum: gradients of micro-batches and ranks add up, and are divided once
                     loss_sum, count = loss_sum + loss.total.detach(), count + loss.count
+                # Labels are counted over all micro-batches and ranks before anything is divided: every label weighs the
+                # same, in however many pieces and on however many processes the update was computed.
                 ranks.sum_gradients(parameters)
                 loss_sum, count = ranks.all_sum(float(loss_sum), count)
                 norm = divide_and_clip(parameters, count=count, clip_norm=options.clip_norm)

@@ -53,6 +53,7 @@ def divide_and_clip(parameters: list[nn.Parameter], *, count: float, clip_norm: 
     Returns:
         The norm before clipping, of the gradient per label.
     """
+    # Divided and clipped in one pass: the norm of the divided gradients is that of the sums over the count.
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = float(nn.utils.get_total_norm(gradients)) / count
     clip = clip_norm / norm if clip_norm and norm > clip_norm else 1.0

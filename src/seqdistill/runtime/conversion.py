@@ -86,7 +86,12 @@ def transformer_spec(
         spec.decoder.embeddings.weight = spec.decoder.embeddings.weight.copy()
         ids = model.target_ids
         spec.decoder.embeddings.weight[[*ids.decoder_prompt, ids.decoder_start][0]] = _array(start)
-    spec.decoder.projection.weight = _array(model.target_embedding.weight)
+    scale, bias = config.output_scale, model.output.bias
+    spec.decoder.projection.weight = _array(
+        model.target_embedding.weight if scale == 1 else scale * model.target_embedding.weight
+    )
+    if bias is not None:
+        spec.decoder.projection.bias = _array(bias)
     _set_vocabularies(spec, tokenizers)
     spec.config.layer_norm_epsilon = decoder.layers[0].around_self.norm.eps
     spec.validate()

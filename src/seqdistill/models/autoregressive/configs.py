@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,17 @@ from seqdistill.models.sizes import TransformerSizes
 
 @dataclass(frozen=True)
 class TransformerConfig(TransformerSizes):
-    """Sizes of a Transformer."""
+    """Sizes of a Transformer, and the form of its output layer: scale * h W' + bias, W the target embedding."""
+
+    output_bias: bool = False
+    """As Marian's models have it (final_logits_bias)."""
+    output_scale: float = 1.0
+    """1 / sqrt(dim) in T5, whose embeddings are not scaled where they are read."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.output_scale < math.inf:
+            raise UserError(f"output_scale must be a number above 0, but is {self.output_scale}")
 
 
 @dataclass(frozen=True)

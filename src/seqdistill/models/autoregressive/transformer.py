@@ -16,6 +16,7 @@ from seqdistill.models.interface import Model
 from seqdistill.nn.cache import CacheRows, KeyValueCache, keep_groups
 from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.nn.output import OutputLayer
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 
@@ -34,6 +35,7 @@ class Transformer(Model):
         sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
         self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
         self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.output = OutputLayer(config.target_vocab, bias=config.output_bias, scale=config.output_scale)
 
     def forward(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
@@ -44,7 +46,7 @@ class Transformer(Model):
     def states(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
-        """The decoder's output before every token of a target; times the target embedding it gives the logits."""
+        """What predicts every token of a target: times the transpose of `output_weight` it gives the logits."""
         return self.continued(*self.read(source), target)
 
     def read(
@@ -64,12 +66,13 @@ class Transformer(Model):
         """As `states`, from what `read` returned; `first`, where given, is the vector of what each row begins with."""
         context, prompt = contexts(target, self.target_ids), len(self.target_ids.decoder_prompt)
         inputs = self.target_embedding(context, first=first)
-        return self.decoder(inputs, context != self.target_ids.pad, memory, mask, causal=True)[:, prompt:]
+        hidden = self.decoder(inputs, context != self.target_ids.pad, memory, mask, causal=True)
+        return self.output.states(hidden[:, prompt:])
 
     @property
     def output_weight(self) -> Float[Tensor, "vocab dim"]:
         """The output layer: states times its transpose give the logits."""
-        return self.target_embedding.weight
+        return self.output.weight(self.target_embedding.weight)
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
@@ -110,7 +113,7 @@ class Transformer(Model):
         cache_rows.open(like=x)
         for layer, stored in zip(self._decoder_layers, state.layers, strict=True):
             x = layer.step(x, stored.written, cache_rows, stored.key, stored.value, state.visible)
-        logits = exact(F.linear(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight))
+        logits = exact(self.output(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight))
         return torch.log_softmax(logits, -1, out=logits), state
 
 

@@ -1,0 +1,163 @@
+"""Trainings that grow and decays that are branched off, through the stages: manifests, plans, refusals."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqdistill.data.prepare import prepare
+from seqdistill.errors import UserError
+from seqdistill.files import read_json, write_json
+from seqdistill.manifest import FINISHED, UNFINISHED
+from seqdistill.options import TrainOptions
+from seqdistill.pipeline import plan, run, stages_in
+from seqdistill.progress import Silent
+from seqdistill.recipe import read_recipe
+from seqdistill.stages import Outcome, found_in, run_stage
+from seqdistill.text.corpus import ParallelCorpus, SentencePair
+
+WORDS = ["lamp", "door", "heat", "light", "open", "closed", "window", "sensor", "room", "off"]
+
+
+def pairs(count: int, seed: int) -> ParallelCorpus:
+    chance = random.Random(seed)
+    lines = [chance.choices(WORDS, k=chance.randint(2, 6)) for _ in range(count)]
+    return ParallelCorpus.from_pairs("made up", [SentencePair(" ".join(a), " ".join(reversed(a))) for a in lines])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "data"
+    prepare(train=pairs(80, 1), valid=pairs(10, 2), test=None, out=folder, vocab_size=60)
+    return folder
+
+
+def options(data: Path, **values: Any) -> TrainOptions:
+    given: dict[str, Any] = {"model": "sru", "set": {"dim": 16, "embedding_dim": 8}, "validate_every": 3, "warmup": 2}
+    given |= {"batch_tokens": 128, "tensorboard": False, "threads": 1, "precision": "float32", "log_every": 2}
+    return TrainOptions(data=data, **(given | {"max_updates": 8, "schedule": "wsd", "decay": 0.25} | values))
+
+
+def train(options: TrainOptions, out: Path) -> Outcome:
+    return run_stage("train", options, out, Silent(), title="train")
+
+
+def weights(out: Path) -> bytes:
+    return (out / "model" / "model.safetensors").read_bytes()
+
+
+def logged(out: Path, after: int = 0) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{**row, "tokens_per_second": 0} for row in rows if row["update"] > after]
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"schedule": "constant"}, {"schedule": "inverse-sqrt", "objective": "imitkd", "mixing": "constant"}]
+)
+def test_a_finished_stage_grows_to_the_bytes_of_one_that_long(data: Path, tmp_path: Path, more: dict) -> None:
+    teacher = [tmp_path / "teacher"] if "objective" in more else []
+    if teacher:
+        train(options(data), teacher[0])
+    short, long = (options(data, **more, teacher=teacher, max_updates=updates) for updates in (4, 8))
+    out = tmp_path / "grown"
+    train(short, out)
+    seconds = read_json(out / FINISHED)["wall_seconds"]
+    assert found_in(out, "train", long) == ("finished", [], "max_updates: 4 there, 8 now")
+    assert train(long, out).done_now and not train(long, out).done_now
+    train(long, tmp_path / "whole")
+    assert weights(out) == weights(tmp_path / "whole") and logged(out) == logged(tmp_path / "whole")
+    grown, whole = (read_json(folder / FINISHED) for folder in (out, tmp_path / "whole"))
+    assert [grown[key] for key in ("options", "results")] == [whole[key] for key in ("options", "results")]
+    assert grown["wall_seconds"] > seconds and len(grown["machines"]) == 1
+    assert found_in(out, "train", short).differences == ["max_updates: 8 there, 4 now (it can grow, not shrink)"]
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (
+            {"schedule": "linear"},
+            "schedule 'linear' falls to 0 at the last update; constant, inverse-sqrt, wsd can grow",
+        ),
+        ({"schedule": "constant", "objective": "imitkd"}, "mixing 'exponential' depends on max_updates; constant can"),
+        ({"schedule": "constant", "objective": "dagger"}, "dagger spreads its rounds over max_updates"),
+    ],
+)
+def test_growth_that_something_forbids_says_what(data: Path, tmp_path: Path, more: dict, reason: str) -> None:
+    if "objective" in more:
+        train(options(data), tmp_path / "teacher")
+        more |= {"teacher": [tmp_path / "teacher"], "dagger_rounds": 2} if more["objective"] == "dagger" else {}
+        more |= {"teacher": [tmp_path / "teacher"]}
+    train(options(data, **more, max_updates=4), tmp_path / "out")
+    with pytest.raises(UserError) as error:
+        train(options(data, **more), tmp_path / "out")
+    assert f"max_updates: 4 there, 8 now ({reason}" in str(error.value)
+
+
+def recipe_of(data: Path, tmp_path: Path, updates: int) -> Any:
+    (tmp_path / "r.toml").write_text(f"""
+        [train.teacher]
+        data = "{data}"
+        model = "sru"
+        set = {{ dim = 16, embedding_dim = 8 }}
+        max_updates = {updates}
+        validate_every = 4
+        warmup = 2
+        schedule = "constant"
+        tensorboard = false
+        precision = "float32"
+        batch_tokens = 128
+    """)
+    return read_recipe(tmp_path / "r.toml", out=tmp_path / "out")
+
+
+def test_plan_and_status_say_grow(data: Path, tmp_path: Path) -> None:
+    run(recipe_of(data, tmp_path, 4), Silent)
+    longer = recipe_of(data, tmp_path, 8)
+    assert [row[1:] for row in plan(longer)] == [("grow", "max_updates: 4 there, 8 now")]
+    out = tmp_path / "out" / "teacher"
+    manifest = read_json(out / FINISHED)
+    run(longer, Silent)
+    assert [row.action for row in plan(longer)] == ["skip"] and not (out / UNFINISHED).exists()
+    manifest |= {"seconds": 0.0, "growth": "max_updates: 8 there, 12 now"}  # as if killed while it grew once more
+    write_json(out / UNFINISHED, manifest)
+    (out / FINISHED).unlink()
+    assert stages_in(out)[0].detail.startswith("grow: max_updates: 8 there, 12 now; last checkpoint 0000")
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_decay_branched_off_a_constant_training_is_that_of_wsd(data: Path, tmp_path: Path, single: bool) -> None:
+    train(options(data, schedule="constant", max_updates=6, keep=9), tmp_path / "stable")
+    at = tmp_path / "stable" / "checkpoints" / "00000006" if single else tmp_path / "stable"
+    train(options(data, average="last"), tmp_path / "whole")
+    train(options(data, average="last", decay_from=at), tmp_path / "branch")
+    assert weights(tmp_path / "branch") == weights(tmp_path / "whole")
+    assert logged(tmp_path / "branch") == logged(tmp_path / "whole", after=6)
+    assert read_json(tmp_path / "branch" / FINISHED)["inputs"].keys() == {"data", "decay_from"}
+    assert train(options(data, average="last", decay_from=at, max_updates=10), tmp_path / "branch").done_now
+
+
+def test_branches_that_cannot_be(data: Path, tmp_path: Path) -> None:
+    out, constant = tmp_path / "branch", tmp_path / "constant"
+    train(options(data), tmp_path / "wsd")
+    train(options(data, schedule="constant"), constant)
+    train(options(data, schedule="inverse-sqrt"), tmp_path / "sqrt")
+    last = tmp_path / "wsd" / "checkpoints" / "00000008"
+    for message, more in {
+        "begins at a training by schedule constant or wsd, but this is a training by": {
+            "decay_from": tmp_path / "sqrt"
+        },
+        r"00000008: no checkpoint between warm-up and decay, of the updates 2 to 6": {"decay_from": last},
+        "max_updates 8 counts the updates until .*00000008 too": {"decay_from": constant},
+        "expected the directory of a training, or one of its": {"decay_from": data},
+        "(?s)the train asked for:\n  learning_rate: 0.0005 there, 0.1 now": {
+            "decay_from": constant,
+            "learning_rate": 0.1,
+        },
+        "begins a decay by schedule 'wsd', but schedule is 'linear'": {"decay_from": constant, "schedule": "linear"},
+        "begins to decay after update 6, within the warm-up of 7": {"warmup": 7},
+    }.items():
+        with pytest.raises(UserError, match=message):
+            train(options(data, **more), out)

@@ -127,7 +127,8 @@ def prepare(settings: PrepareOptions, out: Out) -> None:
 
 @command(app, TrainOptions, "seqdistill train --data data --model transformer-small --max-updates 20000 --out teacher")
 def train(settings: TrainOptions, out: Out) -> None:
-    """Train a model; cut off at any moment, the same command continues to the same weights."""
+    """Train a model; cut off at any moment, the same command continues to the same weights (on as many threads); a
+    larger --max-updates trains on."""
     _run("train", settings, out)
 
 

@@ -134,7 +134,9 @@ class TrainOptions(Options):
     log_every: int = Field(50, ge=1, description="Updates between rows of the log.")
     seed: int = Field(1, description="Seed of weights, batches and dropout.")
     device: str = Field("auto", description="cpu, cuda, cuda:1, or auto.")
-    threads: int = Field(0, ge=0, description="CPU threads; 0: one a core.")
+    threads: int = Field(
+        0, ge=0, description="CPU threads; 0: one a core. Another number changes the last bits of the weights."
+    )
     tensorboard: bool = Field(True, description="Write TensorBoard event files.")
     teacher_device: str = Field("auto", description="Where the teacher runs; auto: where the student does.")
     teacher_precision: str = Field(

@@ -48,5 +48,6 @@ class Ensemble(Model):
         self, tokens: Int[Tensor, " rows"], state: EnsembleState
     ) -> tuple[Float[Tensor, "rows vocab"], EnsembleState]:
         found = [cast(Writer, model).step(tokens, own) for model, own in zip(self.models, state.states, strict=True)]
+        # The mean of probabilities, not of their logarithms: log (1/n sum p) = logsumexp(log p) - log n.
         log_probs = torch.stack([log_probs for log_probs, _ in found]).logsumexp(0) - math.log(len(found))
         return log_probs, EnsembleState(tuple(own for _, own in found))

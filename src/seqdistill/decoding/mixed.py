@@ -61,6 +61,7 @@ class Mixed(Model):
         return MixedState(first, self.second.encode(source), 0)
 
     def step(self, tokens: Int[Tensor, " rows"], state: MixedState) -> tuple[Float[Tensor, "rows vocab"], MixedState]:
+        # Both read every token while the first writes, so the second one's state is complete when its turn comes.
         log_probs, second = self.second.step(tokens, state.second)
         if state.first is None:
             return log_probs, MixedState(None, second, state.written + 1)

@@ -78,6 +78,12 @@ class NoRepeatNgram:
     """No `size` tokens in a row are written twice in one output (Paulus et al. 2018), as in fairseq and Hugging Face.
 
     With size 2, after "a b c a" no "b" may follow: "a b" is there already.
+
+        >>> log_probs = torch.zeros(1, 4)
+        >>> a, b, c = 1, 2, 3
+        >>> NoRepeatNgram(2).forbid(log_probs, Rows(torch.tensor([[a, b, c, a]]), torch.tensor([0])))
+        >>> log_probs
+        tensor([[0., 0., -inf, 0.]])
     """
 
     size: int
@@ -87,6 +93,7 @@ class NoRepeatNgram:
         length = rows.written.shape[1]
         if length < self.size:
             return
+        # All n-grams so far whose beginning is that of the one that would be completed now: their last token is barred.
         ngrams = rows.written.unfold(1, self.size, 1)
         beginning = rows.written[:, length - self.size + 1 :]
         row, place = (ngrams[:, :, :-1] == beginning[:, None]).all(2).nonzero(as_tuple=True)
@@ -140,6 +147,8 @@ class Processors:
         Returns:
             The log of the probability that is left: to be subtracted from the log-probability of what is chosen.
         """
+        # Without rules what is lost is small, and few columns are read for it instead of all: log(1 - lost), kept above
+        # log 1e-6 for a model that would write nothing else.
         if not self.rules:
             forbidden = log_probs.index_select(1, self.never_written).exp().sum(1, keepdim=True)
             log_probs.index_fill_(1, self.never_written, -torch.inf)

@@ -112,6 +112,7 @@ class Dagger:
         return self
 
     def __next__(self) -> Batch:
+        # Round i of N begins at update (i - 1) / N of all: of 10 updates in 3 rounds, with updates 0, 4 and 7.
         due = self._taken // self._per_update * self._rounds // self._max_updates + 1
         while self._round < min(due, self._rounds):
             self._write_round(self._round + 1)
@@ -181,6 +182,7 @@ class Dagger:
     def _write_round(self, number: int) -> None:
         part = (number - 1) / max(1, self._rounds - 1)
         beta = MIXING[self._options.mixing](part, self._options.mixing_rate)
+        # Who writes a line depends on seed, round and line alone; both writers fill their lines of one list.
         draws = np.random.default_rng([self._options.decoding.seed, number]).random(len(self._store))
         written: list[tuple[int, ...]] = [()] * len(self._store)
         with self._figures.timed("rollout"):

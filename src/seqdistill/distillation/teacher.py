@@ -82,6 +82,8 @@ class Teacher:
     @torch.no_grad()
     def _projected(self, batch: Batch) -> list[Projected]:
         """Each teacher's states where the target is no padding, on the teachers' device."""
+        # Pieces hold less padding, and each knows which of the batch's labels are its own: put back, they are in the
+        # order of the batch, in which `teacher_states` and `labels` are read later.
         pieces = in_pieces(batch, self._models[0].source_ids, self._models[0].target_ids)
         parts = [self._states(piece.batch) for piece in pieces]
         states = [torch.empty(len(pieces[0].labels), each.shape[1], device=self.device) for each in parts[0]]

@@ -71,6 +71,8 @@ def transformer_spec(
     )
     encoder: Any = model.encoder
     decoder: Any = model.decoder
+    # Our module and theirs have the same sublayers in the same order, and linear layers of the same shape, so weights
+    # are named one by one and copied as they are; what is missing, `validate` lists.
     for part, source in ((spec.encoder, encoder), (spec.decoder, decoder)):
         part.position_encodings.encodings = sinusoids(MAX_POSITIONS, config.dim).numpy()
         if config.norm_first:

@@ -104,6 +104,8 @@ class Transformer(Model):
 
         Only for decoding: no gradient flows.
         """
+        # Rows lie in groups of one sentence: the memory has a row a group, and cross-attention reads it with `group`
+        # queries at once instead of copying it for every hypothesis.
         cache_rows = state.cache_rows
         first = None if state.length or state.first is None else state.first.expand(len(tokens), -1)
         x = self.target_embedding(tokens[:, None], state.length, first=first).view(

@@ -43,7 +43,8 @@ def open_decoder(**options: object) -> Decoder:
     """
     torch.set_num_threads(1)
     asked = TranslateOptions.model_validate(options)
-    return Decoder(open_engine(asked), decoding_options(asked, asked.model))
+    engine = open_engine(asked).engine
+    return Decoder(engine, decoding_options(asked, engine))
 
 
 def sources_of_test_set(data: Path) -> list[str]:

@@ -81,7 +81,7 @@ def reverse(source: str) -> list[str]:
 
 def test_the_new_targets_are_what_the_teacher_wrote(data: DataDirectory, tmp_path: Path) -> None:
     results = distill_corpus(
-        data=data, engine=lambda: TableEngine(reverse), out=tmp_path / "out", options=DecodingOptions(), shard_lines=16
+        data=data, engine=TableEngine(reverse), out=tmp_path / "out", options=DecodingOptions(), shard_lines=16
     )
     new = DataDirectory.open(tmp_path / "out")
     assert list(new.train.sources()) == list(data.train.sources())
@@ -101,9 +101,7 @@ def test_lines_without_output_are_dropped_and_counted(data: DataDirectory, tmp_p
     def write(source: str) -> list[str]:
         return [""] if "Hund" in source else [source]
 
-    results = distill_corpus(
-        data=data, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions()
-    )
+    results = distill_corpus(data=data, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions())
     dropped = sum("Hund" in source for source in data.train.sources())
     assert dropped > 0
     assert results["filters"]["empty"] == dropped
@@ -120,7 +118,7 @@ def test_outputs_at_the_length_limit_are_counted(data: DataDirectory, tmp_path: 
         return [long if "Hund" in source else source]
 
     options = DecodingOptions(max_length=len(encode(long)))
-    results = distill_corpus(data=data, engine=lambda: TableEngine(write), out=tmp_path / "out", options=options)
+    results = distill_corpus(data=data, engine=TableEngine(write), out=tmp_path / "out", options=options)
     share = sum("Hund" in source for source in data.train.sources()) / len(data.train)
     assert results["share_at_length_limit"] == round(share, 4)
 
@@ -143,7 +141,7 @@ def test_interpolation_takes_what_is_most_like_the_reference(
 
     results = distill_corpus(
         data=data,
-        engine=lambda: TableEngine(write),
+        engine=TableEngine(write),
         out=tmp_path / "out",
         options=DecodingOptions(beam=5, n_best=5),
         similarity=ours,
@@ -181,9 +179,7 @@ def test_selections_that_make_no_sense(
 ) -> None:
     settings = {"similarity": sentence_bleu} | change
     with pytest.raises(UserError, match=message):
-        distill_corpus(
-            data=data, engine=lambda: TableEngine(reverse), out=tmp_path / "out", options=options, **settings
-        )
+        distill_corpus(data=data, engine=TableEngine(reverse), out=tmp_path / "out", options=options, **settings)
     assert not (tmp_path / "out").exists()
 
 
@@ -204,7 +200,7 @@ def test_training_on_test_text_is_refused(data: DataDirectory, tmp_path: Path) -
     with pytest.raises(UserError, match=message):
         distill_corpus(
             data=leaking,
-            engine=lambda: TableEngine(reverse),
+            engine=TableEngine(reverse),
             out=tmp_path / "out",
             options=DecodingOptions(),
             student=data,
@@ -216,7 +212,7 @@ def test_a_student_with_other_subwords(data: DataDirectory, tmp_path: Path) -> N
     student = prepared(tmp_path / "student", vocab_size=45, seed=2)
     distill_corpus(
         data=data,
-        engine=lambda: TableEngine(reverse),
+        engine=TableEngine(reverse),
         out=tmp_path / "out",
         options=DecodingOptions(),
         student=student,
@@ -232,10 +228,10 @@ def test_a_student_with_other_subwords(data: DataDirectory, tmp_path: Path) -> N
 
 def test_another_teacher_in_the_same_directory_is_refused(data: DataDirectory, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"data": data, "out": tmp_path / "out", "options": DecodingOptions()}
-    distill_corpus(engine=lambda: TableEngine(reverse), **settings)
+    distill_corpus(engine=TableEngine(reverse), **settings)
     before = content(tmp_path / "out")
     with pytest.raises(UserError, match=r"(?s)shards: .*the decoding asked for:.*engine: 'table' there, 'other' now"):
-        distill_corpus(engine=lambda: TableEngine(reverse, "other"), **settings)
+        distill_corpus(engine=TableEngine(reverse, "other"), **settings)
     assert content(tmp_path / "out") == before
 
 
@@ -291,9 +287,9 @@ def test_a_real_teacher_writes_what_it_writes_without_shards(
     assert isinstance(native, TorchEngine)
     for _ in range(2):
         with pytest.raises(CutOff):
-            distill_corpus(engine=lambda: Cutting(native), out=cut, **settings)
-    distill_corpus(engine=lambda: native, out=cut, **settings)
-    distill_corpus(engine=lambda: native, out=whole, **settings)
+            distill_corpus(engine=Cutting(native), out=cut, **settings)
+    distill_corpus(engine=native, out=cut, **settings)
+    distill_corpus(engine=native, out=whole, **settings)
     assert content(cut) == content(whole)
     for line, source, hypotheses in list(ShardStore.open(whole / "shards"))[::7]:
         alone = native.decode([source], options, line_numbers=[line])[0]
@@ -317,11 +313,13 @@ def test_two_workers_distil_the_same_bytes_as_one(
     options = DecodingOptions(beam=4, n_best=3, max_length=12)
     settings: dict[str, Any] = {"data": data, "options": options, "shard_lines": 8, "similarity": sentence_chrf}
     load = partial(load_engine, engine, teacher)
-    one = distill_corpus(engine=partial(load, **alone), out=tmp_path / "one", **settings)
-    two = distill_corpus(engine=partial(load, **beside_another), out=tmp_path / "two", workers=2, **settings)
+    one = distill_corpus(engine=load(**alone), out=tmp_path / "one", **settings)
+    two = distill_corpus(
+        engine=load(**beside_another), load=partial(load, **beside_another), out=tmp_path / "two", workers=2, **settings
+    )
     assert content(tmp_path / "one") == content(tmp_path / "two")
     assert one | {"lines_per_second": 0} == two | {"lines_per_second": 0}
-    again = distill_corpus(engine=partial(load, **alone), out=tmp_path / "two", **settings)
+    again = distill_corpus(engine=load(**alone), out=tmp_path / "two", **settings)
     assert again == two | {"lines_per_second": None}
 
 
@@ -333,9 +331,7 @@ def test_the_tokenizer_of_another_checkpoint_is_refused(data: DataDirectory, tea
     for path in (foreign / "tokenizer").iterdir():
         path.write_bytes((other.path / "tokenizer" / path.name).read_bytes())
     with pytest.raises(UserError, match="tokenizer"):
-        distill_corpus(
-            data=data, engine=partial(load_engine, "torch", foreign), out=tmp_path / "out", options=DecodingOptions()
-        )
+        distill_corpus(data=data, engine=load_engine("torch", foreign), out=tmp_path / "out", options=DecodingOptions())
     assert not (tmp_path / "out").exists()
 
 
@@ -362,7 +358,7 @@ def test_each_source_is_decoded_once_and_has_one_target_then(several: DataDirect
         return reverse(source)
 
     results = distill_corpus(
-        data=several, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
+        data=several, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
     )
     new, sources = DataDirectory.open(tmp_path / "out"), list(dict.fromkeys(several.train.sources()))
     assert asked == sources == list(new.train.sources()) and len(sources) < len(several.train) / 1.9
@@ -375,7 +371,7 @@ def test_each_source_is_decoded_once_and_has_one_target_then(several: DataDirect
     equal = [reverse(source)[0] in targets for source, targets in zip(sources, given, strict=True)]
     assert results["share_equal_to_reference"] == round(sum(equal) / len(equal), 4)
     again = distill_corpus(
-        data=several, engine=lambda: TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
+        data=several, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
     )
     assert asked == sources and again == results | {"lines_per_second": None}
 
@@ -384,7 +380,7 @@ def test_interpolation_looks_at_all_targets(several: DataDirectory, tmp_path: Pa
     """Of two hypotheses one is the second target: only a look at all of them finds it."""
     distill_corpus(
         data=several,
-        engine=lambda: TableEngine(lambda source: ["x", source.upper()]),
+        engine=TableEngine(lambda source: ["x", source.upper()]),
         out=tmp_path / "out",
         options=DecodingOptions(beam=2, n_best=2),
         similarity=sentence_bleu,

@@ -5,8 +5,9 @@ Zhou et al. 2020, 3 of Lin et al. 2020), and interpolation: of its n-best output
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,13 @@ Similarity = Callable[[str, str], float]
 def distill_corpus(
     *,
     data: DataDirectory,
-    engine: Callable[[], Engine],
+    engine: Engine,
     out: Path,
     options: DecodingOptions,
     similarity: Similarity | None = None,
     select_among: int = 0,
     student: DataDirectory | None = None,
+    load: Callable[[], Engine] | None = None,
     workers: int = 1,
     shard_lines: int = SHARD_LINES,
     progress: Progress | None = None,
@@ -48,10 +50,11 @@ def distill_corpus(
     a run that was cut off continues.
 
     Args:
-        engine: loads the teacher, here and in each worker; picklable if there are several workers.
+        engine: the teacher: anything that turns text into text with scores.
         similarity: interpolation, with the hypothesis most like the reference, or like one of several; None: the
             teacher's best.
         select_among: how many of the best hypotheses are compared with the reference; 0: all `options.n_best`.
+        load: loads the teacher in each of several workers; picklable. By default they get a pickled copy.
         student: a data directory whose tokenizers the new one takes; the vocabularies of teacher and student are free.
 
     Returns:
@@ -64,12 +67,11 @@ def distill_corpus(
     """
     _check_selection(options, similarity, select_among)
     refuse_held_out(data, [data] if student is None else [data, student])
-    fingerprint, engine = _loaded(engine, workers)
     started, sources = time.perf_counter(), sources_to_decode(data)
     decoded = decode_to_shards(
         sources,
-        engine=engine,
-        engine_fingerprint=fingerprint,
+        engine=(load if workers > 1 and load else partial(_same, engine)),
+        engine_fingerprint=engine.fingerprint,
         options=options,
         out=out / "shards",
         shard_lines=shard_lines,
@@ -131,13 +133,8 @@ class _Tally:
     reference_characters: float = 0.0
 
 
-def _loaded(engine: Callable[[], Engine], workers: int) -> tuple[Mapping[str, Any], Callable[[], Engine]]:
-    """The teacher's fingerprint, and where decoding gets the teacher: one worker takes this one, several load theirs.
-
-    Loading it here first finds a faulty teacher before anything starts, and converts it once, not in every worker.
-    """
-    teacher = engine()
-    return teacher.fingerprint, engine if workers > 1 else lambda: teacher
+def _same(engine: Engine) -> Engine:
+    return engine
 
 
 def _check_selection(options: DecodingOptions, similarity: Similarity | None, select_among: int) -> None:

@@ -29,7 +29,7 @@ class DecodingSettings(Options):
     no_repeat_ngram: int = Field(
         0, ge=0, description="No n tokens in a row are written twice in an output; 0: allowed."
     )
-    min_length: int = Field(0, ge=0, description="Fewest tokens of an output.")
+    min_length: int = Field(0, ge=0, description="Fewest tokens of an output, EOS not counted.")
     sampling: bool = Field(False, description="Sample instead of searching.")
     top_k: int = Field(0, ge=0, description="Sample among the k most probable tokens; 0: all.")
     top_p: float = Field(1.0, gt=0, le=1, description="Sample among the tokens that hold this probability.")
@@ -45,6 +45,11 @@ class DecodingSettings(Options):
         0.0, description="Against inserting nothing, for a model that inserts words; see `tune-penalty`."
     )
     penalty_file: Path | None = Field(None, description="Take the penalty that `tune-penalty` found for this model.")
+    prefix: str = Field("", description="Text that every output begins with.")
+    prefix_file: Path | None = Field(None, description="Texts that outputs begin with, a line for each line decoded.")
+    allowed_file: Path | None = Field(
+        None, description="Pieces that outputs may be made of, with spaces between them, a line for each line decoded."
+    )
     rescoring_samples: int = Field(
         0, ge=0, description="Samples that FlowSeq scores its lengths by (importance-weighted decoding); 0: none."
     )
@@ -72,7 +77,7 @@ class DecodingSettings(Options):
 class DistillOptions(DecodingSettings):
     """A data directory whose training targets a teacher wrote."""
 
-    inputs = ("teacher", "data", "student_data", "penalty_file", "rerank")
+    inputs = ("teacher", "data", "student_data", "penalty_file", "rerank", "prefix_file", "allowed_file")
 
     teacher: Path = Field(description="Trained model, from `train`.")
     data: Path = Field(description="Data directory whose training sources are decoded.")
@@ -123,7 +128,10 @@ class ScoringOptions(Options):
 class EvaluateOptions(ScoringOptions, DecodingSettings):
     """Outputs of a model, scored against references."""
 
-    inputs = ("model", "first_model", "data", "source", "reference", "penalty_file", "rerank", "beer_home")
+    inputs = (
+        *("model", "first_model", "data", "source", "reference", "penalty_file", "rerank", "beer_home"),
+        *("prefix_file", "allowed_file"),
+    )
 
     model: Path = Field(description="Trained model, from `train`.")
     first_model: Path | None = Field(None, description="Mixed decoding: this model writes the first tokens.")

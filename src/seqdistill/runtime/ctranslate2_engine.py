@@ -27,6 +27,11 @@ CALL_LINES = 4096
 IMPOSSIBLE = -1e8
 """Log-probabilities below it are none."""
 
+NO_SAMPLES = (
+    "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be repeated: use "
+    "--engine torch for sampling"
+)
+
 
 @contextmanager
 def _torch_threads_kept() -> Iterator[None]:
@@ -221,10 +226,7 @@ def usable_cores() -> int:
 def _refuse(options: DecodingOptions, given: Given) -> None:
     """Raises UserError for what CTranslate2 cannot do."""
     if options.sampling:
-        raise UserError(
-            "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be "
-            "repeated: use --engine torch for sampling"
-        )
+        raise UserError(NO_SAMPLES)
     if given.allowed:
         raise UserError(
             "CTranslate2 cannot be told which pieces each line may be made of: use --engine torch, or leave the "

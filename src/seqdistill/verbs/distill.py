@@ -12,7 +12,7 @@ from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.options import DistillOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.ctranslate2_engine import usable_cores
-from seqdistill.verbs.engine import check_decoding, decoding_options, engine_options, load_decoder
+from seqdistill.verbs.engine import check_decoding, decoding_options, engine_options, open_teacher
 
 SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}
 
@@ -35,11 +35,13 @@ def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str
         options["workers"] = 1
     data = DataDirectory.open(settings.data)
     data.verify()
+    teacher = open_teacher(settings, **options)
     return distill_corpus(
         data=data,
-        engine=partial(load_decoder, settings.engine, settings.teacher, rerank=settings.rerank, **options),
+        engine=teacher,
+        load=partial(open_teacher, settings, **options),
         out=out,
-        options=decoding_options(settings, settings.teacher, n_best=settings.n_best),
+        options=decoding_options(settings, teacher, n_best=settings.n_best),
         similarity=SIMILARITIES[settings.select],
         select_among=settings.select_among,
         student=DataDirectory.open(settings.student_data) if settings.student_data else None,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from seqdistill.decoding.corpus import Engine, TorchEngine, TracingEngine
+from seqdistill.decoding.guided import Guided, read_guide
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine, check_candidates
 from seqdistill.errors import UserError
-from seqdistill.models.saved import load_model, saved_family
-from seqdistill.options import DecodingSettings, EvaluateOptions, TranslateOptions
-from seqdistill.runtime.engines import load_engine, torch_precision
+from seqdistill.models.saved import LoadedModel, load_model
+from seqdistill.options import DecodingSettings, DistillOptions, EvaluateOptions, TranslateOptions
+from seqdistill.runtime.ctranslate2_engine import NO_SAMPLES
+from seqdistill.runtime.engines import create_engine, load_engine, torch_precision
 from seqdistill.training.optim import choose_device
 
 
@@ -24,14 +26,13 @@ def engine_options(settings: DecodingSettings) -> dict[str, Any]:
     Raises:
         UserError: an option that the engine asked for does not have.
     """
-    expert = {} if settings.expert is None else {"expert": settings.expert}
     if settings.engine == "ctranslate2":
         if settings.device not in ("auto", "cpu"):
             raise UserError(f"CTranslate2 runs on the CPU here; leave out --device {settings.device}, or --engine")
-        return expert | {"compute_type": settings.compute_type}
+        return {"compute_type": settings.compute_type}
     device = choose_device(settings.device)
     torch_precision(settings.compute_type, device)  # now, not when the engine is loaded
-    return expert | {"device": str(device), "compute_type": settings.compute_type}
+    return {"device": str(device), "compute_type": settings.compute_type}
 
 
 def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
@@ -39,6 +40,8 @@ def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
     options = settings.options(n_best=n_best)
     if settings.penalty and settings.penalty_file:
         raise UserError("--penalty and --penalty-file both give the penalty; keep one")
+    if settings.prefix and settings.prefix_file:
+        raise UserError("--prefix and --prefix-file both say how outputs begin; keep one")
     if settings.engine == "ctranslate2":
         for name in ("iterations", "penalty", "penalty_file", "rescoring_samples"):
             if value := getattr(settings, name):
@@ -46,77 +49,101 @@ def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
                     f"{name} {value} is for non-autoregressive models, which CTranslate2 does not run: leave out "
                     "one of the two"
                 )
+        if settings.sampling:
+            raise UserError(NO_SAMPLES)
     if settings.rerank:
         check_candidates(options)
         if settings.rescoring_samples:
             raise UserError("rerank and rescoring_samples both order the candidates: keep one")
 
 
-def decoding_options(settings: DecodingSettings, model: Path, *, n_best: int = 1) -> DecodingOptions:
-    """What decoders read: with the beam that the model has by default, and the penalty of the penalty file.
+def decoding_options(settings: DecodingSettings, engine: Engine, *, n_best: int = 1) -> DecodingOptions:
+    """What decoders read: with the beam that the engine's model has by default, and the penalty of the penalty file.
 
     Raises:
         UserError: as `check_decoding`; a penalty file of another model; reranking of one that has one candidate.
     """
-    inserts = saved_family(model).traits.inserts
+    inserts = engine.traits.inserts
     if settings.rerank and inserts:
         raise UserError(
-            f"{model}: a model that inserts words finds the length by itself and has one candidate a sentence, so "
-            "there is nothing to rerank: leave rerank out"
+            "a model that inserts words finds the length by itself and has one candidate a sentence, so there is "
+            "nothing to rerank: leave rerank out"
         )
     check_decoding(settings, n_best=n_best)
     options = settings.options(n_best=n_best, inserts=inserts)
     if settings.penalty_file is None:
         return options
-    return replace(options, penalty=read_penalty(settings.penalty_file, fingerprint=load_model(model).fingerprint))
+    return replace(options, penalty=read_penalty(settings.penalty_file, fingerprint=engine.fingerprint["model"]))
 
 
-def open_engine(settings: EvaluateOptions | TranslateOptions) -> Engine:
-    """Loads the model, or the two models of mixed decoding, into the engine; a teacher that reranks around it.
+class Opened(NamedTuple):
+    """An engine and the model it runs, read once."""
+
+    engine: Engine
+    loaded: LoadedModel
+    """For what engines do not do, such as a perplexity. Of mixed decoding the second model."""
+
+
+def open_engine(settings: EvaluateOptions | TranslateOptions) -> Opened:
+    """Loads the model, or the two models of mixed decoding, into the engine, and puts around it what is asked for.
 
     Raises:
-        UserError: a damaged model, one the engine cannot compute, or two models of different vocabularies.
+        UserError: a damaged model, one the engine cannot compute, or two models of different vocabularies; see
+            `Guided` and `RerankingEngine`.
     """
+    if settings.first_tokens and settings.first_model is None:
+        raise UserError("--first-tokens says how many tokens --first-model writes; give that model too")
+    loaded = load_model(settings.model, expert=settings.expert)
     if settings.first_model is None:
-        if settings.first_tokens:
-            raise UserError("--first-tokens says how many tokens --first-model writes; give that model too")
-        return load_decoder(settings.engine, settings.model, rerank=settings.rerank, **engine_options(settings))
-    return _reranked(_mixed(settings.first_model, settings), settings.rerank, str(choose_device(settings.device)))
+        engine = create_engine(settings.engine, loaded, settings.model, **engine_options(settings))
+    else:
+        engine = _mixed(settings.first_model, loaded, settings)
+    return Opened(_surrounded(engine, loaded, settings), loaded)
 
 
-def tracing(engine: Engine, settings: EvaluateOptions | TranslateOptions) -> TracingEngine:
+def open_teacher(settings: DistillOptions, **options: Any) -> Engine:
+    """The same for the teacher of `distill`; picklable with its arguments.
+
+    Args:
+        options: of the engine.
+    """
+    loaded = load_model(settings.teacher, expert=settings.expert)
+    return _surrounded(create_engine(settings.engine, loaded, settings.teacher, **options), loaded, settings)
+
+
+def tracing(engine: Engine) -> TracingEngine:
     """The opened engine, where iterations are to be shown.
 
     Raises:
-        UserError: an engine that has none.
+        UserError: it has none.
     """
-    if settings.engine != "torch":
+    if not engine.traits.traces:
         raise UserError(
-            f"a trace shows the iterations of a non-autoregressive model, which {settings.engine} does not run: leave "
-            "out one of the two"
+            f"a trace shows the iterations of a non-autoregressive model, but {engine.fingerprint['engine']} runs none "
+            "here: leave the trace out, or give such a model to --engine torch"
         )
     return cast(TracingEngine, engine)
 
 
-def load_decoder(engine: str, model: Path, *, rerank: Path | None, **options: Any) -> Engine:
-    """An engine by name and, around it, the teacher that reranks, if there is one; picklable with its arguments.
-
-    Args:
-        options: those of the engine.
-    """
-    return _reranked(load_engine(engine, model, **options), rerank, options.get("device", "cpu"))
-
-
-def _reranked(engine: Engine, teacher: Path | None, device: str) -> Engine:
-    if teacher is None:
+def _surrounded(engine: Engine, loaded: LoadedModel, settings: DecodingSettings) -> Engine:
+    """With what is told of each line, and the teacher that reranks, if there are any."""
+    guide = read_guide(
+        loaded.tokenizers.target,
+        prefix=settings.prefix,
+        prefix_file=settings.prefix_file,
+        allowed_file=settings.allowed_file,
+    )
+    engine = Guided(engine, guide) if any(guide) else engine
+    if settings.rerank is None:
         return engine
-    return RerankingEngine(engine, load_engine("torch", teacher, device=device))
+    device = "cpu" if settings.engine == "ctranslate2" else str(choose_device(settings.device))
+    return RerankingEngine(engine, load_engine("torch", settings.rerank, device=device))
 
 
-def _mixed(first_model: Path, settings: EvaluateOptions | TranslateOptions) -> Engine:
+def _mixed(first_model: Path, second: LoadedModel, settings: EvaluateOptions | TranslateOptions) -> Engine:
     if settings.engine != "torch":
         raise UserError(f"mixed decoding runs on our own decoder; leave out --engine {settings.engine}")
-    first, second = load_model(first_model), load_model(settings.model, expert=settings.expert)
+    first = load_model(first_model)
     if first.tokenizers.fingerprint != second.tokenizers.fingerprint:
         raise UserError(
             f"{first_model} and {settings.model} have different tokenizers; mixed decoding needs two models trained on "

@@ -13,7 +13,7 @@ import torch
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store, build_store
 from seqdistill.data.targets import lines_of
-from seqdistill.decoding.corpus import Engine, TextHypothesis, TracingEngine
+from seqdistill.decoding.corpus import Engine, TracingEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import UserError
@@ -21,7 +21,6 @@ from seqdistill.files import write_json, write_text
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
-from seqdistill.models.saved import load_model
 from seqdistill.options import EvaluateOptions
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus
@@ -63,17 +62,25 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
         UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
     """
     test = _test_set(settings)
-    loaded = load_model(settings.model, expert=settings.expert)
+    engine, loaded = open_engine(settings)
+    options = decoding_options(settings, engine)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
     references = [joined_references(each) if test.num_references > 1 else each[0] for each in test.references]
     metric_options = settings.metric_options(
         lowercase=lowercase, sources=test.sources, num_references=test.num_references
     )
     metrics = [create_metric(name, metric_options) for name in settings.metric_names]
-    engine, options = open_engine(settings), decoding_options(settings, settings.model)
-    if number := _number_of_traces(settings, non_autoregressive=loaded.model.traits.non_autoregressive):
-        _write_traces(out, tracing(engine, settings), test.sources, options, number)
-    decoded, seconds = _decode(engine, test.sources, options, progress)
+    if number := NUM_TRACES * engine.traits.traces if settings.traces is None else settings.traces:
+        _write_traces(out, tracing(engine), test.sources, options, number)
+    progress.start("decoding", total=len(test.sources), unit="sentences")
+    started, decoded = time.perf_counter(), []
+    for start in range(0, len(test.sources), CHUNK_LINES):
+        chunk = test.sources[start : start + CHUNK_LINES]
+        numbers = range(start, start + len(chunk))
+        decoded += [found[0] for found in engine.decode(chunk, options, line_numbers=numbers)]
+        progress.advance(len(chunk))
+    seconds = time.perf_counter() - started
+    progress.finish()
     hypotheses = [best.text for best in decoded]
     _write_lines(out / "sources.txt", test.sources)
     _write_lines(out / "references.txt", references)
@@ -88,23 +95,20 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
     if settings.perplexity:
         results |= _perplexity(settings, test, loaded.model, loaded.tokenizers, out)
-    if loaded.model.traits.non_autoregressive:
+    if engine.traits.non_autoregressive:
         passes, iterations = mean_effort([(best.passes, best.iterations) for best in decoded])
         results |= {"passes": round(passes, 4), "iterations": round(iterations, 4)}
-    write_json(
-        out / "scores.json",
-        results
-        | {
-            "signatures": {name: score.signature for name, score in scores.items()},
-            "bleu_by_length": [
-                {"length": bucket.label, "sentences": bucket.num_sentences, "bleu": round(bucket.bleu, 4)}
-                for bucket in buckets
-            ],
-            "parameters": parameters,
-            "sentences": len(test.sources),
-            **({"num_references": test.num_references} if test.num_references > 1 else {}),
-        },
-    )
+    counts = {"num_references": test.num_references} if test.num_references > 1 else {}
+    details = {
+        "signatures": {name: score.signature for name, score in scores.items()},
+        "bleu_by_length": [
+            {"length": bucket.label, "sentences": bucket.num_sentences, "bleu": round(bucket.bleu, 4)}
+            for bucket in buckets
+        ],
+        "parameters": parameters,
+        "sentences": len(test.sources),
+    }
+    write_json(out / "scores.json", results | details | counts)
     speed = _speed(engine, test.sources[: settings.speed_lines], options, progress)
     speed["sentences_per_second"] = round(len(test.sources) / seconds, 2)
     write_json(out / "speed.json", speed)
@@ -130,29 +134,6 @@ def _test_set(settings: EvaluateOptions) -> TestSet:
     return TestSet([pair.source for pair in pairs[::width]], references)
 
 
-def _decode(
-    engine: Engine, sources: Sequence[str], options: DecodingOptions, progress: Progress
-) -> tuple[list[TextHypothesis], float]:
-    """The best hypothesis of each line, and the seconds it took."""
-    progress.start("decoding", total=len(sources), unit="sentences")
-    started = time.perf_counter()
-    decoded: list[TextHypothesis] = []
-    for start in range(0, len(sources), CHUNK_LINES):
-        lines = range(start, min(start + CHUNK_LINES, len(sources)))
-        found = engine.decode([sources[line] for line in lines], options, line_numbers=lines)
-        decoded += [hypotheses[0] for hypotheses in found]
-        progress.advance(len(found))
-    seconds = time.perf_counter() - started
-    progress.finish()
-    return decoded, seconds
-
-
-def _number_of_traces(settings: EvaluateOptions, *, non_autoregressive: bool) -> int:
-    if settings.traces is not None:
-        return settings.traces
-    return NUM_TRACES if non_autoregressive and settings.engine == "torch" and settings.first_model is None else 0
-
-
 def _write_traces(
     out: Path, engine: TracingEngine, sources: Sequence[str], options: DecodingOptions, number: int
 ) -> None:
@@ -172,9 +153,9 @@ def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progr
     torch.set_num_threads(1)
     progress.start("timing one by one", total=len(timed), unit="sentences")
     times = []
-    for line in timed:
+    for number, line in enumerate(timed):
         started = time.perf_counter()
-        engine.decode([line], options)
+        engine.decode([line], options, line_numbers=[number])
         times.append(time.perf_counter() - started)
         progress.advance()
     progress.finish()

@@ -11,8 +11,8 @@ from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 
 def translate_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[str]:
     """One translation a line; an empty line gives an empty one."""
-    options = decoding_options(settings, settings.model)
-    return Translator(open_engine(settings), options).translate(lines)
+    engine = open_engine(settings).engine
+    return Translator(engine, decoding_options(settings, engine)).translate(lines)
 
 
 def trace_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
@@ -21,6 +21,7 @@ def trace_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[tu
     Raises:
         UserError: an autoregressive model, or an engine that runs no other.
     """
-    engine, options = tracing(open_engine(settings), settings), decoding_options(settings, settings.model)
+    engine = tracing(open_engine(settings).engine)
+    options = decoding_options(settings, engine)
     traces = (engine.traces(line, options)[0] for line in lines)
     return ((trace.translation, trace.lines()) for trace in traces)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.targets import lines_of
-from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write_penalty
 from seqdistill.errors import UserError
@@ -18,6 +17,7 @@ from seqdistill.metrics.scores import MetricOptions, create_metric
 from seqdistill.models.saved import load_model
 from seqdistill.options import TunePenaltyOptions
 from seqdistill.progress import Progress
+from seqdistill.runtime.engines import create_engine
 from seqdistill.training.optim import choose_device
 
 TRIALS = "trials.json"
@@ -40,14 +40,13 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
     """
     check(settings)
     text = _validation_text(settings)
-    device = choose_device(settings.device)
-    loaded = load_model(settings.model, device)
-    if not loaded.model.traits.inserts:
+    loaded = load_model(settings.model)
+    engine = create_engine("torch", loaded, settings.model, device=choose_device(settings.device))
+    if not engine.traits.inserts:
         raise UserError(
             f"{settings.model}: inserts no words, so there is no penalty to tune; it is for Insertion and Levenshtein "
             "Transformers"
         )
-    engine = TorchEngine(loaded.model, loaded.tokenizers, device=device)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
     options = MetricOptions(lowercase=lowercase, tokenize=settings.tokenize, num_references=text.num_references)
     metric = create_metric("bleu", options)
@@ -68,7 +67,7 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
         "bleu_signature": metric.corpus(text.sources, text.references).signature,
         "trials": [trial._asdict() for trial in trials],
     }
-    write_penalty(out / FILE, best.penalty, fingerprint=loaded.fingerprint, details=found)
+    write_penalty(out / FILE, best.penalty, fingerprint=engine.fingerprint["model"], details=found)
     return {"penalty": best.penalty, **found}
 
 

@@ -32,7 +32,7 @@ class TableEngine:
     def __init__(self, write: Any, name: str = "table") -> None:
         self.write, self.name = write, name
 
-    traits = EngineTraits(n_best=True)
+    traits = EngineTraits(samples=True, n_best=True)
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:

@@ -155,6 +155,8 @@ def test_anything_that_turns_text_into_text_with_scores_is_a_teacher(world: Path
     data = DataDirectory.open(world / "data")
     distill_corpus(data=data, engine=Table(), out=tmp_path / "table", options=DecodingOptions())
     assert list(DataDirectory.open(tmp_path / "table").train.targets()) == [pair.source.upper() for pair in PAIRS]
+    with pytest.raises(UserError, match="min_length 3: the engine table has no such option"):
+        distill_corpus(data=data, engine=Table(), out=tmp_path / "none", options=DecodingOptions(min_length=3))
     reranked = RerankingEngine(Table(), Table())
     distill_corpus(data=data, engine=reranked, out=tmp_path / "reranked", options=DecodingOptions(beam=3))
     expected = [" ".join(pair.source.split()[::-1]) for pair in PAIRS]

@@ -15,7 +15,6 @@ from seqdistill.data.prepare import prepare
 from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.scoring import mean_log_probs
-from seqdistill.decoding.shards import decode_to_shards
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
 from seqdistill.models.family import FAMILIES, Family
@@ -498,21 +497,3 @@ class TestTraining:
     def test_they_have_no_prefixes_to_label(self, world: Path, tmp_path: Path, objective: str) -> None:
         with pytest.raises(UserError, match=r"model 'cmlm' is non-autoregressive: distill whole sequences"):
             self.train(world, tmp_path / "model", "cmlm", objective=objective, teacher=[world / "transformer"])
-
-
-def test_a_store_decoded_before_the_options_existed_is_continued(world: Path, tmp_path: Path) -> None:
-    def decoded() -> int:
-        return decode_to_shards(
-            LINES,
-            engine=lambda: engine_of(world / "cmlm"),
-            engine_fingerprint=engine_of(world / "cmlm").fingerprint,
-            options=DecodingOptions(),
-            out=tmp_path / "shards",
-        ).num_new_lines
-
-    assert decoded() == 4
-    assert (
-        not {"iterations", "penalty", "rescoring_samples"}
-        & read_json(tmp_path / "shards" / "store.json")["options"].keys()
-    )
-    assert decoded() == 0

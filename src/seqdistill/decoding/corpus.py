@@ -14,6 +14,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.decoding.trace import Trace, text_trace
+from seqdistill.errors import UserError
 from seqdistill.models.interface import AutoregressiveModel, Model
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Vocabulary
@@ -132,6 +133,23 @@ class TracingEngine(Engine, Protocol):
 
 SCORED = 4
 """Scoring needs the memory of so many times the tokens: every place of a target has a whole distribution."""
+
+
+def check_engine(engine: Engine, options: DecodingOptions) -> None:
+    """Raises UserError for options that the engine would have to ignore."""
+    traits = engine.traits
+    lacking = {
+        "sampling": not traits.samples,
+        "n_best": not traits.n_best,
+        "no_repeat_ngram": "no_repeat_ngram" not in traits.rules,
+        "min_length": "min_length" not in traits.rules,
+    }
+    for name in (name for name, lacks in lacking.items() if lacks):
+        if (value := getattr(options, name)) != getattr(DecodingOptions(), name):
+            raise UserError(
+                f"{name} {value}: the engine {engine.fingerprint['engine']} has no such option: leave it out"
+            )
+
 
 EMPTY = Hypothesis((), 0.0, 0.0)
 """The only hypothesis of a source without words."""

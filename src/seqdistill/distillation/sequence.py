@@ -17,7 +17,7 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.retarget import retarget, sources_to_decode
 from seqdistill.data.store import Store
 from seqdistill.data.targets import DistinctSources
-from seqdistill.decoding.corpus import Engine, TextHypothesis
+from seqdistill.decoding.corpus import Engine, TextHypothesis, check_engine
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import SPARE_TOKENS
 from seqdistill.decoding.shards import SHARD_LINES, DecodedLine, decode_to_shards
@@ -62,9 +62,10 @@ def distill_corpus(
         there before); and measures of the new targets, see `_measures`.
 
     Raises:
-        UserError: a training source is validation or test text; nothing to select among; what `decode_to_shards`, the
-            engine and `retarget` raise.
+        UserError: an option that the engine does not have; a training source is validation or test text; nothing to
+            select among; what `decode_to_shards`, the engine and `retarget` raise.
     """
+    check_engine(engine, options)
     _check_selection(options, similarity, select_among)
     refuse_held_out(data, [data] if student is None else [data, student])
     started, sources = time.perf_counter(), sources_to_decode(data)

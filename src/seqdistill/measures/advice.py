@@ -20,9 +20,9 @@ class StudentKind(NamedTuple):
     """A kind of student.
 
     Args:
-        title: what it is called beside the name that `train --model` knows it by.
+        title: its name in prose, beside its name in `train --model`.
         published_bleu: on real data, WMT'14 English to German; None for autoregressive students.
-        evidence: what is published about its data.
+        evidence: published findings about its data.
     """
 
     title: str
@@ -60,7 +60,7 @@ STUDENTS: dict[str, StudentKind] = {
 
 
 class Advice(NamedTuple):
-    """What to train one kind of student on, and why."""
+    """The corpus advised for one kind of student, and why."""
 
     student: str
     corpus: str
@@ -76,7 +76,7 @@ class Excluded(NamedTuple):
 
 
 class Advised(NamedTuple):
-    """What follows from measures of distilled corpora.
+    """The advice that follows from the measures of distilled corpora.
 
     Args:
         notes: what does not follow, and why.

@@ -232,7 +232,7 @@ def _expected(cells: Cells, chunk: Chunk, model: WordModel) -> _Expected:
 
 
 def _shapes(cells: Cells, direction: Direction) -> Counter[tuple[int, int]]:
-    """How many pairs there are by (generating length, generated length)."""
+    """Number of pairs by (generating length, generated length)."""
     counts = Counter[tuple[int, int]]()
     for group in (group for chunk in cells.chunks for group in chunk.groups):
         lengths = group.source_length, group.target_length

@@ -42,7 +42,7 @@ class Side(NamedTuple):
         return [self.words[word] for word in self.ids[self.starts[pair] : self.starts[pair + 1]]]
 
     def frequencies(self) -> Int[np.ndarray, " words"]:
-        """How often each word occurs."""
+        """Count of each word."""
         return np.bincount(self.ids, minlength=len(self.words))
 
     def chosen(self, pairs: Int[np.ndarray, " chosen"]) -> Side:
@@ -84,7 +84,7 @@ class Bitext:
     signature: str
 
     def __len__(self) -> int:
-        """How many pairs."""
+        """Number of pairs."""
         return len(self.lines)
 
     @property

@@ -54,7 +54,7 @@ class Chunk(NamedTuple):
 
 
 class ChunkCells(NamedTuple):
-    """What the file holds for a chunk."""
+    """Content of the file for a chunk."""
 
     entries: Int[np.ndarray, " entries"]
     """Numbers in the table, ascending."""

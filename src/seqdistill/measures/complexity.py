@@ -17,7 +17,7 @@ SMOOTHING = 0.01
 
 
 class Weighting(NamedTuple):
-    """What a source word counts in a mean.
+    """Weight of a source word in a mean.
 
     Args:
         by_token: as often as it occurs; otherwise each word once, as in Zhou et al. 2020.
@@ -26,7 +26,7 @@ class Weighting(NamedTuple):
     by_token: bool
 
     def weights(self, table: LexicalTable) -> Float[np.ndarray, " source_words"]:
-        """Of each word; they sum to 1, and a word without a row counts nothing."""
+        """Weight of each word; they sum to 1, and a word without a row has weight 0."""
         counts = table.has_row() * (table.source_frequencies if self.by_token else 1)
         return counts / counts.sum()
 
@@ -206,7 +206,7 @@ def influences(
     links: Links,
     weights: Float[np.ndarray, " source_words"],
 ) -> Float[np.ndarray, " pairs"]:
-    """How much each sentence moves a weighted mean over source words, to first order (infinitesimal jackknife).
+    """First-order influence of each sentence on a weighted mean over source words (infinitesimal jackknife).
 
     The sentence's links are counts in the table's rows: one more link of x to y moves p(. | x) by
     (1[y] - p(. | x)) / N_x, with N_x the links of x in the corpus. With a model's table links stand for its expected
@@ -230,7 +230,7 @@ def influences(
 
 
 def entropy_gradient(table: LexicalTable) -> Float[np.ndarray, " entries"]:
-    """How an entry's probability changes its word's entropy: -ln p, up to a constant."""
+    """Derivative of a word's entropy by an entry's probability: -ln p, up to a constant."""
     return -np.log(np.where(table.probabilities > 0, table.probabilities, 1.0))
 
 

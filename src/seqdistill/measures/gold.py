@@ -1,4 +1,4 @@
-"""How good an alignment is: alignment error rate against links drawn by people (Och and Ney 2003, section 6)."""
+"""Quality of an alignment: alignment error rate against human links (Och and Ney 2003, section 6)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_gold(path: Path, *, first: int = 1) -> list[GoldLinks]:
         first: the number of a sentence's first word in the file.
 
     Raises:
-        UserError: something that is no link, or a position below `first`.
+        UserError: a word that is not a link, or a position below `first`.
     """
     return [_gold_of(path, number, line, first) for number, line in enumerate(read_lines(path), start=1)]
 

@@ -1,4 +1,4 @@
-"""How sure a measure is: intervals by resampling sentences (Efron 1979), from what each one adds to the value."""
+"""Intervals of measures by resampling sentences (Efron 1979), from the influence of each sentence on the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What complexity and faithfulness would be without each sentence, where tables are counted on links.
+"""Complexity and faithfulness without each sentence (leave one out), where tables are counted on links.
 
 In a table of counts a word with one link has no entropy and no slope: to first order the sentence that holds it moves
 nothing, though without that sentence the word is gone from the mean. So sentences are left out outright (the jackknife;
@@ -40,7 +40,7 @@ class _Touched(NamedTuple):
 def complexity_moved(
     table: LexicalTable, bitext: Bitext, links: Links, *, by_token: bool
 ) -> Float[np.ndarray, " pairs"]:
-    """Complexity less what it is without each sentence, exactly, in nats; 0 where no link is left without one.
+    """Complexity minus complexity without each sentence, exactly, in nats; 0 where no link would be left.
 
     Args:
         table: counted on these links.

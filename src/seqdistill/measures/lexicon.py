@@ -32,7 +32,7 @@ class LexicalTable:
         starts: where the entries of each source word begin, and where the last ones end.
         targets: the target word of each entry, ascending within a row.
         probabilities: of each entry.
-        signature: what it was made from, with which settings.
+        signature: its inputs and settings.
     """
 
     source_words: tuple[str, ...]
@@ -123,7 +123,7 @@ class LexicalTable:
         """Reads what `save` wrote.
 
         Raises:
-            UserError: no such file, or no lexical table.
+            UserError: no such file, or not a lexical table.
         """
         try:
             with np.load(path, allow_pickle=False) as held:

@@ -119,7 +119,7 @@ def read_pharaoh(path: Path, bitext: Bitext | None = None) -> Links:
             positions within its sentences.
 
     Raises:
-        UserError: something that is no link, a position outside its sentence, links of a skipped line, or another
+        UserError: a word that is not a link, a position outside its sentence, links of a skipped line, or another
             number of lines.
     """
     links = Links.from_lists(_links_of(path, number, line) for number, line in enumerate(read_lines(path), start=1))

@@ -24,7 +24,7 @@ from seqdistill.metrics.surface import sentence_bleu_rows
 from seqdistill.progress import Progress
 
 REORDERING_LINKS = "intersection"
-"""One-to-one links: what is chunked is then a true reordering."""
+"""One-to-one links, so that chunks show a true reordering."""
 
 DEFINITIONS = {
     "complexity": "mean over source words of the entropy of p(target | source) of the aligner's model, nats",
@@ -70,7 +70,7 @@ class Measure(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """How far two corpora are apart, with the ends of its 95 % interval."""
+    """Difference of two corpora, with the ends of its 95 % interval."""
 
     value: float
     low: float

@@ -71,7 +71,7 @@ class LanguageModels:
 
 
 class Posteriors(NamedTuple):
-    """What language models say of outputs.
+    """Language posteriors of outputs.
 
     Args:
         values: p(language | line); each line sums to 1. NaN where a line has no word.

@@ -1,4 +1,4 @@
-"""How far translations keep the order of the source: the fuzzy reordering score (Talbot et al. 2011)."""
+"""Whether translations keep the order of the source: the fuzzy reordering score (Talbot et al. 2011)."""
 
 from __future__ import annotations
 

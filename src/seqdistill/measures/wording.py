@@ -1,4 +1,4 @@
-"""What a side's words are like: variety, length, repetitions; each with how much every sentence moves it."""
+"""Statistics of a side's words: variety, length, repetitions; each with every sentence's influence on it."""
 
 from __future__ import annotations
 

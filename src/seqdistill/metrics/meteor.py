@@ -29,7 +29,7 @@ CHUNKS, HYPOTHESIS_MATCHES, REFERENCE_MATCHES = 20, 21, 22  # columns of the 23 
 
 @dataclass(frozen=True)
 class Language:
-    """How the program treats one language.
+    """Options of the program for one language.
 
     Args:
         code: the program's own.
@@ -66,7 +66,7 @@ class Program:
         """Writes a line and reads that many answers.
 
         Raises:
-            UserError: the program ended or complained, with what it said.
+            UserError: the program failed or reported an error, which is quoted.
         """
         assert self._process.stdin and self._process.stdout
         try:

@@ -37,7 +37,7 @@ MULTIPLE = ("bleu", "chrf", "chrf++", "ter")
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """What a metric may be told; each one reads what concerns it and prints it in its signature.
+    """Options of metrics; each metric reads those it needs and prints them in its signature.
 
     Args:
         lowercase: ignore case in BLEU, chrF and BEER. TER, ROUGE, RIBES and METEOR always do, as their programs;

@@ -18,7 +18,7 @@ CHUNK_NUMBERS = 4_000_000
 
 
 class Comparison(NamedTuple):
-    """What a system gains over a baseline.
+    """Gain of a system over a baseline.
 
     Args:
         delta: system minus baseline on the whole test set.
@@ -115,7 +115,7 @@ def _resampled_sums(
 
 
 class Share(NamedTuple):
-    """A share of successes, in percent, with the interval that a count of independent trials allows."""
+    """A share of successes, in percent, with its interval for independent trials."""
 
     percent: float
     low: float

@@ -51,7 +51,7 @@ class Family:
 
     @property
     def options(self) -> set[str]:
-        """What `train --set` sets."""
+        """Fields that `train --set` sets."""
         return {each.name for each in fields(self.config)} - {"source_vocab", "target_vocab"}
 
 
@@ -156,7 +156,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def resolved(path: str) -> Any:
-    """What "module:name" names."""
+    """The object named by "module:name"."""
     module, name = path.split(":")
     return getattr(import_module(module), name)
 
@@ -179,7 +179,7 @@ def family_named(preset: str) -> Family:
 
 
 def exporter(family: str, engine: str) -> Callable[..., Any]:
-    """What makes a model for this engine of a model and its tokenizers.
+    """The function that converts a model and its tokenizers for this engine.
 
     Raises:
         UserError: the engine does not run this family; names those it runs.

@@ -14,11 +14,11 @@ from seqdistill.nn.losses import Loss
 from seqdistill.vocabulary.ids import SpecialIds
 
 Objective = Callable[[Batch], Loss]
-"""What training minimises: a function of one batch. The model is bound in it."""
+"""The function of one batch that training minimises; the model is bound in it."""
 
 
 class Model(nn.Module):
-    """What every model says of itself; it is an AutoregressiveModel or a RefinementModel too."""
+    """What every model has; it is an AutoregressiveModel or a RefinementModel too."""
 
     traits: Traits
     source_ids: SpecialIds
@@ -28,7 +28,7 @@ class Model(nn.Module):
 
 @runtime_checkable
 class State(Protocol):
-    """What an autoregressive model carries from step to step, one row per sequence being written.
+    """State of an autoregressive decoder between steps, one row per sequence being written.
 
     A state is used up by what takes it: `step`, `repeat` and `select` may change it, so go on with what they return.
     """
@@ -58,7 +58,7 @@ class HasLogMetrics(Protocol):
     """A model that has to tell how its training goes, beside its loss."""
 
     def log_metrics(self) -> Mapping[str, float]:
-        """What there is to tell since the last call; goes into the log."""
+        """Values since the last call; they go into the log."""
         ...
 
 
@@ -84,7 +84,7 @@ class AutoregressiveModel(Protocol):
     def states(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
-        """What gives those logits when multiplied with the transpose of `output_weight`."""
+        """States whose product with the transpose of `output_weight` gives those logits."""
         ...
 
     @property

@@ -110,7 +110,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
         expert: of a mixture, the one that writes, from 1; by default the best on validation data.
 
     Raises:
-        UserError: an expert of a model that is no mixture, or that the mixture does not have.
+        UserError: an expert of a model that is not a mixture, or an expert that the mixture does not have.
         UserError: a file is missing, cut or altered, weights are missing, unexpected or of another shape (all are
             named), or the tokenizer is not the one the model was trained with.
     """
@@ -140,7 +140,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
 
 
 def _of_expert(model: ExpertsModel, expert: int, digest: str) -> str:
-    """Lets an expert write; the hash of the weights, of which the choice is one."""
+    """Chooses the expert that writes; returns the hash of the weights, which includes the choice."""
     before = int(model.expert)
     model.choose(expert)
     return digest if int(model.expert) == before else hash_of(stored_weights(cast(nn.Module, model)))

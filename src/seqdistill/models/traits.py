@@ -1,4 +1,4 @@
-"""What decoders, engines and verbs may ask about any model, without knowing which one it is."""
+"""Properties of a model that decoders, engines and verbs ask for, without knowing its class."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ class Traits:
     """A row that an iteration has not changed will not be changed by later ones either. Not so for a model that does
     something else in each iteration, such as to mask fewer words."""
     experts: bool = False
-    """Consists of experts that compete for whole targets, of which one writes (a Mixture)."""
+    """Its experts compete for whole targets, and one of them writes (a Mixture)."""

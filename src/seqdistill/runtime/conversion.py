@@ -53,7 +53,7 @@ def convert(loaded: LoadedModel, directory: Path) -> None:
 
 
 def mixture_spec(model: Mixture, tokenizers: Vocabularies) -> TransformerSpec:
-    """The expert that writes, as a Transformer: it differs from the others in what it reads first."""
+    """The expert that writes, as a Transformer; experts differ in the first vector they read."""
     return transformer_spec(model.transformer, tokenizers, start=model.start)
 
 

@@ -112,7 +112,7 @@ class CTranslate2Engine:
         prefixes: Sequence[Sequence[int]] = (),
         allowed: Sequence[Sequence[int]] = (),
     ) -> list[list[TextHypothesis]]:
-        """As `GuidedEngine.decode`; line numbers decide nothing, as nothing is drawn.
+        """As `GuidedEngine.decode`; line numbers have no effect, as nothing is sampled.
 
         Raises:
             UserError: what CTranslate2 cannot do (see `decode_ids`), or a source of more than 4,095 tokens.

@@ -44,7 +44,7 @@ def torch_engine(
 
 
 def torch_precision(compute_type: str, device: torch.device) -> torch.dtype:
-    """What our own decoder computes in; raises as `torch_engine`."""
+    """Precision of our own decoder; raises as `torch_engine`."""
     if compute_type not in ("auto", "float32", "bfloat16"):
         raise UserError(
             f"compute type {compute_type!r} belongs to the engine ctranslate2; ours computes in float32 or bfloat16"
@@ -66,7 +66,7 @@ def create_engine(name: str, loaded: LoadedModel, model_dir: Path, **options: An
     """An engine by name, with a model.
 
     Args:
-        model_dir: of the model, where an engine may keep what it made of it.
+        model_dir: directory of the model, where an engine may keep its conversion.
         options: keyword arguments of `torch_engine` or `CTranslate2Engine`.
 
     Raises:

@@ -11,7 +11,7 @@ from seqdistill.decoding.corpus import Engine
 from seqdistill.decoding.hypothesis import DecodingOptions
 
 POLL_SECONDS = 0.1
-"""How often a waiting reader looks whether it is still needed."""
+"""Seconds between a waiting reader's checks whether it is still needed."""
 
 
 class Translator:

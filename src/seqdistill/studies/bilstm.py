@@ -1,4 +1,4 @@
-"""The study's student: a small bidirectional LSTM that writes every position by itself, and its training."""
+"""The study's student: a small bidirectional LSTM that predicts every position independently, and its training."""
 
 from __future__ import annotations
 

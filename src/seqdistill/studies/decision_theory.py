@@ -67,7 +67,7 @@ class Design:
 
 
 def check(design: Design) -> None:
-    """Raises UserError for values that make no study: a or b out of range, given twice, or without effect."""
+    """Raises UserError for values that do not make a study: a or b out of range, given twice, or without effect."""
     if design.normalise not in NORMALISE:
         raise UserError(f"unknown normalise {design.normalise!r}; {nearest(design.normalise, NORMALISE)}")
     for name, values in (("a", design.a), ("b", design.b)):
@@ -254,7 +254,7 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Shares of wins and mean accuracies, in percent, of the units' results.
 
     A win in token accuracy is a token-distilled student above the sequence-distilled one, a win in sequence accuracy
-    the reverse. A tie is no win, and stays among the HMMs that the share is of. Intervals are of 95 % (Wilson).
+    the reverse. A tie is not a win, but counts in the denominator. Intervals are Wilson's, at 95 %.
     """
     settings = dict.fromkeys((result["a"], result["b"]) for result in results)
     wins = []

@@ -89,7 +89,7 @@ def sample(models: HMMs, *, sequences: int, time: int, generator: torch.Generato
 
 
 class Forward(NamedTuple):
-    """What the forward recursion finds."""
+    """Results of the forward recursion."""
 
     filtered: Float64[Tensor, "hmms sequences time states"]
     """p(state at t | symbols up to t)."""

@@ -1,4 +1,4 @@
-"""How many ways of writing are there in data, and do outputs mix them? The study of Zhou et al. 2020, section 3.1.
+"""How many ways of translating are in the data, and do outputs mix them? The study of Zhou et al. 2020, section 3.1.
 
 A source with targets in several languages and no tag to choose by has one mode a language. A model that writes left to
 right chooses one; a non-autoregressive one, whose words do not see each other, mixes them unless its data leave it
@@ -58,7 +58,7 @@ class Design:
 
 
 def check(design: Design) -> None:
-    """Raises UserError for values that make no study, before anything is read."""
+    """Raises UserError for values that do not make a study, before anything is read."""
     create_tokenizer(name=design.tokenizer)
     if len(design.language) < 2:
         raise UserError(
@@ -84,7 +84,7 @@ def run(design: Design, out: Path, progress: Progress, *, workers: int = 0) -> d
         "languages", "threshold" and "signature".
 
     Raises:
-        UserError: values that make no study (see `check`), a file or directory that is none of what is expected,
+        UserError: values that do not make a study (see `check`), a file or directory that is none of what is expected,
             outputs without words.
     """
     check(design)
@@ -136,7 +136,7 @@ def all_outputs(output: Mapping[str, Path]) -> dict[str, list[str]]:
     """Lines by name; the references of the evaluations too, where all have the same and the name is free.
 
     Raises:
-        UserError: a directory that is no evaluation.
+        UserError: a directory that is not an evaluation.
     """
     found, references = {}, list[tuple[list[str], int]]()
     for name, path in output.items():

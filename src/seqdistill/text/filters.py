@@ -20,7 +20,7 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True)
 class Filters:
-    """What a training pair must be like. Validation and test text is never filtered."""
+    """Conditions on training pairs. Validation and test text is never filtered."""
 
     max_length: int = 250
     """Most words (split at white space) on either side."""

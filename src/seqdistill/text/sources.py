@@ -34,7 +34,7 @@ class Source:
     languages: tuple[str, ...]
     """Pairs as en-de, source first, or `summary`; the first is the default."""
     needs: str
-    """What fetching it takes."""
+    """What fetching it needs."""
     licence: str
     load: Callable[[str, Path, Progress], Splits]
     """Fetches one of the languages into the cache, or takes it from there."""
@@ -119,7 +119,7 @@ def split_pair(languages: str) -> tuple[str, str]:
     """`en-de` as ("en", "de"); regions count as part of a language: `en-pt-BR` is ("en", "pt-BR").
 
     Raises:
-        UserError: it is no such pair.
+        UserError: the archive has no such pair.
     """
     if (match := _PAIR.fullmatch(languages)) is None:
         raise UserError(f"languages {languages!r}: expected a pair, source first, such as en-de")

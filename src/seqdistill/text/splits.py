@@ -19,7 +19,7 @@ _LARGEST_GROUP = 50
 
 
 def source_key(text: str) -> str:
-    """What near-identical texts have in common: their letters, in lower case.
+    """Key that near-identical texts share: their letters, in lower case.
 
     Placeholders such as `{name}` and `%s`, tags, digits, punctuation and white space are folded away; a text without
     any letters outside them is its own key.
@@ -87,7 +87,7 @@ def hold_out(
     """Splits a corpus; the training part streams and is never held in memory (16 bytes a pair are).
 
     Pairs whose sources have the same `source_key`, and pairs of the same group, never lie on both sides of a split:
-    what is too near to a held-out pair is dropped from training. The same corpus and seed give the same split.
+    pairs too similar to a held-out pair are dropped from training. The same corpus and seed give the same split.
     Where sources have several targets, a held-out source takes all of them with it.
 
     Args:

@@ -49,7 +49,7 @@ class Run:
     labels: float = 0.0
     """Labels since the last row of the log."""
     machine: dict[str, Any] = field(default_factory=dict)
-    """What the last bits of its updates depend on."""
+    """What the last bits of its updates depend on: threads, processor, device."""
 
 
 def save(

@@ -1,4 +1,4 @@
-"""What the validations of a training decide: when patience ends, which checkpoints are averaged, which are needed."""
+"""Decisions by validation scores: when patience ends, and which checkpoints are averaged or kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training reports as it goes: one JSON object a line, a progress bar, and TensorBoard's files if wanted."""
+"""The log of a training: one JSON object a line, a progress bar, and TensorBoard's files if wanted."""
 
 from __future__ import annotations
 

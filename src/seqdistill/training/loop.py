@@ -50,7 +50,7 @@ class BatchStream(Protocol):
         ...
 
     def log_metrics(self) -> Mapping[str, float]:
-        """What the stream has to tell since it was last asked; goes into the log."""
+        """Values since the last call; they go into the log."""
         ...
 
 
@@ -211,7 +211,7 @@ def _scores(model: nn.Module, validate: Callable[[], Mapping[str, float]], metri
 
 
 def _record(options: TrainingOptions) -> Record:
-    """All that decides the weights on the way; where it ends, and what is taken from it, may change."""
+    """Everything that decides the weights at each update; the last update and the averaging may change."""
     ends = {"patience", "average", "average_count", "decay"}
     if options.schedule in GROWING:
         ends.add("max_updates")
@@ -256,7 +256,7 @@ def _save(
     end: End,
     ranks: Ranks,
 ) -> None:
-    """Writes a checkpoint on the first rank, and deletes what it makes superfluous."""
+    """Writes a checkpoint on the first rank, and deletes those that are no longer needed."""
     streams = ranks.gather(dict(batches.state()))
     if all(stream == streams[0] for stream in streams):
         streams = streams[:1]

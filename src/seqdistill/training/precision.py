@@ -47,7 +47,7 @@ class Measured(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What a training computes in, and what was drawn from its batches on the way to that."""
+    """Precision of a training, and the batches drawn while it was measured."""
 
     precision: str
     measured: Measured | None
@@ -98,7 +98,7 @@ def settle(
 
 
 def _recorded(file: Path, device: torch.device, ranks: Ranks) -> str | None:
-    """What an earlier process of this run has settled on; None: nothing."""
+    """Precision that an earlier process of this run chose; None: none yet."""
     (found, *_) = ranks.gather(read_json(file)["precision"] if ranks.first and file.exists() else None)
     if found == "bfloat16" and not computes_bfloat16(device):
         raise UserError(
@@ -141,7 +141,7 @@ def _update(
     options: TrainingOptions,
     ranks: Ranks,
 ) -> None:
-    """As the loop does it, but that nothing is seeded or looked at."""
+    """As in the loop, but without seeding and checks."""
     if isinstance(model, CountsUpdates):
         model.begin_update()
     count = 0.0

@@ -1,4 +1,4 @@
-"""What a model is worth while it trains: loss per token of the validation data, and a score of its greedy output."""
+"""Validation during training: loss per token of the validation data, and a score of the greedy outputs."""
 
 from __future__ import annotations
 

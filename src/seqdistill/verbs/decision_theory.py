@@ -12,7 +12,7 @@ from seqdistill.studies import decision_theory
 
 
 def check(settings: DecisionTheoryOptions) -> None:
-    """Raises UserError for values that make no study."""
+    """Raises UserError for values that do not make a study."""
     decision_theory.check(_design(settings))
 
 
@@ -20,7 +20,7 @@ def study(settings: DecisionTheoryOptions, out: Path, progress: Progress) -> dic
     """Writes hmms/*.json and study.json; see `seqdistill.studies.decision_theory.run`.
 
     Raises:
-        UserError: values that make no study.
+        UserError: values that do not make a study.
     """
     return decision_theory.run(_design(settings), out, progress, workers=settings.workers)
 

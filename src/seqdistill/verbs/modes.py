@@ -26,7 +26,7 @@ INTRO = (
 
 
 def check(settings: ModesOptions) -> None:
-    """Raises UserError for values that make no study."""
+    """Raises UserError for values that do not make a study."""
     modes.check(_design(settings))
 
 
@@ -34,7 +34,7 @@ def study(settings: ModesOptions, out: Path, progress: Progress) -> dict[str, An
     """Writes modes.json (see `seqdistill.studies.modes.run`) and modes.html.
 
     Raises:
-        UserError: values that make no study; see the parts.
+        UserError: values that do not make a study; see the parts.
     """
     results = modes.run(_design(settings), out, progress, workers=settings.workers)
     write_page(page_of(results, read_json(out / modes.RESULTS)["posteriors"]), out / PAGE)

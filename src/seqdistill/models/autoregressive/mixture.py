@@ -51,7 +51,7 @@ class Mixture(Model):
     def states(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
-        """What gives those logits when multiplied with the transpose of `output_weight`."""
+        """States whose product with the transpose of `output_weight` gives those logits."""
         return self._states(source, target, self.expert.expand(len(source)))
 
     @property

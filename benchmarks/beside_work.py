@@ -16,7 +16,8 @@ from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.models.autoregressive.transformer import Transformer, TransformerConfig
+from seqdistill.models.autoregressive.configs import TransformerConfig
+from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.nn.losses import Loss
 from seqdistill.training.loop import train
 from seqdistill.training.options import TrainingOptions

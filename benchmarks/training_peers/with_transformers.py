@@ -1,7 +1,9 @@
-"""transformers' Seq2SeqTrainer on its Marian model: with_transformers.py FOLDER SECONDS WARMUP THREADS [SAMPLING].
+"""transformers' Seq2SeqTrainer on its Marian model.
+
+    with_transformers.py FOLDER SECONDS WARMUP THREADS SAMPLING PRECISION
 
 Batches hold as many sentences as have BATCH_TOKENS target tokens on average. SAMPLING is the trainer's own choice of
-batches: random (its default) or group_by_length (its best).
+batches: random (its default) or group_by_length (its best). PRECISION is float32 or bfloat16.
 """
 
 import contextlib
@@ -56,7 +58,7 @@ def pairs(folder: Path) -> Dataset:
     return Dataset.from_dict({"input_ids": source, "labels": target, "length": [len(row) for row in target]})
 
 
-def main(folder: Path, seconds: float, warmup: int, threads: int, sampling: str) -> None:
+def main(folder: Path, seconds: float, warmup: int, threads: int, sampling: str, precision: str) -> None:
     torch.set_num_threads(threads)
     sizes = json.loads((folder / "sizes.json").read_text())
     data = pairs(folder)
@@ -89,6 +91,7 @@ def main(folder: Path, seconds: float, warmup: int, threads: int, sampling: str)
         arguments = Seq2SeqTrainingArguments(
             output_dir=out,
             use_cpu=True,
+            bf16=precision == "bfloat16",
             per_device_train_batch_size=max(1, round(sizes["batch_tokens"] / (sum(data["length"]) / len(data)))),
             train_sampling_strategy=sampling,
             length_column_name="length",
@@ -113,4 +116,4 @@ def main(folder: Path, seconds: float, warmup: int, threads: int, sampling: str)
 
 if __name__ == "__main__":
     with contextlib.suppress(Finished):
-        main(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+        main(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])

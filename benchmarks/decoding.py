@@ -26,14 +26,15 @@ from benchmarks.decoding_model import make_model, make_sources, make_tokenizers
 from evidence.rounds import Turn, medians, ratios, rounds
 from evidence.script import arguments, execute, record, tell
 from seqdistill.data.batches import collate_sources
-from seqdistill.decoding.corpus import TorchEngine, longest_first
+from seqdistill.decoding.corpus import longest_first
 from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import length_limit
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.nn.layers import sinusoids
 from seqdistill.runtime.conversion import convert, pieces
-from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine, usable_cores
+from seqdistill.runtime.ctranslate2_engine import usable_cores
+from seqdistill.runtime.engines import load_engine
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
@@ -81,7 +82,7 @@ def ready_systems(model_dir: Path, sources: Sequence[Sequence[int]]) -> list[Sys
     ]
 
 
-def engine(name: str, setting: str, ours: CTranslate2Engine | TorchEngine) -> System:
+def engine(name: str, setting: str, ours: Any) -> System:
     """One of our engines, best hypothesis only."""
 
     def decode(sources: Sequence[Sequence[int]]) -> Outputs:

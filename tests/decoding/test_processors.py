@@ -141,7 +141,7 @@ def test_rules_are_values() -> None:
 @pytest.mark.parametrize("rules", [{"no_repeat_ngram": 3}, {"min_length": 2}])
 def test_models_that_write_all_positions_at_once_refuse_rules(rules) -> None:
     (name,) = rules
-    with pytest.raises(UserError, match=f"{name} {rules[name]} is for a model that writes left to right"):
+    with pytest.raises(UserError, match=f"{name} {rules[name]} is for a model that is autoregressive"):
         decode(ToyRefiner(iterations=1), random_sources(VOCAB, rows=1), DecodingOptions(**rules))
 
 

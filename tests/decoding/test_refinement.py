@@ -133,7 +133,7 @@ def test_candidates_are_cut_at_the_limit() -> None:
 
 
 def test_sampling_needs_an_autoregressive_model() -> None:
-    with pytest.raises(UserError, match="sampling True is for a model that writes left to right"):
+    with pytest.raises(UserError, match="sampling True is for a model that is autoregressive"):
         decode(ToyRefiner(iterations=1), random_sources(12, rows=2), DecodingOptions(sampling=True))
 
 

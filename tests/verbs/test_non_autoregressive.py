@@ -210,7 +210,7 @@ class TestOptionsThatMeanNothing:
             (
                 "cmlm",
                 {"sampling": True},
-                r"for a model that writes left to right \(transformer, mixture, rnn\), not for",
+                r"for a model that is autoregressive \(transformer, mixture, rnn\), not for",
             ),
             ("cmlm", {"engine": "ctranslate2"}, "one of cmlm: use --engine torch"),
         ):

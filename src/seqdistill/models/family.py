@@ -219,11 +219,11 @@ class _OptionOfDecoding(NamedTuple):
     """The models that read it."""
 
 
-_LEFT_TO_RIGHT = (lambda traits: not traits.non_autoregressive, "that writes left to right")
+_AUTOREGRESSIVE = (lambda traits: not traits.non_autoregressive, "that is autoregressive")
 _DECODING = {
-    "sampling": _OptionOfDecoding(False, *_LEFT_TO_RIGHT),
-    "no_repeat_ngram": _OptionOfDecoding(0, *_LEFT_TO_RIGHT),
-    "min_length": _OptionOfDecoding(0, *_LEFT_TO_RIGHT),
+    "sampling": _OptionOfDecoding(False, *_AUTOREGRESSIVE),
+    "no_repeat_ngram": _OptionOfDecoding(0, *_AUTOREGRESSIVE),
+    "min_length": _OptionOfDecoding(0, *_AUTOREGRESSIVE),
     "iterations": _OptionOfDecoding(None, lambda traits: traits.iterates, "that is refined in iterations"),
     "penalty": _OptionOfDecoding(0, lambda traits: traits.inserts, "that inserts words"),
     "penalty_file": _OptionOfDecoding(None, lambda traits: traits.inserts, "that inserts words"),

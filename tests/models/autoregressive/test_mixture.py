@@ -12,7 +12,7 @@ from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.configs import MixtureConfig
 from seqdistill.models.autoregressive.mixture import Mixture
-from seqdistill.models.interface import AutoregressiveModel, HasLogMetrics
+from seqdistill.models.interface import ExpertsModel, HasLogMetrics
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 VOCAB, UPDATES = 12, 150
@@ -34,7 +34,7 @@ def mixture(**sizes) -> Mixture:
 
 
 def test_meets_the_protocols() -> None:
-    assert isinstance(mixture(), AutoregressiveModel) and isinstance(mixture(), HasLogMetrics)
+    assert isinstance(mixture(), ExpertsModel) and isinstance(mixture(), HasLogMetrics)
 
 
 @torch.no_grad()

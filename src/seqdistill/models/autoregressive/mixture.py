@@ -35,6 +35,7 @@ class Mixture(Model):
     def __init__(self, config: MixtureConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
+        self.num_experts = config.experts
         self.transformer = Transformer(config, source_ids=source_ids, target_ids=target_ids)
         self.starts = nn.Parameter(torch.empty(config.experts, config.dim))
         """What each expert reads first, in place of the vector of the decoder's start."""

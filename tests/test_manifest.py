@@ -8,7 +8,7 @@ import pytest
 
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
-from seqdistill.journal import Record
+from seqdistill.journal import Growth, Record
 from seqdistill.manifest import FINISHED, UNFINISHED, begin, fingerprint, finish, status
 
 MACHINE = {"threads": 2}
@@ -86,6 +86,37 @@ def test_an_unfinished_or_absent_input_is_refused(tmp_path: Path) -> None:
         fingerprint(tmp_path)
     with pytest.raises(UserError, match="no such file or directory"):
         fingerprint(tmp_path / "nowhere")
+
+
+def grows_to(number: int, refused: str = "") -> Record:
+    return Record("prepare", {"updates": number}, growth=Growth("updates", refused))
+
+
+def test_a_stage_that_grows_is_begun_again_and_counts_its_time_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    begin(out, grows_to(4), machine={"threads": 1})
+    finish(out, grows_to(4), started=time.time() - 5, results={}, outputs=[])
+    found = begin(out, grows_to(8), machine={"threads": 2})
+    assert found == ("finished", [], "updates: 4 there, 8 now") and status(out) == "unfinished"
+    begun = read_json(out / UNFINISHED)
+    assert begun["growth"] == found.growth and begun["seconds"] == pytest.approx(5, abs=1)
+    assert begun["machines"] == [{"threads": 1}, {"threads": 2}] and begun["options"] == {"updates": 8}
+    assert begin(out, grows_to(6), machine={"threads": 2}).growth == "updates: 8 there, 6 now"  # not finished, so free
+    finish(out, grows_to(6), started=time.time(), results={}, outputs=[])
+    assert read_json(out / FINISHED)["machines"] == [{"threads": 1}, {"threads": 2}]
+    for number, reason in ((5, "it can grow, not shrink"), (9, "no more paper")):
+        with pytest.raises(UserError, match=rf"updates: 6 there, {number} now \({reason}\)"):
+            begin(out, grows_to(number, "no more paper"), machine={})
+
+
+def test_a_kill_between_beginning_to_grow_and_taking_the_manifest_away_changes_nothing(tmp_path: Path) -> None:
+    begin(tmp_path, grows_to(4), machine={})
+    finish(tmp_path, grows_to(4), started=time.time(), results={}, outputs=[])
+    manifest = (tmp_path / FINISHED).read_text()
+    begin(tmp_path, grows_to(8), machine={})
+    (tmp_path / FINISHED).write_text(manifest)
+    assert begin(tmp_path, grows_to(8), machine={}).growth == "updates: 4 there, 8 now"
+    assert status(tmp_path) == "unfinished"
 
 
 def test_the_time_of_runs_that_were_killed_counts(tmp_path: Path) -> None:

@@ -215,7 +215,8 @@ def _record(options: TrainingOptions) -> Record:
     ends = {"patience", "average", "average_count", "decay"}
     if options.schedule in GROWING:
         ends.add("max_updates")
-    return Record("training", {name: value for name, value in asdict(options).items() if name not in ends})
+    asked, defaults = asdict(options), asdict(TrainingOptions(options.max_updates))
+    return Record("training", {name: value for name, value in asked.items() if name not in ends}, defaults=defaults)
 
 
 def _resume(

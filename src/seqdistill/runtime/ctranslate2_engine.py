@@ -86,6 +86,9 @@ class CTranslate2Engine:
         self._source_pieces = pieces(loaded.tokenizers.source)
         self._target_pieces = pieces(loaded.tokenizers.target)
         self._target_ids = {piece: token for token, piece in enumerate(self._target_pieces)}
+        ids = loaded.tokenizers.target.ids
+        self._prompt = [*ids.decoder_prompt, ids.decoder_start][1:]
+        """What the decoder reads after the first symbol and before the first word: a language code that is forced."""
 
     @property
     def traits(self) -> EngineTraits:
@@ -153,11 +156,12 @@ class CTranslate2Engine:
         read, written = self.tokenizers.source.encode_batch(sources), self.tokenizers.target.encode_batch(targets)
         found = self._translator.score_batch(
             [[self._source_pieces[token] for token in ids] for ids in read],
-            [[self._target_pieces[token] for token in ids] for ids in written],
+            [[self._target_pieces[token] for token in (*self._prompt, *ids)] for ids in written],
             max_batch_size=self.max_tokens,
             batch_type="tokens",
         )
-        return [sum(each.log_probs) / len(each.log_probs) for each in found]
+        words = [each.log_probs[len(self._prompt) :] for each in found]
+        return [sum(log_probs) / len(log_probs) for log_probs in words]
 
     def _run(
         self,
@@ -172,10 +176,10 @@ class CTranslate2Engine:
         pending = []
         for rows in calls:
             limit = max(limits[row] for row in rows)
-            begun = [[target(token) for token in prefixes[row][:limit]] for row in rows] if any(prefixes) else None
+            begun = [[*self._prompt, *(prefixes[row][:limit] if any(prefixes) else ())] for row in rows]
             results = self._translator.translate_batch(
                 [[source(token) for token in sources[row]] for row in rows],
-                target_prefix=begun,
+                target_prefix=[[target(token) for token in tokens] for tokens in begun] if any(begun) else None,
                 max_batch_size=self.max_tokens,
                 batch_type="tokens",
                 asynchronous=True,
@@ -184,8 +188,8 @@ class CTranslate2Engine:
                 length_penalty=options.length_penalty,
                 no_repeat_ngram_size=options.no_repeat_ngram,
                 max_input_length=0,
-                min_decoding_length=min(options.min_length, limit),
-                max_decoding_length=limit,
+                min_decoding_length=min(options.min_length, limit) + len(self._prompt),
+                max_decoding_length=limit + len(self._prompt),
                 suppress_sequences=[[target(token)] for token in self.tokenizers.target.ids.never_written],
                 return_end_token=True,
                 return_scores=True,
@@ -198,14 +202,17 @@ class CTranslate2Engine:
         }
 
     def _hypotheses(self, result: ctranslate2.TranslationResult, options: DecodingOptions) -> list[Hypothesis]:
-        """CTranslate2's score is ours: the sum of log-probabilities over length ** length_penalty, EOS counted. Beside
-        forced tokens it puts others in the beam, with -1e10 for a log-probability; they are left out."""
+        """CTranslate2's score is ours: the sum of log-probabilities over length ** length_penalty, EOS counted. Its
+        length counts a forced language code, ours does not. Beside forced tokens it puts others in the beam, with -1e10
+        for a log-probability; they are left out."""
         hypotheses, eos = [], self.tokenizers.target.ids.eos
         for words, score in zip(result.hypotheses, result.scores, strict=True):
-            tokens = tuple([self._target_ids[word] for word in words])
-            log_prob = score * len(tokens) ** options.length_penalty
+            tokens = tuple([self._target_ids[word] for word in words])[len(self._prompt) :]
+            log_prob = score * len(words) ** options.length_penalty
             if log_prob < IMPOSSIBLE:
                 continue
+            if self._prompt:
+                score = log_prob / len(tokens) ** options.length_penalty
             hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (eos,) else tokens, log_prob, score))
         return hypotheses
 

@@ -15,12 +15,11 @@ from seqdistill.data.batches import Batch, Batches, collate_sources
 from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.models.autoregressive.configs import TransformerConfig
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.nn.losses import Loss
+from seqdistill.options import DecodingOptions, TrainingOptions
 from seqdistill.training.loop import train
-from seqdistill.training.options import TrainingOptions
 
 VOCAB, BATCH_TOKENS = 2000, 1024
 SIZES = {"dim": 128, "ffn_dim": 256, "encoder_layers": 2, "decoder_layers": 2, "heads": 4, "dropout": 0.1}

@@ -27,11 +27,11 @@ from evidence.rounds import Turn, medians, ratios, rounds
 from evidence.script import arguments, execute, record, tell
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.corpus import longest_first
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import length_limit
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.nn.layers import sinusoids
+from seqdistill.options import DecodingOptions
 from seqdistill.runtime.conversion import convert, pieces
 from seqdistill.runtime.ctranslate2_engine import usable_cores
 from seqdistill.runtime.engines import load_engine

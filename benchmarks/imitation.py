@@ -26,13 +26,13 @@ from evidence.rounds import Turn, medians, ratios, rounds
 from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.data.batches import Batches
 from seqdistill.data.store import Store, build_store
-from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.distillation.imitation import RolloutOptions, Rollouts
+from seqdistill.distillation.imitation import Rollouts
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution
 from seqdistill.models.saved import create_model
 from seqdistill.nn.divergences import Divergence
+from seqdistill.options import RolloutOptions
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import adam, divide_and_clip, step
@@ -51,8 +51,10 @@ class Training:
     def __init__(self, student: Any, teacher: Teacher, batches: Batches, *, pool: int, rate: float) -> None:
         self.student, self.figures = copy.deepcopy(student), LogMetrics()
         self.teacher = teacher
-        options = RolloutOptions(DecodingOptions(max_ratio=2.0), mixing="constant", mixing_rate=rate, pool=pool)
-        self.objective = full_distribution(self.student, teacher, Divergence(), log_metrics=self.figures)
+        options = RolloutOptions(mixing="constant", mixing_rate=rate, pool=pool)
+        self.objective = full_distribution(
+            self.student, teacher, Divergence("cross-entropy", 0.5, 1.0, 0), log_metrics=self.figures
+        )
         self.stream = Rollouts(
             batches,
             self.student,
@@ -63,7 +65,7 @@ class Training:
             log_metrics=self.figures,
         )
         self.parameters = list(self.student.parameters())
-        self.optimizer = adam(self.parameters, betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.0)
+        self.optimizer = adam(self.parameters, weight_decay=0.0)
 
     def run(self, updates: int) -> dict[str, float]:
         """Does so many updates; milliseconds of one, in all and by part, and its labels."""
@@ -94,7 +96,7 @@ def prepared(folder: Path, source: Path, target: Path) -> tuple[Any, Store]:
 def warmed(student: Any, store: Store) -> Any:
     """The student after some updates on the data."""
     parameters = list(student.parameters())
-    optimizer = adam(parameters, betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.0)
+    optimizer = adam(parameters, weight_decay=0.0)
     batches = Batches(store, max_tokens=BATCH_TOKENS, seed=2)
     for update in range(1, WARMING_UPDATES + 1):
         loss = student.loss(next(batches), label_smoothing=0.1)

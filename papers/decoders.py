@@ -10,8 +10,7 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.decoding.corpus import Engine, TextHypothesis
-from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.options import TranslateOptions
+from seqdistill.options import DecodingOptions, TranslateOptions
 from seqdistill.verbs.engine import decoding_options, open_engine
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqdistill.decoding.corpus import EngineTraits, TextHypothesis
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
+from seqdistill.options import DecodingOptions
 
 
 @dataclass(frozen=True)

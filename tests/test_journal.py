@@ -9,12 +9,12 @@ from fake_engine import FakeEngine, fake_sources
 from verb_options import VERBS
 
 from seqdistill.data.unfinished import begin as begin_data
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import decode_to_shards
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
 from seqdistill.journal import EDITION, FREE, Record, differences
 from seqdistill.manifest import UNFINISHED, begin
+from seqdistill.options import DecodingOptions
 
 RECORD = Record("train", {"beam": 5, "set": {"dim": 8}, "threads": 2}, {"data": "aa"})
 
@@ -77,7 +77,11 @@ def data(out: Path) -> None:
 def decoded(out: Path) -> None:
     engine = FakeEngine()
     decode_to_shards(
-        fake_sources(3), engine=FakeEngine, engine_fingerprint=engine.fingerprint, options=DecodingOptions(), out=out
+        fake_sources(3),
+        engine=FakeEngine,
+        engine_fingerprint=engine.fingerprint,
+        options=DecodingOptions(beam=1),
+        out=out,
     )
 
 

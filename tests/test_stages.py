@@ -39,7 +39,7 @@ class Performed:
 def performed(monkeypatch: pytest.MonkeyPatch) -> Performed:
     performed = Performed()
     for kind in ("prepare", "train"):
-        stage = Stage(STAGES[kind].settings, lambda settings: None, performed, ("*.arrow", "sub/*"))
+        stage = Stage(STAGES[kind].settings, performed, ("*.arrow", "sub/*"))
         monkeypatch.setitem(stages.STAGES, kind, stage)
     return performed
 
@@ -232,7 +232,7 @@ def test_every_task_of_a_stage_carries_its_title() -> None:
         ),
         ("distill", {"teacher": "t", "data": "d", "n_best": 9}, "n_best 9 is more than beam 5"),
         ("prepare", {"corpus": "home-asistant"}, "no corpus 'home-asistant'; did you mean home-assistant"),
-        ("decision-theory", {"hmms": 0}, "hmms: expected at least 1, but got 0"),
+        ("decision-theory", {"hmms": 0}, "'hmms': Input should be greater than or equal to 1, but it is 0"),
     ],
 )
 def test_options_that_cannot_be_are_found_before_anything_runs(

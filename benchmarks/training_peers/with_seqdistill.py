@@ -18,8 +18,8 @@ from seqdistill.files import read_json
 from seqdistill.models.autoregressive.configs import TransformerConfig
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.nn.losses import Loss
+from seqdistill.options import TrainingOptions
 from seqdistill.training.loop import train
-from seqdistill.training.options import TrainingOptions
 from seqdistill.training.precision import FILE
 
 
@@ -62,8 +62,16 @@ def main(folder: Path, seconds: float, warmup: int, threads: int, width: int, pr
                 model,
                 objective,
                 batches,
-                options=TrainingOptions(
-                    max_updates=10**6, validate_every=10**6, metric="loss", threads=threads, precision=precision
+                options=TrainingOptions.read(
+                    {
+                        "max_updates": 10**6,
+                        "validate_every": 10**6,
+                        "metric": "loss",
+                        "threads": threads,
+                        "precision": precision,
+                        "tensorboard": False,
+                    },
+                    where="benchmark",
                 ),
                 validate=dict,
                 out=Path(out),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from papers.lin2020.runs import Run, grouped, title
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import compare_runs
+from seqdistill.options import MetricOptions
 from seqdistill.text.lines import read_lines
 from seqdistill.verbs.systems import System
 
@@ -45,7 +46,7 @@ def differences(runs: Sequence[Run], *, beam: int = 5) -> list[dict[str, Any]]:
 def _difference(name: str, tests: list[list[System]]) -> dict[str, Any]:
     signature = tests[0][0].scores["signatures"][name]
     language = "en" if "tok:rouge-score" in signature else ""
-    metric = create_metric(name, MetricOptions(lowercase="case:lc" in signature, language=language))
+    metric = create_metric(name, MetricOptions(lowercase="case:lc" in signature, target_language=language))
     outputs = [[list(read_lines(each.evaluation / "hypotheses.txt")) for each in same] for same in tests]
     references = list(read_lines(tests[0][0].evaluation / "references.txt"))
     found = compare_runs(metric, outputs[0], outputs[1], references)

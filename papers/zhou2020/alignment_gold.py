@@ -20,13 +20,13 @@ import numpy as np
 
 from benchmarks.alignment import thot_matrices
 from evidence.script import arguments, execute, record
-from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import Bitext, read_bitext
 from seqdistill.measures.gold import GoldLinks, agreement, read_gold
 from seqdistill.measures.links import Links, read_pharaoh
 from seqdistill.measures.symmetry import HEURISTICS, symmetrize
 from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.options import AlignerOptions
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.lines import read_lines
 

@@ -40,7 +40,7 @@ def tables(recipe: Recipe) -> tuple[dict[str, float], list[dict[str, Any]]]:
     published = PUBLISHED if len(results["languages"]) == 3 else {}
     figures = dict(results["figures"])
     figures |= {f"published_complexity_{name}": value for name, value in published.items() if name in complexities}
-    corpora = {fingerprint(path): name for name, path in settings.corpus.items()}
+    corpora = {fingerprint(path): name for name, path in settings.training_data.items()}
     systems = {system.evaluation: system for system in systems_in(recipe.out)}
     rows = []
     for found in results["systems"]:

@@ -1,4 +1,4 @@
-"""A verb's settings as options of the command line: every field one option, its description the help."""
+"""A verb's options as options of the command line: every field one option, its description the help."""
 
 from __future__ import annotations
 
@@ -8,35 +8,32 @@ from collections.abc import Callable
 from typing import Annotated, Any, get_origin
 
 import typer
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from seqdistill.errors import UserError
-from seqdistill.options import Options
+from seqdistill.options import Option, Options
 
 
 def command(
-    within: typer.Typer, settings: type[Options], example: str
+    within: typer.Typer, kind: type[Options], example: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Registers `function(settings, **others)` as a verb whose options are the fields of `settings`."""
+    """Registers `function(options, **others)` as a verb whose options are those of `kind`."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
-        fields = [
-            _parameter(name, field, named=name not in settings.arguments)
-            for name, field in settings.model_fields.items()
-        ]
+        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "options"]
+        offered = kind.offered()
+        parameters = [_parameter(option, named=name not in kind.arguments) for name, option in offered.items()]
         verb = function.__name__.replace("_", "-")
         where = " ".join(dict.fromkeys(["seqdistill", str(within.info.name), verb]))
 
         def run_verb(**values: Any) -> None:
-            given = {name: values.pop(name) for name in settings.model_fields}
-            for name, field in settings.model_fields.items():
-                if _is_mapping(field):
+            others = {name: values.pop(name) for name in list(values) if name not in offered}
+            given = {name: value for name, value in values.items() if value not in (None, [])}
+            for name in given:
+                if _is_mapping(offered[name]):
                     given[name] = _mapping(name, given[name])
-            function(settings=settings.read(given, where=where), **values)
+            function(options=kind.read(given, where=where), **others)
 
-        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *fields]]
+        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *parameters]]
         run_verb.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
         run_verb.__annotations__ = {p.name: p.annotation for p in signature}
         run_verb.__doc__ = function.__doc__
@@ -46,28 +43,34 @@ def command(
     return register
 
 
-def _parameter(name: str, field: FieldInfo, *, named: bool) -> inspect.Parameter:
-    kind: Any = field.annotation
+def _parameter(option: Option, *, named: bool) -> inspect.Parameter:
+    """An option for typer, of which None says that it was not given: defaults are the options' own business."""
+    kind: Any = list[str] if _is_mapping(option) else option.field.annotation
     if not named:
-        argument = typer.Argument(help=field.description)
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, argument])
-    flag = f"--{name.replace('_', '-')}"
-    default: Any = field.default
-    if _is_mapping(field):
-        kind = list[str]
-    if field.default_factory is not None:
-        default = []
-    elif kind is bool:
-        flag = f"{flag}/--no-{name.replace('_', '-')}"
-    if default is PydanticUndefined:
-        default = inspect.Parameter.empty
-    option = typer.Option(flag, help=field.description, show_default=default not in (None, "", []))
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+        argument = typer.Argument(help=option.help)
+        return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, argument])
+    flag = f"--{option.name.replace('_', '-')}"
+    if kind is bool:
+        flag = f"{flag}/--no-{option.name.replace('_', '-')}"
+    found = typer.Option(flag, help=f"{option.help}{_default(option)}", show_default=False)
+    default = inspect.Parameter.empty if option.required else None
+    kind = kind if option.required else kind | None
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, found]
+    )
 
 
-def _is_mapping(field: FieldInfo) -> bool:
+def _default(option: Option) -> str:
+    """As typer would show it."""
+    if option.default in (None, "", [], {}) or option.default is False:
+        return ""
+    shown = ", ".join(map(str, option.default)) if isinstance(option.default, list) else option.default
+    return f"  [default: {shown}]"
+
+
+def _is_mapping(option: Option) -> bool:
     """Whether the option is KEY=VALUE, again and again."""
-    return get_origin(field.annotation) is dict
+    return get_origin(option.field.annotation) is dict
 
 
 def _mapping(name: str, pairs: list[str]) -> dict[str, Any]:

@@ -83,15 +83,15 @@ def main() -> None:
 
 
 def _run(
-    verb: str, settings: Options, out: Path, show: Callable[[dict[str, Any]], Iterable[Part]] = shown.everything
+    verb: str, options: Options, out: Path, show: Callable[[dict[str, Any]], Iterable[Part]] = shown.everything
 ) -> None:
     from seqdistill.stages import run_stage
 
-    outcome = run_stage(verb, settings, out, Terminal(), title=verb)
+    outcome = run_stage(verb, options, out, Terminal(), title=verb)
     if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one speaks
         return
     if not outcome.done_now:
-        typer.echo(f"{out}: already done with these settings and inputs; nothing to do")
+        typer.echo(f"{out}: already done with these options and inputs; nothing to do")
     _show(show(outcome.results))
 
 
@@ -120,16 +120,16 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
     "seqdistill prepare --source train.en --target train.de --valid-source valid.en --valid-target valid.de "
     "--vocab-size 8000 --out data",
 )
-def prepare(settings: PrepareOptions, out: Out) -> None:
+def prepare(options: PrepareOptions, out: Out) -> None:
     """Turn parallel text into a data directory: filtered, split, tokenised, ready to train on."""
-    _run("prepare", settings, out)
+    _run("prepare", options, out)
 
 
 @command(app, TrainOptions, "seqdistill train --data data --model transformer-small --max-updates 20000 --out teacher")
-def train(settings: TrainOptions, out: Out) -> None:
+def train(options: TrainOptions, out: Out) -> None:
     """Train a model; cut off at any moment, the same command continues to the same weights (on as many threads); a
     larger --max-updates trains on."""
-    _run("train", settings, out)
+    _run("train", options, out)
 
 
 @command(
@@ -137,9 +137,9 @@ def train(settings: TrainOptions, out: Out) -> None:
     DistillOptions,
     "seqdistill distill --teacher teacher --data data --beam 5 --n-best 5 --engine ctranslate2 --out distilled",
 )
-def distill(settings: DistillOptions, out: Out) -> None:
+def distill(options: DistillOptions, out: Out) -> None:
     """Let a teacher rewrite the training targets: sequence-level distillation (Kim and Rush, 2016)."""
-    _run("distill", settings, out)
+    _run("distill", options, out)
 
 
 @command(
@@ -147,10 +147,10 @@ def distill(settings: DistillOptions, out: Out) -> None:
     EvaluateOptions,
     "seqdistill evaluate --model teacher --source test.en --reference test.de --metrics bleu,chrf,ter --out scores",
 )
-def evaluate(settings: EvaluateOptions, out: Out) -> None:
+def evaluate(options: EvaluateOptions, out: Out) -> None:
     """Decode text with a model and score it; metrics: bleu, chrf, chrf++, ter, rouge1, rouge2, rougeL, ribes, meteor,
     beer, comet."""
-    _run("evaluate", settings, out)
+    _run("evaluate", options, out)
 
 
 @command(
@@ -158,21 +158,21 @@ def evaluate(settings: EvaluateOptions, out: Out) -> None:
     TunePenaltyOptions,
     "seqdistill tune-penalty --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned",
 )
-def tune_penalty(settings: TunePenaltyOptions, out: Out) -> None:
+def tune_penalty(options: TunePenaltyOptions, out: Out) -> None:
     """Find the penalty on inserting nothing that is best on validation text, for models that insert words."""
-    _run("tune-penalty", settings, out, shown.penalties)
+    _run("tune-penalty", options, out, shown.penalties)
 
 
 @command(app, TranslateOptions, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
-def translate(settings: TranslateOptions) -> None:
+def translate(options: TranslateOptions) -> None:
     """Translate standard input to standard output, a line for a line, in order."""
     from seqdistill.verbs.translate import trace_lines, translate_lines
 
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    if settings.trace:
-        _show_traces(trace_lines(settings, _standard_input()))
+    if options.trace:
+        _show_traces(trace_lines(options, _standard_input()))
         return
-    for line in translate_lines(settings, _standard_input()):
+    for line in translate_lines(options, _standard_input()):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
@@ -199,19 +199,19 @@ def _standard_input() -> Iterator[str]:
 
 @command(app, CompareOptions, "seqdistill compare teacher.out student.out --reference test.de")
 def compare(
-    settings: CompareOptions,
+    options: CompareOptions,
     a: Annotated[Path, typer.Argument(help="Outputs of system A, one a line.")],
     b: Annotated[Path, typer.Argument(help="Outputs of system B, one a line.")],
 ) -> None:
     """Compare two outputs by paired bootstrap resampling: difference, 95 % interval, p-value."""
     from seqdistill.verbs.compare import compare_files
 
-    _show(shown.comparisons(compare_files(settings, a, b)))
+    _show(shown.comparisons(compare_files(options, a, b)))
 
 
 @command(app, ReportOptions, "seqdistill report runs/demo --page report.html")
 def report(
-    settings: ReportOptions,
+    options: ReportOptions,
     directory: Annotated[Path, typer.Argument(help="Directory with the stages of a run.")],
     page: Annotated[Path | None, typer.Option(help="The page to write; default DIRECTORY/report.html.")] = None,
 ) -> None:
@@ -220,7 +220,7 @@ def report(
     from seqdistill.verbs.report import write_report
 
     page = page or directory / REPORT
-    write_report(directory, page, settings)
+    write_report(directory, page, options)
     typer.echo(f"wrote {page}")
 
 
@@ -229,30 +229,30 @@ def report(
     MeasureOptions,
     "seqdistill measure tiny base big --real data --source-language en --target-language de --out measures",
 )
-def measure(settings: MeasureOptions, out: Out) -> None:
+def measure(options: MeasureOptions, out: Out) -> None:
     """Measure parallel corpora (complexity, faithfulness, reordering), and say which suits which student (Zhou et al.
     2020)."""
     from seqdistill.verbs.measure import PAGE
 
-    _run("measure", settings, out, shown.measures)
+    _run("measure", options, out, shown.measures)
     typer.echo(f"page: {out / PAGE}")
 
 
 @command(study, DecisionTheoryOptions, "seqdistill study decision-theory --hmms 50 --out decisions")
-def decision_theory(settings: DecisionTheoryOptions, out: Out) -> None:
+def decision_theory(options: DecisionTheoryOptions, out: Out) -> None:
     """Which distilled data is best for which accuracy, on random HMMs (Zhou et al. 2020, appendix D)."""
-    _run("decision-theory", settings, out, shown.decisions)
+    _run("decision-theory", options, out, shown.decisions)
 
 
 @command(
     study,
     ModesOptions,
     "seqdistill study modes --output at=at-test --output nat=nat-test --language de=train.de --language fr=train.fr "
-    "--corpus full=data --corpus distilled=distilled --out modes",
+    "--training-data full=data --training-data distilled=distilled --out modes",
 )
-def modes(settings: ModesOptions, out: Out) -> None:
+def modes(options: ModesOptions, out: Out) -> None:
     """Which of the languages they were trained on do models write, or mix? (Zhou et al. 2020, section 3.1)."""
-    _run("modes", settings, out, shown.modes)
+    _run("modes", options, out, shown.modes)
     typer.echo(f"page: {out / 'modes.html'}")
 
 

@@ -26,44 +26,45 @@ from seqdistill.options import (
     TunePenaltyOptions,
 )
 from seqdistill.progress import Progress
-from seqdistill.verbs import decision_theory, distill, evaluate, measure, modes, prepare, train, tune_penalty
+from seqdistill.studies import decision_theory
+from seqdistill.verbs import distill, evaluate, measure, modes, prepare, train, tune_penalty
 
 
 class Stage(NamedTuple):
     """A verb: its options, and what it does with them in a directory."""
 
     settings: type[Options]
-    check: Callable[[Any], None]
-    """Checks the options alone, before hours are spent on earlier stages."""
     perform: Callable[[Any, Path, Progress], dict[str, Any]]
     """Writes the stage's files, returns what is worth recording."""
     outputs: tuple[str, ...]
     """Patterns of the files others read."""
+    check: Callable[[Any], None] = lambda _: None
+    """Finds what is wrong with the options by themselves, before hours are spent on the stages before."""
     growth: Callable[[Any], Growth] | None = None
     """The option that may grow later, and whether it may with these options."""
 
 
+DATA_FILES = ("data.json", "*.arrow", "tokenizer/*")
+
 STAGES: dict[str, Stage] = {
-    "prepare": Stage(PrepareOptions, prepare.check, prepare.prepare, ("data.json", "*.arrow", "tokenizer/*")),
-    "train": Stage(TrainOptions, train.check, train.train, ("model/**/*",), train.growth),
-    "distill": Stage(DistillOptions, distill.check, distill.distill, ("data.json", "*.arrow", "tokenizer/*")),
-    "tune-penalty": Stage(TunePenaltyOptions, tune_penalty.check, tune_penalty.tune_penalty, (PENALTY_FILE,)),
+    "prepare": Stage(PrepareOptions, prepare.prepare, DATA_FILES, prepare.check),
+    "train": Stage(TrainOptions, train.train, ("model/**/*",), train.check, train.growth),
+    "distill": Stage(DistillOptions, distill.distill, DATA_FILES),
+    "tune-penalty": Stage(TunePenaltyOptions, tune_penalty.tune_penalty, (PENALTY_FILE,)),
     "evaluate": Stage(
         EvaluateOptions,
-        evaluate.check,
         evaluate.evaluate,
         ("hypotheses.txt", "references.txt", "sources.txt", "scores.json", evaluate.TRACES),
+        evaluate.check,
     ),
     "measure": Stage(
         MeasureOptions,
-        measure.check,
         measure.measure_corpora,
         (measure.PAGE, "*/sentences.tsv", "*/*.pharaoh", "*/table.npz", "*/table.tsv.gz"),
+        measure.check,
     ),
-    "decision-theory": Stage(
-        DecisionTheoryOptions, decision_theory.check, decision_theory.study, ("study.json", "hmms/*.json")
-    ),
-    "modes": Stage(ModesOptions, modes.check, modes.study, ("modes.json",)),
+    "decision-theory": Stage(DecisionTheoryOptions, decision_theory.run, ("study.json", "hmms/*.json")),
+    "modes": Stage(ModesOptions, modes.study, ("modes.json",), modes.check),
 }
 
 

@@ -6,10 +6,10 @@ import torch
 from toy_models import ToyWriter, forced_log_prob, random_sources
 
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.processors import Given
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.errors import UserError
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import EOS
 
@@ -17,7 +17,7 @@ from seqdistill.vocabulary.sentencepiece import EOS
 def test_greedy_takes_the_most_probable_token_of_every_prefix() -> None:
     source = random_sources(20, rows=12)
     model = ToyWriter(20)
-    for row, (best,) in enumerate(decode(model, source, DecodingOptions(max_length=9))):
+    for row, (best,) in enumerate(decode(model, source, DecodingOptions(beam=1, max_length=9))):
         words = list(best.tokens)
         logits = model(source[row : row + 1], torch.tensor([[*words, 3]]))[0]
         logits[:, list(OURS.never_written)] = -torch.inf
@@ -116,24 +116,26 @@ def test_sampled_log_prob_is_the_models_own() -> None:
 def test_top_one_sampling_is_greedy() -> None:
     source, model = random_sources(30, rows=8), ToyWriter(30)
     drawn = decode(model, source, DecodingOptions(sampling=True, top_k=1, max_length=10))
-    assert [h[0].tokens for h in drawn] == [h[0].tokens for h in decode(model, source, DecodingOptions(max_length=10))]
+    assert [h[0].tokens for h in drawn] == [
+        h[0].tokens for h in decode(model, source, DecodingOptions(beam=1, max_length=10))
+    ]
 
 
 def test_modes_of_modules_are_put_back() -> None:
     model = ToyWriter(20).train()
     model.child = torch.nn.Dropout().eval()
-    decode(model, random_sources(20, rows=2), DecodingOptions(max_length=3))
+    decode(model, random_sources(20, rows=2), DecodingOptions(beam=1, max_length=3))
     assert model.training and not model.child.training
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"n_best": 2}, "n_best 2 is more than beam 1"),
+        ({"beam": 1, "n_best": 2}, "n_best 2 is more than beam 1"),
         ({"sampling": True, "beam": 2}, "leave beam at 1"),
         ({"top_k": 3}, "belong to sampling"),
-        ({"sampling": True, "temperature": 0.0}, "temperature and max_ratio above 0"),
-        ({"beam": 0}, "beam must be 1 or more, but is 0"),
+        ({"sampling": True, "temperature": 0.0}, "'temperature': .*greater than 0"),
+        ({"beam": 0}, "'beam': .*greater than or equal to 1, but it is 0"),
     ],
 )
 def test_options_that_cannot_be_honoured(options, message: str) -> None:

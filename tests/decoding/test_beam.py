@@ -7,9 +7,9 @@ from toy_models import ToyWriter, every_output, forced_log_prob, random_sources
 from seqdistill.decoding.autoregressive import greedy
 from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import length_limits
 from seqdistill.decoding.top import top_tokens
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 
 VOCAB = 8
@@ -52,7 +52,7 @@ def test_search_stops_as_soon_as_nothing_can_improve(length_penalty: float, step
 def test_beam_of_one_is_greedy() -> None:
     source = random_sources(30, rows=50)
     model = ToyWriter(30)
-    options = DecodingOptions(max_length=12)
+    options = DecodingOptions(beam=1, max_length=12)
     for one, other in zip(greedy(model, source, options), beam_search(model, source, options), strict=True):
         assert [h.tokens for h in one] == [h.tokens for h in other]
         assert one[0].log_prob == pytest.approx(other[0].log_prob, abs=1e-5)

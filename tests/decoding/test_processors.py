@@ -10,9 +10,9 @@ from toy_models import ToyRefiner, ToyWriter, random_sources
 from seqdistill.decoding.autoregressive import greedy
 from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.processors import NOTHING, Given, NoRepeatNgram, Rows, processors_of
 from seqdistill.errors import UserError
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 
 VOCAB, EOS = 8, OURS.eos
@@ -95,7 +95,7 @@ def test_beam_of_one_is_greedy_and_the_batch_decides_nothing(rules, given: Given
 @pytest.mark.parametrize("how", [{"sampling": True, "n_best": 40, "top_k": 6}, {"beam": 5, "n_best": 5}])
 def test_nothing_breaks_the_rules(rules, given: Given, how) -> None:
     source, model = random_sources(VOCAB, rows=6), ToyWriter(VOCAB, scale=0.3)
-    options = DecodingOptions(max_length=7, **how, **rules)
+    options = DecodingOptions(beam=1, max_length=7, **how, **rules)
     for row, hypotheses in enumerate(decode(model, source, options, given)):
         prefix = given.prefixes[row] if given.prefixes else ()
         allowed = given.allowed[row] if given.allowed else None
@@ -129,7 +129,7 @@ def test_a_prefix_may_hold_what_is_never_written_and_ends_at_the_limit() -> None
 
 
 def test_rules_are_values() -> None:
-    options = DecodingOptions(no_repeat_ngram=2, min_length=3)
+    options = DecodingOptions(beam=1, no_repeat_ngram=2, min_length=3)
     rules = processors_of(OURS, options, Given(prefixes=[[5]], allowed=[[5, 6]]), torch.device("cpu"))
     again = pickle.loads(pickle.dumps(rules))
     log_probs = torch.randn(1, VOCAB).log_softmax(1)
@@ -145,7 +145,14 @@ def test_models_that_write_all_positions_at_once_refuse_rules(rules) -> None:
         decode(ToyRefiner(iterations=1), random_sources(VOCAB, rows=1), DecodingOptions(**rules))
 
 
-@pytest.mark.parametrize("rules", [{"no_repeat_ngram": -1}, {"min_length": 256}, {"min_length": -1}])
-def test_values_out_of_range(rules) -> None:
-    with pytest.raises(UserError, match=r"no_repeat_ngram must be 0 or more, min_length from 0 to max_length - 1"):
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"no_repeat_ngram": -1}, r"'no_repeat_ngram': .*greater than or equal to 0, but it is -1"),
+        ({"min_length": 256}, "min_length 256 leaves no room under max_length 256, in which EOS counts"),
+        ({"min_length": -1}, r"'min_length': .*greater than or equal to 0, but it is -1"),
+    ],
+)
+def test_values_out_of_range(rules, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         DecodingOptions(**rules)

@@ -6,8 +6,8 @@ from toy_inserter import BEST, ToyConfig, ToyInserter
 from toy_models import ToyRefiner, ToyWriter, random_sources
 
 from seqdistill.decoding.decode import decode, mixed
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.sentencepiece import EOS, PAD
 
 
@@ -32,14 +32,14 @@ def test_rows_leave_at_their_fixed_point() -> None:
     """A row of n tokens is final after ceil(n / 2) iterations and leaves one later, when nothing changed."""
     source = random_sources(12, rows=20)
     model = ToyRefiner(iterations=10, speed=2)
-    found = decode(model, source, DecodingOptions())
+    found = decode(model, source, DecodingOptions(beam=1))
     lengths = [len(hypothesis.tokens) for (hypothesis,) in found]
     assert lengths == ((source != PAD).sum(1) - 1).tolist()
     needed = [-(-length // 2) + 1 for length in lengths]
     assert model.rows_of_iteration == [sum(count > done for count in needed) for done in range(max(needed))]
     assert [hypothesis.iterations for (hypothesis,) in found] == needed
     assert [hypothesis.passes for (hypothesis,) in found] == needed
-    final = decode(ToyRefiner(iterations=1, speed=100), source, DecodingOptions())
+    final = decode(ToyRefiner(iterations=1, speed=100), source, DecodingOptions(beam=1))
     assert [hypothesis[:3] for (hypothesis,) in found] == [hypothesis[:3] for (hypothesis,) in final]
     assert {hypothesis[3:] for (hypothesis,) in final} == {(1, 1)}
 
@@ -57,28 +57,28 @@ def test_a_sentence_waits_for_its_slowest_candidate() -> None:
 def test_iterations_are_the_models_own_or_those_asked_for(own: int, asked: int | None, expected: int) -> None:
     """Counted from one: "max iterations 9" of public code means 10."""
     model = ToyRefiner(iterations=own, speed=1)
-    found = decode(model, random_sources(12, rows=9), DecodingOptions(iterations=asked))
+    found = decode(model, random_sources(12, rows=9), DecodingOptions(beam=1, iterations=asked))
     assert len(model.rows_of_iteration) == expected
     assert max(hypothesis.iterations for (hypothesis,) in found) == expected
 
 
 def test_models_that_insert_stop_at_the_length_limit() -> None:
     source = random_sources(12, rows=20)
-    complete = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions(penalty=BEST))
+    complete = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions(beam=1, penalty=BEST))
     for words, (hypothesis,) in zip(source.tolist(), complete, strict=True):
         length = words.index(EOS)
         assert list(hypothesis.tokens) == words[:length]
         assert (hypothesis.passes, hypothesis.iterations) == (2 * (-(-length // 2) + 1), -(-length // 2) + 1)
-    cut = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions(penalty=BEST, max_length=3))
+    cut = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions(beam=1, penalty=BEST, max_length=3))
     assert [h.tokens for (h,) in cut] == [h.tokens[:3] for (h,) in complete]
 
 
 def test_a_row_may_stay_empty() -> None:
     """Half of one word is nothing: a canvas of no columns is finished at once."""
     source = torch.tensor([[7, EOS, PAD], [8, 9, EOS]])
-    found = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions())
+    found = decode(ToyInserter(ToyConfig(12, 12)), source, DecodingOptions(beam=1))
     assert [(h.tokens, h.iterations) for (h,) in found] == [((), 1), ((8,), 2)]
-    assert decode(ToyInserter(ToyConfig(12, 12)), source[:1, :2], DecodingOptions())[0] == found[0]
+    assert decode(ToyInserter(ToyConfig(12, 12)), source[:1, :2], DecodingOptions(beam=1))[0] == found[0]
 
 
 class TestOptionsThatAModelDoesNotHave:
@@ -97,11 +97,11 @@ class TestOptionsThatAModelDoesNotHave:
         with pytest.raises(
             UserError, match=r"iterations 3 is for a model that is refined .* \(inat, cmlm, inst, levt\), not"
         ):
-            decode(ToyRefiner(iterations=1), self.SOURCE, DecodingOptions(iterations=3))
+            decode(ToyRefiner(iterations=1), self.SOURCE, DecodingOptions(beam=1, iterations=3))
 
     def test_a_penalty_where_nothing_is_inserted(self) -> None:
         with pytest.raises(UserError, match=r"penalty 0\.5 is for a model that inserts words \(inst, levt\), not for"):
-            decode(ToyRefiner(iterations=2), self.SOURCE, DecodingOptions(penalty=0.5))
+            decode(ToyRefiner(iterations=2), self.SOURCE, DecodingOptions(beam=1, penalty=0.5))
 
     def test_several_lengths_where_none_is_predicted(self) -> None:
         with pytest.raises(UserError, match="decode with beam 1"):
@@ -110,8 +110,8 @@ class TestOptionsThatAModelDoesNotHave:
     @pytest.mark.parametrize(
         ("option", "message"),
         [
-            ({"iterations": 0}, "iterations must be 1 or more, but is 0"),
-            ({"penalty": float("nan")}, "penalty must be a finite number, but is nan"),
+            ({"iterations": 0}, "'iterations': .*greater than or equal to 1"),
+            ({"penalty": float("nan")}, "'penalty': Input should be a finite number, but it is nan"),
         ],
     )
     def test_of_no_model(self, option: dict, message: str) -> None:
@@ -139,7 +139,11 @@ def test_sampling_needs_an_autoregressive_model() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [DecodingOptions(max_length=12), DecodingOptions(beam=4, n_best=2, max_length=12), DecodingOptions(sampling=True)],
+    [
+        DecodingOptions(beam=1, max_length=12),
+        DecodingOptions(beam=4, n_best=2, max_length=12),
+        DecodingOptions(sampling=True),
+    ],
 )
 def test_mixed_decoding_has_the_pure_models_at_its_ends(options: DecodingOptions) -> None:
     source = random_sources(30, rows=20)
@@ -151,7 +155,7 @@ def test_mixed_decoding_has_the_pure_models_at_its_ends(options: DecodingOptions
 def test_mixed_greedy_is_a_prefix_of_one_and_the_others_completion() -> None:
     source, n = random_sources(30, rows=30), 4
     first, second = ToyWriter(30, seed=1), ToyWriter(30, seed=2)
-    options = DecodingOptions(max_length=12)
+    options = DecodingOptions(beam=1, max_length=12)
     alone = decode(first, source, options)
     for row, (pair,) in enumerate(mixed(first, second, source, first_tokens=n, options=options)):
         assert pair.tokens[:n] == alone[row][0].tokens[:n]
@@ -162,7 +166,7 @@ def test_mixed_greedy_is_a_prefix_of_one_and_the_others_completion() -> None:
 
 
 def test_mixed_decoding_needs_two_autoregressive_models() -> None:
-    source, options = random_sources(30, rows=2), DecodingOptions()
+    source, options = random_sources(30, rows=2), DecodingOptions(beam=1)
     with pytest.raises(UserError, match="two autoregressive models"):
         mixed(ToyRefiner(iterations=1), ToyWriter(30), source, first_tokens=2, options=options)
     with pytest.raises(UserError, match="0 or more tokens, but -1"):

@@ -6,12 +6,12 @@ from fake_engine import FakeEngine
 from toy_models import ToyRefiner, ToyWriter, forced_log_prob, random_sources
 
 from seqdistill.decoding.corpus import TorchEngine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.configs import TransformerConfig
 from seqdistill.models.autoregressive.transformer import Transformer
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.sentencepiece import EOS, SentencePiece
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -89,7 +89,7 @@ def test_traces_come_in_the_same_order(tokenizers: Vocabularies) -> None:
 def test_one_hypothesis_cannot_be_reranked(tokenizers: Vocabularies) -> None:
     engine = RerankingEngine(Candidates(), TorchEngine(teacher(len(tokenizers.target)), tokenizers))
     with pytest.raises(UserError, match="give a beam of 2 or more"):
-        engine.decode(LINES, DecodingOptions(), line_numbers=range(len(LINES)))
+        engine.decode(LINES, DecodingOptions(beam=1), line_numbers=range(len(LINES)))
     with pytest.raises(UserError, match="or sample several"):
         engine.decode(LINES, DecodingOptions(sampling=True), line_numbers=range(len(LINES)))
     sampled = engine.decode(LINES[:1], DecodingOptions(sampling=True, n_best=2), line_numbers=[0])

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from fake_engine import FakeEngine, fake_sources
 
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import ShardStore, decode_to_shards
 from seqdistill.errors import UserError
+from seqdistill.options import DecodingOptions
 
 OPTIONS = DecodingOptions(beam=3, n_best=2)
 
@@ -236,8 +236,8 @@ from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from fake_engine import FakeEngine, fake_sources
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import decode_to_shards
+from seqdistill.options import DecodingOptions
 if __name__ == "__main__":
     decode_to_shards(
         fake_sources(200), engine=partial(FakeEngine, seconds=0.004), engine_fingerprint=FakeEngine().fingerprint,

@@ -5,10 +5,11 @@ from toy_inserter import BEST, ToyConfig, ToyInserter
 from toy_models import ToyRefiner, ToyWriter, random_sources
 
 from seqdistill.decoding.decode import decode, trace
-from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.refinement import TracedHypothesis, Version
 from seqdistill.decoding.trace import Part, Trace, text_trace, trace_from
 from seqdistill.errors import UserError
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.sentencepiece import SentencePiece
 
 
@@ -48,14 +49,16 @@ class TestVersions:
                 assert versions[-1][:2] == hypothesis[:2]
 
     def test_of_an_inserter(self) -> None:
-        (found,) = trace(ToyInserter(ToyConfig(12, 12)), random_sources(12, rows=1), DecodingOptions(penalty=BEST))
+        (found,) = trace(
+            ToyInserter(ToyConfig(12, 12)), random_sources(12, rows=1), DecodingOptions(beam=1, penalty=BEST)
+        )
         lengths = [len(version.tokens) for version in found.versions]
         assert lengths == sorted(lengths) and lengths[-1] == lengths[-2] == len(found.hypothesis.tokens)
         assert [version.passes for version in found.versions] == [2 * n for n in range(1, len(lengths) + 1)]
 
     def test_of_a_model_that_writes_left_to_right(self) -> None:
         with pytest.raises(UserError, match="this one is autoregressive: leave the trace out"):
-            trace(ToyWriter(30), random_sources(30, rows=1), DecodingOptions())
+            trace(ToyWriter(30), random_sources(30, rows=1), DecodingOptions(beam=1))
 
 
 class TestText:

@@ -10,21 +10,21 @@ from imitation_toys import sru, stream, transformer
 
 from seqdistill.data.batches import Batch, collate_sources
 from seqdistill.decoding.autoregressive import greedy
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.distillation import imitation
-from seqdistill.distillation.imitation import MIXING, RolloutOptions, Rollouts, without_padding
+from seqdistill.distillation.imitation import MIXING, Rollouts, without_padding
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.distillation.teacher import Teacher
 from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError
 from seqdistill.nn.divergences import Divergence
+from seqdistill.options import DecodingOptions, RolloutOptions, SearchOptions, TrainingOptions
 from seqdistill.training.loop import seed_everything, train
-from seqdistill.training.options import TrainingOptions
 from seqdistill.vocabulary.sentencepiece import PAD
 
-GREEDY = DecodingOptions(max_length=12)
-ALWAYS = RolloutOptions(GREEDY, mixing="constant", mixing_rate=1e-9)
-NEVER = RolloutOptions(GREEDY, mixing="constant", mixing_rate=1.0)
+GREEDY = DecodingOptions(beam=1, max_length=12)
+BRIEF = SearchOptions(beam=1, max_length=12)
+ALWAYS = RolloutOptions(rollout=BRIEF, mixing="constant", mixing_rate=1e-9)
+NEVER = RolloutOptions(rollout=BRIEF, mixing="constant", mixing_rate=1.0)
 
 
 def unlabelled(batch: Batch, rows: object) -> Batch:
@@ -47,7 +47,7 @@ def test_schedules_begin_and_end_where_they_should_and_never_rise(name: str) -> 
 
 
 def test_the_exponential_schedule_is_that_of_the_paper() -> None:
-    taken = rollouts(sru(1), RolloutOptions(GREEDY, mixing_rate=0.005), max_updates=200)
+    taken = rollouts(sru(1), RolloutOptions(rollout=BRIEF, mixing_rate=0.005), max_updates=200)
     assert [taken.share_of_data(i) for i in (1, 100, 200, 300)] == pytest.approx(
         [0.005 ** (1 / 200), 0.005**0.5, 0.005, 0.005]
     )
@@ -92,7 +92,7 @@ def test_modes_of_the_student_are_put_back() -> None:
 
 
 def test_the_share_of_roll_outs_is_one_minus_beta_drawn_example_by_example() -> None:
-    options = RolloutOptions(GREEDY, mixing="constant", mixing_rate=0.3)
+    options = RolloutOptions(rollout=BRIEF, mixing="constant", mixing_rate=0.3)
     written = []
     mixed = rollouts(sru(4), options, lambda batch, rows: written.append((len(rows), len(batch.source))) or batch)
     for _ in range(120):
@@ -103,14 +103,18 @@ def test_the_share_of_roll_outs_is_one_minus_beta_drawn_example_by_example() -> 
 
 
 @pytest.mark.parametrize(
-    "decoding", [GREEDY, DecodingOptions(max_length=12, sampling=True, top_k=5), DecodingOptions(beam=3, max_length=12)]
+    "decoding", [BRIEF, SearchOptions(max_length=12, sampling=True, top_k=5), SearchOptions(beam=3, max_length=12)]
 )
-def test_a_pool_of_four_is_four_pools_of_one_for_a_student_that_stands_still(decoding: DecodingOptions) -> None:
+def test_a_pool_of_four_is_four_pools_of_one_for_a_student_that_stands_still(decoding: SearchOptions) -> None:
     student, teacher = sru(4), Teacher([transformer(1)])
     label = lambda batch, _: teacher.described(batch)  # noqa: E731
     streams = [
         rollouts(
-            student, RolloutOptions(decoding, mixing_rate=0.1, pool=pool), label, batches_per_update=2, max_tokens=size
+            student,
+            RolloutOptions(rollout=decoding, mixing_rate=0.1, pool=pool),
+            label,
+            batches_per_update=2,
+            max_tokens=size,
         )
         for pool, size in ((4, 8192), (1, 30))
     ]
@@ -124,7 +128,10 @@ def test_a_pool_of_four_is_four_pools_of_one_for_a_student_that_stands_still(dec
 
 
 def test_two_ranks_take_the_batches_of_one() -> None:
-    student, options = sru(4), RolloutOptions(DecodingOptions(max_length=12, sampling=True), mixing_rate=0.1, pool=2)
+    student, options = (
+        sru(4),
+        RolloutOptions(rollout=SearchOptions(max_length=12, sampling=True), mixing_rate=0.1, pool=2),
+    )
     alone = rollouts(student, options, batches_per_update=4)
     ranks = [rollouts(student, options, batches_per_update=2, rank=rank, ranks=2) for rank in (0, 1)]
     for number in range(24):
@@ -138,7 +145,7 @@ def objective_of(kind: str, student: Any, teacher: Teacher, log_metrics: LogMetr
             batch
         )
     return full_distribution(
-        student, teacher, Divergence(), log_metrics=log_metrics
+        student, teacher, Divergence("cross-entropy", 0.5, 1.0, 0), log_metrics=log_metrics
     ), lambda batch, _: teacher.described(batch)
 
 
@@ -146,13 +153,16 @@ def trained(out: Path, *, updates: int, kind: str = "full", mixing_rate: float =
     """A student trained on roll-outs, its checkpoints in the middle of pools."""
     student, log_metrics = sru(7), LogMetrics()
     objective, label = objective_of(kind, student, Teacher([transformer(1)], log_metrics=log_metrics), log_metrics)
-    options = RolloutOptions(DecodingOptions(max_length=12, sampling=True, top_k=5), mixing_rate=mixing_rate, pool=4)
+    options = RolloutOptions(
+        rollout=SearchOptions(max_length=12, sampling=True, top_k=5), mixing_rate=mixing_rate, pool=4
+    )
     batches = rollouts(student, options, label, batches_per_update=2, max_updates=11, log_metrics=log_metrics)
     train(
         student,
         objective,
         batches,
         options=TrainingOptions(
+            tensorboard=False,
             max_updates=updates,
             learning_rate=0.05,
             warmup=2,
@@ -225,11 +235,11 @@ def test_states_of_other_streams_are_refused_with_the_way_out() -> None:
     ("values", "message"),
     [
         ({"mixing": "exponental"}, "did you mean 'exponential'"),
-        ({"mixing_rate": 0.0}, "above 0 and at most 1, but is 0.0"),
-        ({"mixing_rate": 1.5}, "above 0 and at most 1, but is 1.5"),
-        ({"pool": 0}, "pool must be 1 or more, but is 0"),
+        ({"mixing_rate": 0.0}, "'mixing_rate': .*greater than 0, but it is 0.0"),
+        ({"mixing_rate": 1.5}, "'mixing_rate': .*less than or equal to 1, but it is 1.5"),
+        ({"pool": 0}, "'pool': .*greater than or equal to 1"),
     ],
 )
 def test_options_out_of_range(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        RolloutOptions(GREEDY, **values)
+        RolloutOptions(rollout=BRIEF, **values)

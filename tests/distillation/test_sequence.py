@@ -13,12 +13,12 @@ import torch
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.decoding.corpus import EngineTraits, TextHypothesis, TorchEngine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import ShardStore
 from seqdistill.distillation.sequence import distill_corpus, most_similar
 from seqdistill.errors import UserError
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.models.saved import create_model, load_model, save_model
+from seqdistill.options import DecodingOptions
 from seqdistill.runtime.engines import load_engine
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 
@@ -81,7 +81,7 @@ def reverse(source: str) -> list[str]:
 
 def test_the_new_targets_are_what_the_teacher_wrote(data: DataDirectory, tmp_path: Path) -> None:
     results = distill_corpus(
-        data=data, engine=TableEngine(reverse), out=tmp_path / "out", options=DecodingOptions(), shard_lines=16
+        data=data, engine=TableEngine(reverse), out=tmp_path / "out", options=DecodingOptions(beam=1), shard_lines=16
     )
     new = DataDirectory.open(tmp_path / "out")
     assert list(new.train.sources()) == list(data.train.sources())
@@ -101,7 +101,9 @@ def test_lines_without_output_are_dropped_and_counted(data: DataDirectory, tmp_p
     def write(source: str) -> list[str]:
         return [""] if "Hund" in source else [source]
 
-    results = distill_corpus(data=data, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions())
+    results = distill_corpus(
+        data=data, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions(beam=1)
+    )
     dropped = sum("Hund" in source for source in data.train.sources())
     assert dropped > 0
     assert results["filters"]["empty"] == dropped
@@ -171,7 +173,7 @@ def test_of_equals_the_teachers_first_choice() -> None:
         (DecodingOptions(beam=5), {}, "one hypothesis leaves nothing to select"),
         (DecodingOptions(beam=5, n_best=3), {"select_among": 1}, "one hypothesis leaves nothing to select"),
         (DecodingOptions(sampling=True, n_best=2), {"similarity": None}, "the first of them is no sample"),
-        (DecodingOptions(), {"similarity": None, "workers": 0}, "workers and shard_lines must be 1 or more"),
+        (DecodingOptions(beam=1), {"similarity": None, "workers": 0}, "workers and shard_lines must be 1 or more"),
     ],
 )
 def test_selections_that_make_no_sense(
@@ -202,7 +204,7 @@ def test_training_on_test_text_is_refused(data: DataDirectory, tmp_path: Path) -
             data=leaking,
             engine=TableEngine(reverse),
             out=tmp_path / "out",
-            options=DecodingOptions(),
+            options=DecodingOptions(beam=1),
             student=data,
         )
     assert not (tmp_path / "out").exists()
@@ -214,7 +216,7 @@ def test_a_student_with_other_subwords(data: DataDirectory, tmp_path: Path) -> N
         data=data,
         engine=TableEngine(reverse),
         out=tmp_path / "out",
-        options=DecodingOptions(),
+        options=DecodingOptions(beam=1),
         student=student,
     )
     new = DataDirectory.open(tmp_path / "out")
@@ -227,7 +229,7 @@ def test_a_student_with_other_subwords(data: DataDirectory, tmp_path: Path) -> N
 
 
 def test_another_teacher_in_the_same_directory_is_refused(data: DataDirectory, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"data": data, "out": tmp_path / "out", "options": DecodingOptions()}
+    settings: dict[str, Any] = {"data": data, "out": tmp_path / "out", "options": DecodingOptions(beam=1)}
     distill_corpus(engine=TableEngine(reverse), **settings)
     before = content(tmp_path / "out")
     with pytest.raises(UserError, match=r"(?s)shards: .*the decoding asked for:.*engine: 'table' there, 'other' now"):
@@ -331,7 +333,9 @@ def test_the_tokenizer_of_another_checkpoint_is_refused(data: DataDirectory, tea
     for path in (foreign / "tokenizer").iterdir():
         path.write_bytes((other.path / "tokenizer" / path.name).read_bytes())
     with pytest.raises(UserError, match="tokenizer"):
-        distill_corpus(data=data, engine=load_engine("torch", foreign), out=tmp_path / "out", options=DecodingOptions())
+        distill_corpus(
+            data=data, engine=load_engine("torch", foreign), out=tmp_path / "out", options=DecodingOptions(beam=1)
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -358,7 +362,7 @@ def test_each_source_is_decoded_once_and_has_one_target_then(several: DataDirect
         return reverse(source)
 
     results = distill_corpus(
-        data=several, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
+        data=several, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions(beam=1), shard_lines=7
     )
     new, sources = DataDirectory.open(tmp_path / "out"), list(dict.fromkeys(several.train.sources()))
     assert asked == sources == list(new.train.sources()) and len(sources) < len(several.train) / 1.9
@@ -371,7 +375,7 @@ def test_each_source_is_decoded_once_and_has_one_target_then(several: DataDirect
     equal = [reverse(source)[0] in targets for source, targets in zip(sources, given, strict=True)]
     assert results["share_equal_to_reference"] == round(sum(equal) / len(equal), 4)
     again = distill_corpus(
-        data=several, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions(), shard_lines=7
+        data=several, engine=TableEngine(write), out=tmp_path / "out", options=DecodingOptions(beam=1), shard_lines=7
     )
     assert asked == sources and again == results | {"lines_per_second": None}
 

@@ -70,7 +70,9 @@ def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(
     if kind == "hard":
         loss = hard_labels(student, label_smoothing=0.0, log_metrics=log_metrics)(wrapped.labelled(batch))
     else:
-        objective = full_distribution(student, wrapped, Divergence(), log_metrics=log_metrics)
+        objective = full_distribution(
+            student, wrapped, Divergence("cross-entropy", 0.5, 1.0, 0), log_metrics=log_metrics
+        )
         loss = objective(wrapped.described(batch))
     expected, count, by_position = 0.0, 0, {}
     for row, position, source, context in prefixes(batch):
@@ -95,7 +97,7 @@ def test_the_loss_is_the_sum_over_all_prefixes_first_and_last_included(
 def test_padding_changes_nothing_and_the_teacher_learns_nothing(kind: str) -> None:
     student, model = sru(9, dropout=0.0), transformer(1)
     teacher, log_metrics = Teacher([model]), LogMetrics()
-    full = full_distribution(student, teacher, Divergence(), log_metrics=log_metrics)
+    full = full_distribution(student, teacher, Divergence("cross-entropy", 0.5, 1.0, 0), log_metrics=log_metrics)
     hard = hard_labels(student, label_smoothing=0.1, log_metrics=log_metrics)
     totals = []
     for filler in ((), ([5] * 9,)):

@@ -11,12 +11,13 @@ import torch
 
 from seqdistill.errors import UserError
 from seqdistill.measures import cells as cells_module
-from seqdistill.measures.aligner import FORWARD, REVERSE, AlignerOptions, best_links, train
+from seqdistill.measures.aligner import FORWARD, REVERSE, best_links, train
 from seqdistill.measures.alignment import align
 from seqdistill.measures.cells import Cells, distinct
 from seqdistill.measures.diagonal import distances, fit_tension, prior
 from seqdistill.measures.expectation import digamma
 from seqdistill.measures.links import Links
+from seqdistill.options import AlignerOptions
 
 TOY = [
     ("a b", "x y"),
@@ -51,7 +52,7 @@ def em_by_hand(pairs: list[tuple[str, str]], options: AlignerOptions) -> tuple[d
         return found
 
     split = [(source.split(), target.split()) for source, target in pairs]
-    for _ in range(options.iterations):
+    for _ in range(options.em_iterations):
         counts = defaultdict(lambda: defaultdict(float))
         likelihood = 0.0
         for source, target in split:
@@ -78,7 +79,7 @@ def em_by_hand(pairs: list[tuple[str, str]], options: AlignerOptions) -> tuple[d
 
 @pytest.mark.parametrize("alpha", [0.0, 0.01])
 def test_em_equals_em_by_hand(make_bitext, alpha):
-    options = AlignerOptions(iterations=4, alpha=alpha)
+    options = AlignerOptions(em_iterations=4, alpha=alpha)
     bitext = make_bitext(TOY)
     cells = Cells(bitext)
     model = train(cells, FORWARD, options)
@@ -104,7 +105,7 @@ def test_reverse_is_forward_of_the_flipped_corpus(make_bitext):
 
 
 def test_likelihood_never_falls(captions):
-    model = train(Cells(captions), FORWARD, AlignerOptions(alpha=0.0, iterations=8))
+    model = train(Cells(captions), FORWARD, AlignerOptions(alpha=0.0, em_iterations=8))
     assert all(later >= earlier for earlier, later in itertools.pairwise(model.log_likelihoods))
 
 
@@ -144,7 +145,7 @@ def test_sil_thots_first_iteration_is_ours(captions):
     theirs.train()
     theirs.end_training()
     cells = Cells(captions)
-    model = train(cells, FORWARD, AlignerOptions(iterations=1))
+    model = train(cells, FORWARD, AlignerOptions(em_iterations=1))
     ours = Links.from_best(captions.target, best_links(cells, model), generated_target=True)
     found = theirs.get_best_alignments([source for source, _ in sentences], [target for _, target in sentences])
     matrices = [matrix.to_numpy() for _, matrix in found]
@@ -189,7 +190,7 @@ def test_distinct_cuts_across_blocks(monkeypatch):
 @pytest.mark.parametrize(
     "given",
     [
-        {"iterations": 0},
+        {"em_iterations": 0},
         {"p0": 0.0},
         {"p0": 1.0},
         {"tension": 0.0},
@@ -200,7 +201,7 @@ def test_distinct_cuts_across_blocks(monkeypatch):
     ],
 )
 def test_bad_options(given):
-    with pytest.raises(UserError, match=f"aligner: {next(iter(given))} = .* expected"):
+    with pytest.raises(UserError, match=f"'{next(iter(given))}': Input should be"):
         AlignerOptions(**given)
 
 

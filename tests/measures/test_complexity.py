@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import align
 from seqdistill.measures.complexity import (
     complexity,
@@ -18,6 +17,7 @@ from seqdistill.measures.complexity import (
 from seqdistill.measures.intervals import resampled_interval
 from seqdistill.measures.lexicon import LexicalTable, table_of_links
 from seqdistill.measures.links import Links
+from seqdistill.options import AlignerOptions
 
 ONE_TO_ONE = [("a b c", "x y z"), ("b a", "y x"), ("c", "z"), ("a", "x"), ("b", "y")] * 3
 
@@ -51,7 +51,7 @@ def divergence_by_hand(real: LexicalTable, distilled: LexicalTable, smoothing: f
 
 def test_a_one_to_one_lexicon_has_no_complexity(make_bitext):
     assert complexity(counted(make_bitext, ONE_TO_ONE)) == 0
-    aligned = align(make_bitext(ONE_TO_ONE), AlignerOptions(iterations=20))
+    aligned = align(make_bitext(ONE_TO_ONE), AlignerOptions(em_iterations=20))
     assert complexity(aligned.table) == pytest.approx(0, abs=1e-3)
     assert complexity(aligned.counted_table()) == 0
 

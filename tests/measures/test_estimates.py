@@ -6,12 +6,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import Alignment
 from seqdistill.measures.complexity import BY_TOKEN, BY_TYPE
 from seqdistill.measures.estimates import complexity_of, faithfulness_of
 from seqdistill.measures.lexicon import LexicalTable, table_of_links
 from seqdistill.measures.links import Links
+from seqdistill.options import AlignerOptions
 
 REAL = [("a b", "x y"), ("a c", "x z"), ("b a", "w x"), ("c c", "z w"), ("a", "w")]
 DISTILLED = [("a b", "x y"), ("a c", "x z"), ("b a", "y x"), ("c c", "z z"), ("a", "x")]

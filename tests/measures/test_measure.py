@@ -7,12 +7,12 @@ import pytest
 import sacrebleu
 
 from seqdistill.errors import UserError
-from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import align
 from seqdistill.measures.links import Links
 from seqdistill.measures.measure import DEFINITIONS, measure
 from seqdistill.measures.reordering import reordering_scores
 from seqdistill.measures.wording import repetitions, type_token_ratio
+from seqdistill.options import AlignerOptions
 
 PAIRS = [
     ("a b c", "x y z"),
@@ -128,7 +128,7 @@ def test_corpora_that_cannot_be_compared(make_bitext):
     ):
         with pytest.raises(UserError, match=message):
             measure(align(make_bitext(pairs, "distilled")), real)
-    other = align(make_bitext(PAIRS, "distilled"), AlignerOptions(iterations=2))
+    other = align(make_bitext(PAIRS, "distilled"), AlignerOptions(em_iterations=2))
     with pytest.raises(UserError, match=r"distilled was aligned with .*iterations:2.*iterations:5"):
         measure(other, real)
 

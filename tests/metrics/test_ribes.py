@@ -5,7 +5,8 @@ import math
 import pytest
 
 from seqdistill.metrics.ribes import aligned_positions, normalized_tau, ribes
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
+from seqdistill.options import MetricOptions
 
 
 @pytest.mark.parametrize(("system", "corpus"), [("sys1", 0.805569), ("sys2", 0.803848)])

@@ -12,7 +12,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
-from seqdistill.metrics.scores import METRICS, MULTIPLE, MetricOptions, create_metric, sentence_bleu, sentence_chrf
+from seqdistill.metrics.scores import METRICS, MULTIPLE, create_metric, sentence_bleu, sentence_chrf
+from seqdistill.options import MetricOptions
 
 SIMPLE = ["bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "ribes"]
 REFERENCES = ["the cat sat on the mat today", "a second sentence with enough words"]
@@ -107,7 +108,7 @@ WRITTEN = ["the cat was sitting", "it is raining now", "no"]
 
 @pytest.mark.parametrize("name", MULTIPLE)
 def test_several_references_score_as_in_sacrebleu(name):
-    metric = create_metric(name, MetricOptions(num_references=3))
+    metric = create_metric(name, num_references=3)
     lines = [joined_references(references) for references in MANY]
     padded = [[*references, None, None][:3] for references in MANY]
     program = {"bleu": sacrebleu.BLEU(), "chrf": sacrebleu.CHRF(), "ter": sacrebleu.TER()}
@@ -134,7 +135,7 @@ def test_metrics_of_one_reference_refuse_more(name):
     with pytest.raises(
         UserError, match=rf"{name} compares with one reference a line, but there are up to 3; take bleu"
     ):
-        create_metric(name, MetricOptions(language="en", num_references=3))
+        create_metric(name, MetricOptions(target_language="en"), num_references=3)
 
 
 def test_ter_counts_edits():
@@ -144,7 +145,7 @@ def test_ter_counts_edits():
 
 def test_rouge_by_hand():
     """Five of six words and of seven match; four bigrams' worth of three; the longest common subsequence has five."""
-    options = MetricOptions(language="en")
+    options = MetricOptions(target_language="en")
     hypothesis, reference = ["the cat sat on a mat"], [REFERENCES[0]]
     assert create_metric("rouge1", options).sentences(hypothesis, reference) == pytest.approx([100 * 2 * 5 / 13])
     assert create_metric("rouge2", options).sentences(hypothesis, reference) == pytest.approx([100 * 2 * 3 / 11])
@@ -154,21 +155,21 @@ def test_rouge_by_hand():
 def test_rouge_of_english_is_rouge_scores_own():
     scorer = RougeScorer(["rouge1"], use_stemmer=True)
     expected = 100 * scorer.score("two dogs were running", "a dog runs")["rouge1"].fmeasure
-    metric = create_metric("rouge1", MetricOptions(language="en", stem=True))
+    metric = create_metric("rouge1", MetricOptions(target_language="en", stem=True))
     assert metric.sentences(["a dog runs"], ["two dogs were running"]) == pytest.approx([expected])
     assert expected > 0
 
 
 def test_rouge_keeps_words_of_other_alphabets_whole():
     """rouge-score's tokeniser turns `größe` into `gr` and `e`, and Russian into nothing."""
-    metric = create_metric("rouge1", MetricOptions(language="de"))
+    metric = create_metric("rouge1", MetricOptions(target_language="de"))
     assert metric.sentences(["die größe"], ["die grüße"]) == pytest.approx([50.0])
     assert metric.sentences(["кошка"], ["кошка"]) == pytest.approx([100.0])
 
 
 def test_rouge_stems_english_only():
     with pytest.raises(UserError, match="stemmer is for English, but the language is 'de'"):
-        create_metric("rouge1", MetricOptions(language="de", stem=True))
+        create_metric("rouge1", MetricOptions(target_language="de", stem=True))
 
 
 def test_lowercase_and_tokenize_change_bleu():
@@ -251,14 +252,14 @@ def fake_comet(monkeypatch) -> types.ModuleType:
 
 
 def test_comet_loads_its_model_the_ordinary_way(fake_comet, tmp_path):
-    metric = create_metric("comet", MetricOptions(sources=["ab", "cd"]))
+    metric = create_metric("comet", sources=["ab", "cd"])
     assert fake_comet.loaded == ["/cache/Unbabel/wmt22-comet-da.ckpt"]
     assert metric.sentences(["ab", "c"], ["abc", "cd"]) == [2.0, 1.0]
     assert metric.corpus(["ab", "c"], ["abc", "cd"]).value == 1.5
     assert "model:Unbabel/wmt22-comet-da" in metric.signature
     checkpoint = tmp_path / "mine.ckpt"
     checkpoint.touch()
-    create_metric("comet", MetricOptions(sources=["ab"], comet_model=str(checkpoint)))
+    create_metric("comet", MetricOptions(comet_model=str(checkpoint)), sources=["ab"])
     assert fake_comet.loaded[-1] == str(checkpoint)
 
 
@@ -266,11 +267,11 @@ def test_comet_says_what_is_missing(fake_comet, monkeypatch):
     with pytest.raises(UserError, match="give the source lines"):
         create_metric("comet")
     with pytest.raises(UserError, match="1 source lines but 2 hypotheses"):
-        create_metric("comet", MetricOptions(sources=["a"])).sentences(["a", "b"], ["a", "b"])
+        create_metric("comet", sources=["a"]).sentences(["a", "b"], ["a", "b"])
     with pytest.raises(UserError, match=r"'nonsense' could not be downloaded"):
-        create_metric("comet", MetricOptions(sources=["a"], comet_model="nonsense"))
+        create_metric("comet", MetricOptions(comet_model="nonsense"), sources=["a"])
     with pytest.raises(UserError, match=r"gone\.ckpt: no such checkpoint"):
-        create_metric("comet", MetricOptions(sources=["a"], comet_model="gone.ckpt"))
+        create_metric("comet", MetricOptions(comet_model="gone.ckpt"), sources=["a"])
     monkeypatch.setitem(sys.modules, "comet", None)
     with pytest.raises(UserError, match=re.escape("pip install 'seqdistill[comet]'")):
-        create_metric("comet", MetricOptions(sources=["a"]))
+        create_metric("comet", sources=["a"])

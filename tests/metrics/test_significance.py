@@ -10,8 +10,9 @@ from sacrebleu.significance import PairedTest
 from seqdistill.errors import UserError
 from seqdistill.metrics import significance
 from seqdistill.metrics.metric import SentenceMean
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import bleu_by_length, compare, compare_runs, share
+from seqdistill.options import MetricOptions
 
 
 @pytest.mark.parametrize(("name", "key"), [("bleu", "BLEU"), ("chrf", "chrF2"), ("ter", "TER")])

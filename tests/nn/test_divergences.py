@@ -13,7 +13,17 @@ from seqdistill.nn import divergences
 from seqdistill.nn.divergences import DIVERGENCES, Divergence, Projected, divergence_loss, most_probable
 
 VOCAB, LABELS = 7, 5
-KINDS = [Divergence(kind) for kind in DIVERGENCES] + [Divergence("js", skew=skew) for skew in (0.0, 0.1, 0.9, 1.0)]
+
+
+def divergence_of(
+    kind: str = "cross-entropy", *, skew: float = 0.5, temperature: float = 1.0, top_k: int = 0
+) -> Divergence:
+    return Divergence(kind, skew, temperature, top_k)
+
+
+KINDS = [divergence_of(kind) for kind in DIVERGENCES] + [
+    divergence_of("js", skew=skew) for skew in (0.0, 0.1, 0.9, 1.0)
+]
 CASES = [
     kind._replace(temperature=temperature, top_k=top_k)
     for kind, temperature, top_k in itertools.product(KINDS, (1.0, 2.5), (0, 1, 3))
@@ -97,7 +107,7 @@ def test_jensen_shannon_goes_to_its_ends_in_value_and_gradient(end: float, skews
     def at(skew: float) -> tuple[torch.Tensor, torch.Tensor]:
         states, weight = projected(1, 3)
         states.requires_grad_()
-        total, each = divergence_loss(Projected(states, weight), [projected(2, 4)], Divergence("js", skew=skew))
+        total, each = divergence_loss(Projected(states, weight), [projected(2, 4)], divergence_of("js", skew=skew))
         total.backward()
         assert states.grad is not None
         return each, states.grad
@@ -111,9 +121,9 @@ def test_jensen_shannon_goes_to_its_ends_in_value_and_gradient(end: float, skews
 
 def test_top_k_of_all_words_but_one_is_all_words_and_ignores_what_is_within_the_rest() -> None:
     student, teacher = projected(1, 3), projected(2, 4)
-    everything = divergence_loss(student, [teacher], Divergence())[0]
+    everything = divergence_loss(student, [teacher], divergence_of())[0]
     for k in (0, VOCAB - 1, VOCAB, VOCAB + 5):
-        assert torch.isclose(divergence_loss(student, [teacher], Divergence(top_k=k))[0], everything)
+        assert torch.isclose(divergence_loss(student, [teacher], divergence_of(top_k=k))[0], everything)
 
 
 def test_probabilities_that_vanish_leave_everything_finite() -> None:

@@ -63,7 +63,7 @@ class TestAgainstTorch:
         parameters, mask = [hidden, weight, *layer.parameters()], labels != PAD
         teacher = Projected(torch.randn(13, 4, dtype=torch.float64), torch.randn(VOCAB, 4, dtype=torch.float64))
         student = Projected(layer.states(hidden)[mask], layer.weight(weight))
-        found, _ = divergence_loss(student, [teacher], Divergence("forward-kl", temperature=2.0))
+        found, _ = divergence_loss(student, [teacher], Divergence("forward-kl", 0.5, 2.0, 0))
         log_q = (by_hand(layer, hidden, weight)[mask] / 2).log_softmax(-1)
         log_p = (teacher.states @ teacher.weight.T / 2).log_softmax(-1)
         expected = 4 * F.kl_div(log_q, log_p, log_target=True, reduction="sum")

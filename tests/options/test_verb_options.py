@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
-from dataclasses import fields
+from collections.abc import Iterable, Iterator
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from verb_options import VERBS
 
-from seqdistill import cli
-from seqdistill.decoding.hypothesis import DecodingOptions
-from seqdistill.distillation.imitation import RolloutOptions
-from seqdistill.distillation.sequence import SHARD_LINES
+from seqdistill import cli, options
+from seqdistill.distillation.imitation import MIXING
 from seqdistill.errors import UserError
 from seqdistill.journal import FREE, Record
-from seqdistill.measures import intervals
-from seqdistill.measures.aligner import AlignerOptions
-from seqdistill.measures.complexity import SMOOTHING
-from seqdistill.measures.measure import REORDERING_LINKS
-from seqdistill.metrics.scores import MetricOptions
-from seqdistill.metrics.significance import NUM_SAMPLES, SEED
-from seqdistill.nn.divergences import Divergence
+from seqdistill.nn.divergences import DIVERGENCES
 from seqdistill.stages import STAGES
-from seqdistill.studies import modes
-from seqdistill.studies.decision_theory import Design
-from seqdistill.training.options import TrainingOptions
+from seqdistill.training.optim import SCHEDULES
+from seqdistill.training.options import METRICS
+from seqdistill.verbs.objectives import OBJECTIVES
 
-ALL = [(verb, name) for verb, model in VERBS.items() for name in model.model_fields]
+ALL = [(verb, name) for verb, model in VERBS.items() for name in model.offered()]
+
+
+ONE_VALUE = {("distill", "teacher"), ("compare", "reference")}
+"""Lists in which the verb takes one only, at least beside its other options."""
+
+WITH = {
+    **{name: {"sampling": True} for name in ("top_k", "top_p", "temperature")},
+    **{f"rollout_{name}": {"rollout_sampling": True} for name in ("top_k", "top_p", "temperature")},
+    "n_best": {"beam": 99},
+    "normalise": {"a": [2.0], "b": [2.0]},
+    "first_tokens": {"first_model": Path("first")},
+}
+"""Options that make sense only beside another."""
 
 
 def another(verb: str, name: str) -> Any:
     """A valid value that is not the default."""
-    field = VERBS[verb].model_fields[name]
+    option = VERBS[verb].offered()[name]
+    field, default = option.field, option.default
     kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
     if get_origin(field.annotation) is Literal:
-        return next(value for value in get_args(field.annotation) if value != field.default)
+        return next(value for value in get_args(field.annotation) if value != default)
     if name == "set":
         return {"dim": 64, "tied": True, "cell": "gru"}
     if get_origin(field.annotation) is dict:
         return {"one": Path(f"some/{name}"), "two": Path("a=b")}
+    if (verb, name) in ONE_VALUE:
+        return [Path(f"some/{name}")]
     if get_origin(field.annotation) is list:
         kind = get_args(field.annotation)[0]
         return {Path: [Path(f"some/{name}"), Path(f"another/{name}")], str: ["some", "other"]}.get(kind, [0.25, 3.5])
     if kinds[0] is bool:
-        return not field.default
+        return not default
     if kinds[0] is Path:
         return Path(f"some/{name}")
     if kinds[0] is str:
         return f"some {name}"
     limits = {key: value for part in field.metadata for key in ("le", "lt", "gt") if (value := getattr(part, key, 0))}
-    return kinds[0](0.25) if limits.keys() & {"le", "lt"} else kinds[0]((field.default or limits.get("gt", 1)) + 41)
+    return kinds[0](0.75) if limits.keys() & {"le", "lt"} else kinds[0]((default or limits.get("gt", 1)) + 41)
 
 
 def test_numbers_are_finite():
@@ -89,7 +100,8 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
     monkeypatch.setattr("seqdistill.verbs.translate.trace_lines", caught)
     monkeypatch.setattr(cli, "_standard_input", list)
     value = another(verb, name)
-    required = {key: another(verb, key) for key, field in model.model_fields.items() if field.is_required()}
+    required = {key: another(verb, key) for key, option in model.offered().items() if option.required}
+    required |= WITH.get(name, {})
     unnamed = model.arguments
     words = [
         word
@@ -98,7 +110,7 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
         for word in words_of(key, required[key], unnamed=unnamed)
     ]
     if not isinstance(value, dict | list | bool) and name not in required:
-        default = model.model_fields[name].default
+        default = model.offered()[name].default
         words += words_of(name, default) if default not in (None, "") else []
     if name not in unnamed:
         words += words_of(name, value)
@@ -108,40 +120,33 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
         cli.main()
     assert stop.value.code == 0
     assert seen == [model.read({**required, name: value}, where="recipe")]
-    assert getattr(seen[0], name) == value != model.model_fields[name].default
+    assert seen[0].values()[name] == value != model.offered()[name].default
 
 
 @pytest.mark.parametrize(("verb", "name"), ALL, ids=lambda part: str(part))
 def test_every_option_is_described(verb: str, name: str) -> None:
-    description = VERBS[verb].model_fields[name].description
+    description = VERBS[verb].offered()[name].help
     assert description and len(description) > 10
 
 
-def test_defaults_are_those_of_what_they_stand_for() -> None:
-    mirrored = [
-        (options.TrainOptions, TrainingOptions, {"tensorboard"}),  # a library writes no files it was not asked for
-        (options.DecodingSettings, DecodingOptions, {"beam"}),  # a user's default is the model's
-        (options.EvaluateOptions, MetricOptions, {"language"}),
-        (options.DecisionTheoryOptions, Design, {"a", "b"}),  # lists there, tuples here
-    ]
-    for model, options, differing in mirrored:
-        shared = {option.name: option.default for option in fields(options) if option.name in model.model_fields}
-        assert len(shared) >= 6 and differing <= shared.keys()
-        for name in shared.keys() - differing - {"max_updates"}:
-            assert model.model_fields[name].default == shared[name], name
-    measure = {name: field.default for name, field in options.MeasureOptions.model_fields.items()}
-    aligner = {field.name: field.default for field in fields(AlignerOptions)}
-    assert aligner == {name: measure[name] for name in aligner}
-    assert (measure["smoothing"], measure["reordering_links"]) == (SMOOTHING, REORDERING_LINKS)
-    assert (measure["samples"], measure["seed"]) == (intervals.NUM_SAMPLES, intervals.SEED)
-    train = {name: field.default for name, field in options.TrainOptions.model_fields.items()}
-    rollouts = {field.name: field.default for field in fields(RolloutOptions) if field.name != "decoding"}
-    assert rollouts == {name: train[name] for name in rollouts}
-    divergence = Divergence(train["divergence"], train["skew"], train["temperature"], train["teacher_top_k"])
-    assert divergence == Divergence()
-    compare, distill = options.CompareOptions.model_fields, options.DistillOptions.model_fields
-    assert (compare["samples"].default, compare["seed"].default) == (NUM_SAMPLES, SEED)
-    assert distill["shard_lines"].default == SHARD_LINES
+def test_a_field_is_defined_in_one_class() -> None:
+    """Only there it has a help text; classes below it may narrow its type, others may not have the name at all."""
+    defined: dict[str, list[type]] = {}
+    for kind in set(every_class(options.Options)):
+        for name in kind.model_fields.keys() & get_annotations(kind).keys():
+            text = kind.__dict__.get("__doc__") and inspect.getsource(kind)
+            if re.search(rf"^    {name}: [^\n]*= Field\(", text or "", re.M):
+                defined.setdefault(name, []).append(kind)
+            else:
+                assert any(name in base.model_fields for base in kind.__bases__ if issubclass(base, options.Options))
+    assert len(defined) > 100
+    assert {name: kinds for name, kinds in defined.items() if len(kinds) > 1} == {}
+
+
+def every_class(kind: type[options.Options]) -> Iterator[type[options.Options]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from every_class(each)
 
 
 @pytest.mark.parametrize(
@@ -149,23 +154,37 @@ def test_defaults_are_those_of_what_they_stand_for() -> None:
     [({}, False, 5), ({}, True, 1), ({"sampling": True}, False, 1), ({"beam": 3}, True, 3)],
 )
 def test_the_default_beam_is_one_where_nothing_is_searched(given: dict[str, Any], inserts: bool, beam: int) -> None:
-    assert options.DecodingSettings(**given).options(inserts=inserts).beam == beam
+    assert options.DecodingOptions(**given).for_model(inserts=inserts).beam == beam
 
 
-def test_every_field_of_the_options_is_set_from_the_settings() -> None:
-    given = options.DecodingSettings(beam=1, sampling=True, top_k=3, top_p=0.5, temperature=2.0, seed=9, max_length=7)
-    options = given.options()
-    for option in fields(DecodingOptions):
-        if option.name != "n_best":
-            assert getattr(options, option.name) == getattr(given, option.name)
-    assert {field.name for field in fields(Design)} == options.DecisionTheoryOptions.model_fields.keys() - {"workers"}
-    study = options.ModesOptions.model_fields
-    assert {field.name for field in fields(modes.Design)} == study.keys() - {"workers"}
-    assert study["smoothing"].default == SMOOTHING
-    grid = options.DecisionTheoryOptions.model_fields
-    assert (tuple(grid["a"].default), tuple(grid["b"].default)) == (Design().a, Design().b)
-    missing = {option.name for option in fields(TrainingOptions)} - options.TrainOptions.model_fields.keys()
-    assert missing == {"betas", "epsilon"}
+def test_roll_outs_have_the_options_of_decoding_under_a_prefix() -> None:
+    """The same names, ranges and help; what is not given keeps the default of roll-outs."""
+    offered, own = options.TrainOptions.offered(), options.SearchOptions.offered()
+    for name, option in own.items():
+        assert offered[f"rollout_{name}"].help == f"Of roll-outs: {option.help}"
+    differing = {name for name, option in own.items() if offered[f"rollout_{name}"].default != option.default}
+    assert differing == {"beam", "max_ratio"}
+    train = options.TrainOptions(data=Path("d"), model="sru", rollout_sampling=True, rollout_top_k=5, seed=9)
+    assert train.decoding == options.DecodingOptions(beam=1, sampling=True, top_k=5, max_ratio=2.0, seed=9)
+    assert (train.values()["rollout_top_k"], train.recorded()["rollout_max_ratio"]) == (5, 2.0)
+    with pytest.raises(UserError, match=r"'rollout_beam': .*, but it is 0"):
+        options.TrainOptions(data=Path("d"), model="sru", rollout_beam=0)
+    with pytest.raises(UserError, match=r"^rollout_\*: top_k, top_p and temperature belong to sampling"):
+        options.TrainOptions(data=Path("d"), model="sru", rollout_top_p=0.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "choices"),
+    [
+        ("schedule", SCHEDULES),
+        ("metric", METRICS),
+        ("divergence", DIVERGENCES),
+        ("mixing", MIXING),
+        ("objective", OBJECTIVES),
+    ],
+)
+def test_choices_are_those_there_are(field: str, choices: Iterable[str]) -> None:
+    assert set(get_args(options.TrainOptions.model_fields[field].annotation)) == set(choices)
 
 
 def test_what_changes_the_result_is_recorded_and_what_does_not_is_not() -> None:

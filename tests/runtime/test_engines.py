@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from seqdistill.decoding.corpus import EMPTY, TorchEngine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import length_limit
 from seqdistill.decoding.processors import Given
 from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model, load_model, save_model
+from seqdistill.options import DecodingOptions
 from seqdistill.runtime.conversion import MAX_POSITIONS
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
 from seqdistill.runtime.engines import load_engine
@@ -70,7 +70,7 @@ def engines(tokenizers: Vocabularies, folder: Path, **sizes) -> tuple[TorchEngin
 
 
 def test_greedy_is_the_same_token_for_token(tokenizers, tmp_path) -> None:
-    lines, options = sentences(200, seed=2), DecodingOptions(max_length=30, max_ratio=0.5)
+    lines, options = sentences(200, seed=2), DecodingOptions(beam=1, max_length=30, max_ratio=0.5)
     sources = tokenizers.source.encode_batch(lines)
     distinct, ended = set(), 0
     for number, (norm_first, layers) in enumerate(itertools.product([True, False], [(2, 1), (1, 3)])):
@@ -124,7 +124,7 @@ def test_rules_are_the_same_in_both_engines(tokenizers, tmp_path, rules, begun: 
     sources = tokenizers.source.encode_batch(sentences(60, seed=9))
     words = tokenizers.target.encode_batch(sentences(60, seed=10))
     given = Given(prefixes=[row[: k % 5] for k, row in enumerate(words)] if begun else ())
-    options = DecodingOptions(max_length=14, max_ratio=0.5, **rules)
+    options = DecodingOptions(beam=1, max_length=14, max_ratio=0.5, **rules)
     ours, theirs = (engine.decode_ids(sources, options, given) for engine in (native, other))
     assert [found.tokens for (found,) in ours] == [found.tokens for (found,) in theirs]
     assert [found.log_prob for (found,) in ours] == pytest.approx([found.log_prob for (found,) in theirs], abs=2e-3)
@@ -142,7 +142,7 @@ def test_limits_hold_line_by_line_and_lines_keep_their_places(tokenizers, tmp_pa
     native, other = engines(tokenizers, tmp_path)
     words = sentences(100, seed=6)
     lines = ["", *words, "   ", *words[:20]]
-    options = DecodingOptions(max_ratio=0.2)
+    options = DecodingOptions(beam=1, max_ratio=0.2)
     results = other.decode_ids(tokenizers.source.encode_batch(lines), options)
     assert results[0] == results[101] == [EMPTY]
     assert [found.tokens for (found,) in results[1:21]] == [found.tokens for (found,) in results[102:]]
@@ -155,7 +155,7 @@ def test_untied_vocabularies_convert(tmp_path) -> None:
     source = SentencePiece.train(sentences(300, seed=1), vocab_size=90)
     target = SentencePiece.train([line.upper() for line in sentences(300, seed=2)], vocab_size=110)
     native, other = engines(Vocabularies(source, target, joint=False), tmp_path)
-    lines, options = sentences(60, seed=5), DecodingOptions(max_length=12)
+    lines, options = sentences(60, seed=5), DecodingOptions(beam=1, max_length=12)
     ours = native.decode(lines, options)
     assert [h.text for (h,) in ours] == [h.text for (h,) in other.decode(lines, options)]
     assert any(h.text for (h,) in ours)
@@ -170,7 +170,7 @@ def test_int8_is_close_and_conversion_is_kept(tokenizers, tmp_path) -> None:
     assert (folder / "model.bin").stat().st_mtime_ns == written
     assert quick.fingerprint["model"] == other.fingerprint["model"] == load_model(tmp_path / "model").fingerprint
     assert quick.fingerprint["precision"] == "int8"
-    lines, options = sentences(50, seed=8), DecodingOptions(max_length=5)
+    lines, options = sentences(50, seed=8), DecodingOptions(beam=1, max_length=5)
     same = [a == b for a, b in zip(_texts(quick, lines, options), _texts(other, lines, options), strict=True)]
     assert sum(same) > 35
 
@@ -181,7 +181,9 @@ def test_a_model_that_can_only_be_read_is_converted_into_the_cache(tokenizers, t
     shutil.rmtree(folder)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.setenv("SEQDISTILL_CACHE", str(tmp_path / "cache"))
-    assert load_engine("ctranslate2", tmp_path / "model").decode(sentences(2, seed=8), DecodingOptions(max_length=5))
+    assert load_engine("ctranslate2", tmp_path / "model").decode(
+        sentences(2, seed=8), DecodingOptions(beam=1, max_length=5)
+    )
     assert not folder.exists()
     assert (tmp_path / "cache" / folder.name / "model.bin").exists()
 
@@ -191,7 +193,9 @@ def test_torch_keeps_its_threads(tokenizers, tmp_path) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        load_engine("ctranslate2", tmp_path / "model").decode(sentences(2, seed=8), DecodingOptions(max_length=5))
+        load_engine("ctranslate2", tmp_path / "model").decode(
+            sentences(2, seed=8), DecodingOptions(beam=1, max_length=5)
+        )
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -206,7 +210,7 @@ def test_other_models_are_sent_to_the_native_engine(tokenizers, tmp_path, name: 
     model = saved_model(tokenizers, tmp_path, name)
     with pytest.raises(UserError, match=r"runs transformer, mixture, but this model is one of \w+: use --engine torch"):
         load_engine("ctranslate2", model)
-    assert len(load_engine("torch", model).decode(sentences(3, seed=1), DecodingOptions(max_length=5))) == 3
+    assert len(load_engine("torch", model).decode(sentences(3, seed=1), DecodingOptions(beam=1, max_length=5))) == 3
 
 
 SMALL = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
@@ -245,6 +249,6 @@ def test_mistakes_are_named(tokenizers, tmp_path) -> None:
     with pytest.raises(UserError, match=r"use --engine torch for sampling"):
         other.decode(["a dog"], DecodingOptions(sampling=True))
     with pytest.raises(UserError, match=r"which pieces each line may be made of: use --engine torch"):
-        other.decode(["a dog"], DecodingOptions(), allowed=[[7, 8]])
+        other.decode(["a dog"], DecodingOptions(beam=1), allowed=[[7, 8]])
     with pytest.raises(UserError, match=r"line 2 has [\d,]+ tokens; .* at most 4,095: split the line"):
-        other.decode(["a dog", "dog " * MAX_POSITIONS], DecodingOptions())
+        other.decode(["a dog", "dog " * MAX_POSITIONS], DecodingOptions(beam=1))

@@ -18,12 +18,12 @@ from torch import nn
 from seqdistill.data.batches import Batches
 from seqdistill.data.store import Store
 from seqdistill.models.saved import create_model, stored_weights
+from seqdistill.options import TrainingOptions
 from seqdistill.progress import Silent
 from seqdistill.training import checkpoint
 from seqdistill.training.distributed import joined
 from seqdistill.training.loop import train
 from seqdistill.training.optim import choose_device
-from seqdistill.training.options import TrainingOptions
 from seqdistill.training.validation import validation_scores
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -69,7 +69,7 @@ def main(data: Path, out: Path, given: dict[str, Any]) -> None:
             model,
             lambda batch: model.loss(batch, label_smoothing=0.1),
             Batches(Store.open(data / "train.arrow"), max_tokens=128, seed=3, rank=ranks.rank, ranks=ranks.size),
-            options=TrainingOptions(**given),
+            options=TrainingOptions(tensorboard=False, **given),
             validate=lambda: validation_scores(model, valid, tokenizers, metric="bleu", max_tokens=128, ranks=ranks),
             out=out,
             progress=Deadly(die_at) if isinstance(die_at, int) else Silent(),

@@ -34,7 +34,7 @@ def make(seed: int, updates: int = 0, size: int = 3) -> tuple[Tied, torch.optim.
     torch.manual_seed(seed)
     model = Tied(size)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = adam(trained, betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.0)
+    optimizer = adam(trained, weight_decay=0.0)
     for _ in range(updates):
         descend(model, optimizer)
     return model, optimizer

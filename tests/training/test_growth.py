@@ -10,11 +10,12 @@ import torch
 from toy import Bigram, Scores, Stream, loss_of, random_batches
 
 from seqdistill.errors import UserError
+from seqdistill.options import TrainingOptions
 from seqdistill.progress import Silent
 from seqdistill.training.checkpoint import saved
 from seqdistill.training.growth import GROWING, End, end_of, lies_on_the_way
 from seqdistill.training.loop import TrainingResult, train
-from seqdistill.training.options import TrainingOptions, scheduled_rate
+from seqdistill.training.options import scheduled_rate
 
 BATCHES = random_batches(12)
 LONG = {"max_updates": 20, "decay": 0.2}
@@ -44,7 +45,7 @@ def run(out: Path, *, cut: int = 0, branch: Path | None = None, **changes: Any) 
         "log_every": 4,
         "precision": "float32",
     }
-    options = TrainingOptions(**(given | LONG | changes))
+    options = TrainingOptions(tensorboard=False, **(given | LONG | changes))
     progress = Cut(cut) if cut else Silent()
     return train(
         model,
@@ -149,7 +150,7 @@ def test_a_decay_branched_off_is_that_of_one_training(tmp_path: Path, schedule: 
 
 
 def test_the_rate_of_wsd_by_hand() -> None:
-    options = TrainingOptions(max_updates=20, warmup=4, learning_rate=8.0, schedule="wsd", decay=0.2)
+    options = TrainingOptions(tensorboard=False, max_updates=20, warmup=4, learning_rate=8.0, schedule="wsd", decay=0.2)
     rates = [scheduled_rate(update, options, stable=16) for update in (1, 4, 10, 16, 17, 20)]
     assert rates == pytest.approx([2.0, 8.0, 8.0, 8.0, 8.0 * (1 - math.sqrt(1 / 4)), 0.0])
 

@@ -12,19 +12,19 @@ from toy import WORDS, Bigram, Scores, Stream, loss_of, random_batches
 from seqdistill.data.batches import Batch, collate
 from seqdistill.errors import UserError
 from seqdistill.nn.losses import Loss
+from seqdistill.options import TrainingOptions
 from seqdistill.training import optim
 from seqdistill.training.checkpoint import Validation, saved
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.history import chosen, exhausted
 from seqdistill.training.loop import TrainingResult, seed_everything, train
-from seqdistill.training.options import TrainingOptions
 
 BATCHES = random_batches(12)
 
 
 def options(**changes: Any) -> TrainingOptions:
     defaults = {"max_updates": 6, "warmup": 2, "learning_rate": 0.1, "validate_every": 2, "metric": "loss"}
-    return TrainingOptions(**(defaults | changes))
+    return TrainingOptions(tensorboard=False, **({"tensorboard": False} | defaults | changes))
 
 
 def run(out: Path, model: Bigram | None = None, stream: Stream | None = None, **changes: Any) -> TrainingResult:

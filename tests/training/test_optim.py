@@ -65,7 +65,7 @@ def test_the_peak_of_the_imitation_paper_is_its_scale() -> None:
 
 def test_adam_on_a_quadratic_is_the_published_recursion() -> None:
     parameter = nn.Parameter(torch.tensor([3.0, -2.0], dtype=torch.float64))
-    optimizer = adam([parameter], betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.1)
+    optimizer = adam([parameter], weight_decay=0.1)
     x, m, v = [3.0, -2.0], [0.0, 0.0], [0.0, 0.0]
     for t in range(1, 6):
         rate = 0.1 / t

@@ -14,10 +14,10 @@ from toy import Bigram, Stream, loss_of, random_batches
 from seqdistill.data.batches import Batch, Batches, ordered_batches
 from seqdistill.errors import UserError
 from seqdistill.nn.losses import Loss
+from seqdistill.options import TrainingOptions
 from seqdistill.training import optim, precision
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.loop import TrainingResult, train
-from seqdistill.training.options import TrainingOptions
 from seqdistill.training.precision import TURNS, Measured, settle
 
 BATCHES = random_batches(12)
@@ -48,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
 def run(out: Path, *, batch_of: Callable[[Batch], Loss] | None = None, **changes: Any) -> TrainingResult:
     model = Bigram(dropout=0.3)
     defaults = {"max_updates": 6, "warmup": 2, "learning_rate": 0.1, "validate_every": 2, "metric": "loss"}
-    options = TrainingOptions(**(defaults | {"accumulate": 2, "log_every": 1} | changes))
+    options = TrainingOptions(tensorboard=False, **(defaults | {"accumulate": 2, "log_every": 1} | changes))
     validate = loss_of(model, BATCHES[:3])
 
     def objective(batch: Batch) -> Loss:
@@ -122,7 +122,14 @@ def test_measuring_leaves_no_trace(
         model: Any = small(name, data.tokenizers, dropout=0.1)
         clock(1.0, 2.0 if chosen == "float32" else 0.5)
         options = TrainingOptions(
-            max_updates=4, validate_every=2, metric="loss", warmup=2, log_every=1, accumulate=2, precision=given
+            tensorboard=False,
+            max_updates=4,
+            validate_every=2,
+            metric="loss",
+            warmup=2,
+            log_every=1,
+            accumulate=2,
+            precision=given,
         )
         result = train(
             model,
@@ -179,10 +186,10 @@ def test_ranks_decide_together(tmp_path: Path, clock: Callable[[float, float], N
     model = Bigram()
     found = settle(
         model,
-        optim.adam(model.parameters(), betas=(0.9, 0.98), epsilon=1e-8, weight_decay=0.0),
+        optim.adam(model.parameters(), weight_decay=0.0),
         model.loss,
         iter(BATCHES).__next__,
-        options=TrainingOptions(max_updates=1, accumulate=2),
+        options=TrainingOptions(tensorboard=False, max_updates=1, accumulate=2),
         begun=False,
         folder=tmp_path,
         device=torch.device("cpu"),
@@ -202,7 +209,13 @@ def test_a_model_learns_as_well_in_bfloat16(data: Data, tmp_path: Path) -> None:
             model.loss,
             Batches(data.train, max_tokens=400, seed=1),
             options=TrainingOptions(
-                max_updates=120, validate_every=120, metric="loss", learning_rate=1e-2, warmup=20, precision=given
+                tensorboard=False,
+                max_updates=120,
+                validate_every=120,
+                metric="loss",
+                learning_rate=1e-2,
+                warmup=20,
+                precision=given,
             ),
             validate=loss_of(model, list(ordered_batches(data.valid, max_tokens=400))),
             out=tmp_path / given,

@@ -13,9 +13,10 @@ from torch import nn
 from seqdistill.data.batches import collate
 from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model
+from seqdistill.options import DecodingOptions
 from seqdistill.training import validation
 from seqdistill.training.validation import validation_scores
 
@@ -42,7 +43,7 @@ def test_bleu_is_that_of_the_greedy_output(data: Data, model: nn.Module) -> None
     outputs = []
     for line in range(len(data.valid)):
         source = collate([(data.valid.source_ids(line), [])]).source
-        outputs.append(data.tokenizers.target.decode(decode(model, source, DecodingOptions())[0][0].tokens))
+        outputs.append(data.tokenizers.target.decode(decode(model, source, DecodingOptions(beam=1))[0][0].tokens))
     theirs = sacrebleu.corpus_bleu(outputs, [list(data.valid.targets())]).score
     scores = validation_scores(model, data.valid, data.tokenizers, metric="bleu", max_tokens=64)
     assert scores["bleu"] == pytest.approx(theirs)
@@ -80,7 +81,7 @@ def test_of_several_targets_the_loss_is_over_all_and_the_output_is_decoded_once(
     alone = validation_scores(model, store, data.tokenizers, metric="loss", max_tokens=40)
     assert small["loss"] == pytest.approx(alone["loss"]) and small == pytest.approx(large, rel=1e-5)
     sources = [collate([(data.tokenizers.source.encode(source), [])]).source for source, _ in rows]
-    outputs = [data.tokenizers.target.decode(decode(model, s, DecodingOptions())[0][0].tokens) for s in sources]
+    outputs = [data.tokenizers.target.decode(decode(model, s, DecodingOptions(beam=1))[0][0].tokens) for s in sources]
     streams = [[targets[k] for _, targets in rows] for k in range(3)]
     assert small["bleu"] == pytest.approx(sacrebleu.corpus_bleu(outputs, streams).score)
 

@@ -12,14 +12,13 @@ import pytest
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.decoding.corpus import TorchEngine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shards import ShardStore
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, fingerprint
 from seqdistill.metrics.scores import sentence_bleu
 from seqdistill.models.saved import load_model
-from seqdistill.options import DistillOptions, EvaluateOptions, TrainOptions, TranslateOptions
+from seqdistill.options import DecodingOptions, DistillOptions, EvaluateOptions, TrainOptions, TranslateOptions
 from seqdistill.pipeline import run as run_recipe
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe

@@ -12,13 +12,12 @@ from conftest import Call
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.decoding.corpus import EngineTraits, TextHypothesis
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.distillation.sequence import distill_corpus
 from seqdistill.errors import UserError
 from seqdistill.models import saved
 from seqdistill.models.saved import create_model, load_model, save_model
-from seqdistill.options import DistillOptions, EvaluateOptions, TranslateOptions
+from seqdistill.options import DecodingOptions, DistillOptions, EvaluateOptions, TranslateOptions
 from seqdistill.progress import Silent
 from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
@@ -153,10 +152,10 @@ class Table:
 
 def test_anything_that_turns_text_into_text_with_scores_is_a_teacher(world: Path, tmp_path: Path) -> None:
     data = DataDirectory.open(world / "data")
-    distill_corpus(data=data, engine=Table(), out=tmp_path / "table", options=DecodingOptions())
+    distill_corpus(data=data, engine=Table(), out=tmp_path / "table", options=DecodingOptions(beam=1))
     assert list(DataDirectory.open(tmp_path / "table").train.targets()) == [pair.source.upper() for pair in PAIRS]
     with pytest.raises(UserError, match="min_length 3: the engine table has no such option"):
-        distill_corpus(data=data, engine=Table(), out=tmp_path / "none", options=DecodingOptions(min_length=3))
+        distill_corpus(data=data, engine=Table(), out=tmp_path / "none", options=DecodingOptions(beam=1, min_length=3))
     reranked = RerankingEngine(Table(), Table())
     distill_corpus(data=data, engine=reranked, out=tmp_path / "reranked", options=DecodingOptions(beam=3))
     expected = [" ".join(pair.source.split()[::-1]) for pair in PAIRS]

@@ -13,13 +13,13 @@ from toy_inserter import BEST, ToyConfig, ToyInserter
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.decoding.corpus import TorchEngine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
 from seqdistill.models.family import FAMILIES, Family
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import (
+    DecodingOptions,
     DistillOptions,
     EvaluateOptions,
     ReportOptions,
@@ -103,7 +103,7 @@ class TestCounts:
     def test_evaluate_reports_the_means_over_sentences(self, world: Path, tmp_path: Path, model: str) -> None:
         results = evaluate(world, tmp_path / "scores", model)
         sources = list(DataDirectory.open(world / "data").test.sources())
-        found = [engine_of(world / model).decode([source], DecodingOptions())[0][0] for source in sources]
+        found = [engine_of(world / model).decode([source], DecodingOptions(beam=1))[0][0] for source in sources]
         scores = read_json(tmp_path / "scores" / "scores.json")
         for name in ("passes", "iterations"):
             expected = round(mean(getattr(hypothesis, name) for hypothesis in found), 4)
@@ -218,7 +218,8 @@ class TestOptionsThatMeanNothing:
                 translate(world, model, **option)
 
     def test_a_model_that_inserts_has_a_beam_of_one_by_default(self, world: Path) -> None:
-        assert translate(world, "toy", beam=None) == translate(world, "toy", beam=1)
+        options = TranslateOptions(model=world / "toy")
+        assert list(translate_lines(options, LINES)) == translate(world, "toy", beam=1)
 
     def test_rescoring_from_the_command_line_and_from_python(self, world: Path, tmp_path: Path, call: Call) -> None:
         options = {"beam": 3, "rescoring_samples": 4}
@@ -412,7 +413,7 @@ class TestReranking:
             run_stage("distill", settings, tmp_path / str(workers), Silent(), title="distill")
             stores.append((tmp_path / str(workers) / "train.arrow").read_bytes())
             recorded = read_json(tmp_path / str(workers) / "shards" / "store.json")
-            assert recorded["engine"]["rerank"]["model"] == load_model(world / "transformer").fingerprint
+            assert recorded["inputs"]["engine"]["rerank"]["model"] == load_model(world / "transformer").fingerprint
         assert stores[0] == stores[1]
 
     def test_needs_a_teacher_and_several_hypotheses(self, world: Path, tmp_path: Path) -> None:
@@ -423,7 +424,7 @@ class TestReranking:
         with pytest.raises(UserError, match="no such directory"):
             translate(world, "cmlm", beam=4, rerank=tmp_path / "none")
         with pytest.raises(UserError, match="has one candidate a sentence, so there is nothing to rerank"):
-            translate(world, "toy", beam=1, rerank=world / "transformer")
+            translate(world, "toy", beam=4, rerank=world / "transformer")
         with pytest.raises(UserError, match="rerank and rescoring_samples both order the candidates: keep one"):
             translate(world, "flowseq", beam=4, rerank=world / "transformer", rescoring_samples=2)
 
@@ -484,9 +485,9 @@ class TestTraining:
         words += [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
         code, _, errors = call(*words, "--max-updates", "2", "--batch-tokens", "512")
         assert code == 2
-        assert "2 targets are too long" in errors and "that of pair 2:" in errors and "--max-length 256" in errors
+        assert "2 targets are too long" in errors and "that of pair 2:" in errors and "--max-positions 256" in errors
         assert [path.name for path in (tmp_path / "refused").iterdir()] == [".lock"]
-        settings = TrainOptions(model=model, **given, max_length=256, tensorboard=False)
+        settings = TrainOptions(model=model, **given, max_positions=256, tensorboard=False)
         results = run_stage("train", settings, tmp_path / "model", Silent(), title="train").results
         assert results["pairs_left_out"] == 2 and results["valid"]["left_out"] == 2
         scores = evaluate(world, tmp_path / "scores", str(tmp_path / "model"), data=tmp_path / "data")

@@ -9,9 +9,8 @@ import foreign
 import pytest
 import torch
 
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.models.saved import create_model, load_model, save_model
-from seqdistill.options import DistillOptions, PrepareOptions, TrainOptions
+from seqdistill.options import DecodingOptions, DistillOptions, PrepareOptions, TrainOptions
 from seqdistill.progress import Silent
 from seqdistill.runtime.engines import load_engine
 from seqdistill.verbs.distill import distill
@@ -44,7 +43,7 @@ def test_prepare_train_distill_translate(kind: str, tmp_path: Path) -> None:
     loaded = load_model(student)
     ids, size = loaded.model.target_ids, len(loaded.tokenizers.target)
     assert loaded.config.target_vocab == size + (kind != "nllb") and ids.mask is not None
-    options = DecodingOptions(max_length=8)
+    options = DecodingOptions(beam=1, max_length=8)
     written = load_engine("torch", student).decode(LINES, options)
     assert all("<" not in found.text for (found,) in written)
     engines = [load_engine("torch", teacher), load_engine("ctranslate2", teacher, compute_type="float32", workers=1)]
@@ -62,7 +61,7 @@ def test_engines_agree_with_bias_and_scale(kind: str, length_penalty: float, tmp
     model = create_model("transformer", taken, **SMALL, output_bias=True, output_scale=0.7).eval()
     torch.nn.init.normal_(model.get_parameter("output.bias"))
     save_model(model, taken, tmp_path / "model")
-    options = DecodingOptions(max_length=12, length_penalty=length_penalty)
+    options = DecodingOptions(beam=1, max_length=12, length_penalty=length_penalty)
     ours = load_engine("torch", tmp_path / "model").decode(LINES, options)
     theirs = load_engine("ctranslate2", tmp_path / "model", compute_type="float32", workers=1).decode(LINES, options)
     assert [found[0].text for found in ours] == [found[0].text for found in theirs]

@@ -10,12 +10,13 @@ import torch
 
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import evaluating, search_for, trace
-from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.decoding.trace import Trace, text_trace
 from seqdistill.errors import UserError
 from seqdistill.models.interface import AutoregressiveModel, Model
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Vocabulary
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from seqdistill.decoding.corpus import Engine, EngineTraits, GuidedEngine, TextHypothesis
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.files import sha256_json
+from seqdistill.options import DecodingOptions
 from seqdistill.text.lines import read_lines
 from seqdistill.vocabulary.vocabulary import Vocabulary
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.options import DecodingOptions
 
 SPARE_TOKENS = 10
 """Tokens every output may have beyond `max_ratio` times its source."""

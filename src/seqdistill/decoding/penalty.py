@@ -4,14 +4,13 @@ keeps it for its model."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqdistill.decoding.corpus import Engine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
+from seqdistill.options import DecodingOptions
 
 FORMAT = "seqdistill penalty 1"
 FILE = "penalty.json"
@@ -46,7 +45,7 @@ def try_penalty(
     Raises:
         UserError: a model that inserts no words.
     """
-    found = [hypotheses[0] for hypotheses in engine.decode(sources, replace(options, penalty=penalty))]
+    found = [hypotheses[0] for hypotheses in engine.decode(sources, options.replaced(penalty=penalty))]
     passes, iterations = mean_effort([(best.passes, best.iterations) for best in found])
     return Trial(penalty, score([best.text for best in found]), passes, iterations)
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import SpecialIds
 
 FREE = -1

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 from seqdistill.decoding.corpus import Engine, EngineTraits, ScoringEngine, TextHypothesis, TracingEngine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError
+from seqdistill.options import DecodingOptions
 
 
 class RerankingEngine:
@@ -68,19 +68,10 @@ class RerankingEngine:
         return [(texts, [next(scores) for _ in texts]) for texts in translations]
 
 
-def check_candidates(options: DecodingOptions) -> None:
-    """Raises UserError for options that give only one hypothesis."""
-    if (options.n_best if options.sampling else options.beam) == 1:
-        raise UserError(
-            "reranking chooses among several hypotheses, but one is asked for: give a beam of 2 or more (of a "
-            "non-autoregressive model, lengths tried), or sample several"
-        )
-
-
 def _all_candidates(options: DecodingOptions) -> DecodingOptions:
     """The same options with every hypothesis returned."""
-    check_candidates(options)
-    return options if options.sampling else replace(options, n_best=options.beam)
+    options.check_several()
+    return options if options.sampling else options.model_copy(update={"n_best": options.beam})
 
 
 def _order(texts: Sequence[str], scores: Sequence[float]) -> list[int]:

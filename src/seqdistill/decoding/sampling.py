@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.options import DecodingOptions
 
 
 def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,16 +23,15 @@ import torch
 
 from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import Engine, TextHypothesis
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, source_hash, write_shard
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
 from seqdistill.journal import Record
+from seqdistill.options import DecodingOptions
+from seqdistill.options.decoding import SHARD_LINES
 from seqdistill.progress import Progress, Silent
 from seqdistill.workers import in_processes
 
-SHARD_LINES = 2048
-"""Seconds to a minute of work: the most a kill can cost, and enough lines to fill batches."""
 _DESCRIPTION = "store.json"
 
 
@@ -196,9 +195,9 @@ def _plan(
         hashes.append(source_hash(lines))
     decoding = Record(
         "decoding",
-        {**asdict(options), "lines": len(sources), "shard_lines": shard_lines},
+        {**options.values(DecodingOptions), "lines": len(sources), "shard_lines": shard_lines},
         {"corpus": corpus.hexdigest(), "engine": json.loads(json.dumps(dict(engine_fingerprint)))},
-        defaults=asdict(DecodingOptions()),
+        defaults=DecodingOptions.defaults(),
     )
     return [ShardHeader(decoding, first, last - first, sha) for (first, last), sha in zip(ranges, hashes, strict=True)]
 

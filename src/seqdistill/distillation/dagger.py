@@ -8,7 +8,6 @@ teacher labels. A round's outputs are a file, so that a continued run goes on fr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,13 @@ from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.processors import Given
-from seqdistill.distillation.imitation import MIXING, RolloutOptions
+from seqdistill.distillation.imitation import MIXING
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError
 from seqdistill.files import sha256_file, sha256_json, written_beside
 from seqdistill.journal import Record
 from seqdistill.models.interface import Model
+from seqdistill.options import RolloutOptions
 from seqdistill.progress import Progress, Silent
 
 
@@ -101,6 +101,7 @@ class Dagger:
         if not 1 <= rounds <= max_updates:
             raise UserError(f"dagger_rounds must be from 1 to max_updates ({max_updates}), but is {rounds}")
         self._store, self._student, self._teacher, self._label = store, student, teacher, label
+        self._decoding = options.decoding
         self._options, self._rounds, self._max_updates = options, rounds, max_updates
         self._per_update = batches_per_update
         self._batch_tokens, self._seed, self._folder, self._max_tokens = batch_tokens, seed, folder, max_tokens
@@ -157,7 +158,7 @@ class Dagger:
 
     @property
     def _record(self) -> Record:
-        options = asdict(self._options) | {
+        options = self._options.values(RolloutOptions) | {
             "rounds": self._rounds,
             "max_updates": self._max_updates,
             "batches_per_update": self._per_update,
@@ -183,7 +184,7 @@ class Dagger:
         part = (number - 1) / max(1, self._rounds - 1)
         beta = MIXING[self._options.mixing](part, self._options.mixing_rate)
         # Who writes a line depends on seed, round and line alone; both writers fill their lines of one list.
-        draws = np.random.default_rng([self._options.decoding.seed, number]).random(len(self._store))
+        draws = np.random.default_rng([self._options.seed, number]).random(len(self._store))
         written: list[tuple[int, ...]] = [()] * len(self._store)
         with self._figures.timed("rollout"):
             for writer, chosen in ((self._teacher, draws < beta), (self._student, draws >= beta)):
@@ -197,10 +198,10 @@ class Dagger:
     def _decode(self, writer: Model, lines: list[int], number: int, written: list[tuple[int, ...]]) -> None:
         device = next(writer.parameters()).device
         sources, done = [self._store.source_ids(line).tolist() for line in lines], 0
-        for piece in length_batches(sources, self._max_tokens // self._options.decoding.beam):
+        for piece in length_batches(sources, self._max_tokens // self._decoding.beam):
             source = collate_sources([sources[k] for k in piece], writer.source_ids).to(device)
             given = Given(seeds=[lines[k] + number * len(self._store) for k in piece])
-            for k, found in zip(piece, decode(writer, source, self._options.decoding, given), strict=True):
+            for k, found in zip(piece, decode(writer, source, self._decoding, given), strict=True):
                 written[lines[k]] = found[0].tokens
             done += len(piece)
             self._progress.advance(0, round=f"{number}/{self._rounds}", written=f"{done:,}/{len(lines):,}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,13 +18,12 @@ import torch
 from seqdistill.data.batches import Batch, collate, collate_sources
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import length_limit
 from seqdistill.decoding.processors import Given
 from seqdistill.distillation.log_metrics import LogMetrics
-from seqdistill.errors import UserError, nearest
 from seqdistill.journal import Record
 from seqdistill.models.interface import Model
+from seqdistill.options import RolloutOptions
 from seqdistill.vocabulary.ids import SpecialIds
 
 STEEPNESS = 10.0
@@ -51,37 +49,6 @@ Half way through a training with r = 0.01:
     >>> [round(MIXING[name](0.5, 0.01), 3) for name in ("exponential", "linear", "inverse-sigmoid", "constant")]
     [0.1, 0.505, 0.505, 0.01]
 """
-
-
-@dataclass(frozen=True)
-class RolloutOptions:
-    """Which targets the student writes, and how.
-
-    Raises:
-        UserError: an unknown schedule, a rate outside (0, 1], or a pool of less than one update.
-    """
-
-    decoding: DecodingOptions
-    """How the student writes; its seed also decides which examples are replaced."""
-    mixing: str = "exponential"
-    """A name of MIXING."""
-    mixing_rate: float = 0.005
-    """r: the share of initial targets at the end of training."""
-    pool: int = 4
-    """M: updates whose targets are written at once."""
-
-    def __post_init__(self) -> None:
-        if self.mixing not in MIXING:
-            raise UserError(f"unknown mixing {self.mixing!r}; {nearest(self.mixing, MIXING)}")
-        if not 0 < self.mixing_rate <= 1:
-            raise UserError(
-                f"mixing_rate must be above 0 and at most 1, but is {self.mixing_rate}: it is the share of initial "
-                "targets at the end of training (0.005 in the paper; 1 never rolls out)"
-            )
-        if self.pool < 1:
-            raise UserError(
-                f"pool must be 1 or more, but is {self.pool}: it counts updates whose targets are written at once"
-            )
 
 
 @runtime_checkable
@@ -135,6 +102,7 @@ class Rollouts:
         max_tokens: source tokens that the student decodes at a time.
         """
         self._source, self._student, self._label, self._options = batches, student, label, options
+        self._decoding = options.decoding
         self._max_updates, self._per_update, self._max_tokens = max_updates, batches_per_update, max_tokens
         self._rank, self._ranks, self._figures = rank, ranks, log_metrics or LogMetrics()
         self._size = options.pool * batches_per_update
@@ -195,7 +163,8 @@ class Rollouts:
     @property
     def _record(self) -> Record:
         ends = {} if self._options.mixing == "constant" else {"max_updates": self._max_updates}
-        return Record("roll-outs", asdict(self._options) | {"batches_per_update": self._per_update} | ends)
+        options = self._options.values(RolloutOptions) | {"batches_per_update": self._per_update} | ends
+        return Record("roll-outs", options)
 
     def _fill(self, batches: list[Batch], written: list[Written]) -> None:
         for batch, outputs in zip(batches, written, strict=True):
@@ -206,7 +175,7 @@ class Rollouts:
         # A row is rolled out if its number in [0, 1) is beta or more; the numbers depend on seed and batch alone.
         number = self._taken + ahead
         beta = self.share_of_data(number // self._per_update + 1)
-        draws = np.random.default_rng([self._options.decoding.seed, self._everywhere(number)]).random(len(batch.source))
+        draws = np.random.default_rng([self._options.seed, self._everywhere(number)]).random(len(batch.source))
         rows = np.flatnonzero(draws >= beta).tolist()
         self._figures.add("rollout_share", len(rows), len(draws))
         return rows
@@ -224,7 +193,7 @@ class Rollouts:
         padding = self._student.source_ids.pad
         sources = [without_padding(batches[n].source[row], padding) for n, row in places]
         written: list[Written] = [{} for _ in batches]
-        options, cut = self._options.decoding, 0
+        options, cut = self._decoding, 0
         if not places:
             return written
         device = next(self._student.parameters()).device

@@ -18,10 +18,11 @@ from seqdistill.data.retarget import retarget, sources_to_decode
 from seqdistill.data.store import Store
 from seqdistill.data.targets import DistinctSources
 from seqdistill.decoding.corpus import Engine, TextHypothesis, check_engine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.limits import SPARE_TOKENS
-from seqdistill.decoding.shards import SHARD_LINES, DecodedLine, decode_to_shards
+from seqdistill.decoding.shards import DecodedLine, decode_to_shards
 from seqdistill.errors import UserError
+from seqdistill.options import DecodingOptions
+from seqdistill.options.decoding import SHARD_LINES
 from seqdistill.progress import Progress
 from seqdistill.text.splits import hash64, source_key
 

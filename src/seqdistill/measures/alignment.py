@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,14 @@ from jaxtyping import Float
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
 from seqdistill.journal import differences
-from seqdistill.measures.aligner import FORWARD, REVERSE, AlignerOptions, WordModel, best_links, train
+from seqdistill.measures.aligner import FORWARD, REVERSE, WordModel, best_links, train
 from seqdistill.measures.bitext import Bitext
 from seqdistill.measures.cells import Cells
 from seqdistill.measures.diagonal import prior
 from seqdistill.measures.lexicon import LexicalTable, table_of_links, table_of_model
 from seqdistill.measures.links import Links, read_pharaoh, write_pharaoh
 from seqdistill.measures.symmetry import symmetrize
+from seqdistill.options import AlignerOptions
 from seqdistill.progress import Progress
 
 _DESCRIPTION = "alignment.json"
@@ -122,7 +123,7 @@ def align(
         forward = _links(cells, model, workers)
         tensions = (model.tension, tension)
         if options.table_alpha != options.alpha:
-            options_of_table = replace(options, alpha=options.table_alpha)
+            options_of_table = options.replaced(alpha=options.table_alpha)
             model = train(cells, FORWARD, options_of_table, workers=workers, progress=progress)
         table = table_of_model(cells, model)
     finally:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-MIN_TENSION, MAX_TENSION = 0.1, 14.0
+from seqdistill.options.measuring import MAX_TENSION, MIN_TENSION
+
 _STEPS, _STEP = 8, 20.0
 
 

@@ -19,8 +19,9 @@ from seqdistill.measures.estimates import complexity_of, faithfulness_of
 from seqdistill.measures.intervals import MAX_UNITS, NUM_SAMPLES, SEED, Interval, check_resampling, resampled_interval
 from seqdistill.measures.reordering import reordering_scores
 from seqdistill.measures.wording import Ratio, mean, ratio, repetitions, type_token_ratio
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.surface import sentence_bleu_rows
+from seqdistill.options import MetricOptions
 from seqdistill.progress import Progress
 
 REORDERING_LINKS = "intersection"

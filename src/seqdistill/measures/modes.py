@@ -15,7 +15,6 @@ from seqdistill.errors import UserError
 from seqdistill.measures.tokenizers import WordTokenizer
 from seqdistill.metrics.significance import Share, share
 
-SMOOTHING = 0.01
 """Added to the count of every word in every language."""
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -88,7 +87,7 @@ class Posteriors(NamedTuple):
 
 
 def language_models(
-    texts: Mapping[str, Iterable[str]], tokenizer: WordTokenizer, *, smoothing: float = SMOOTHING
+    texts: Mapping[str, Iterable[str]], tokenizer: WordTokenizer, *, smoothing: float
 ) -> LanguageModels:
     """Counts the words of each language's text.
 
@@ -105,7 +104,7 @@ def language_models(
             "of each, as de=FILE"
         )
     if not smoothing > 0:
-        raise UserError(f"smoothing = {smoothing}: expected a number above 0, such as {SMOOTHING}")
+        raise UserError(f"smoothing = {smoothing}: expected a number above 0, such as 0.01")
     counted = {language: _count(lines, tokenizer) for language, lines in texts.items()}
     for language, words in counted.items():
         if not words:

@@ -171,7 +171,7 @@ def bleu_by_length(
     Args:
         lengths: of each sentence, such as the number of words in its source.
         edges: ascending; (10, 20) gives the buckets 0 to 9, 10 to 19, and 20 and more.
-        num_references: as in `MetricOptions`.
+        num_references: as in `create_metric`.
 
     Raises:
         UserError: counts that differ, or edges that do not ascend from above 0.

@@ -27,15 +27,15 @@ class Projected(NamedTuple):
 class Divergence(NamedTuple):
     """Which divergence, of which form of the two distributions."""
 
-    kind: str = "cross-entropy"
+    kind: str
     """A name of DIVERGENCES. With m = s p + (1-s) q and 0 < s < 1, "js" is KL(p, m) / (1-s) + KL(q, m) / s: the
     generalized Jensen-Shannon divergence s KL(p, m) + (1-s) KL(q, m) (Agarwal et al. 2024, eq. 1) over s (1-s), which
     goes to KL(p, q) as s goes to 0, and to KL(q, p) as s goes to 1. It is those two at 0 and at 1."""
-    skew: float = 0.5
+    skew: float
     """s in "js"."""
-    temperature: float = 1.0
+    temperature: float
     """Both models' logits are divided by it, and the loss multiplied by its square (Hinton et al. 2015, section 2)."""
-    top_k: int = 0
+    top_k: int
     """Compare the teacher's k most probable tokens and, as one more event, all others together; 0: all tokens."""
 
 
@@ -105,7 +105,7 @@ def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tu
     q is -1, so the derivatives are .4 (1 - .5/.4), .4 (1 - .5/.6) and .2 (1 - .5/.6):
 
         >>> p, q = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([[0.4, 0.4, 0.2]])
-        >>> _value_and_slope(Divergence("forward-kl", top_k=1), p.log(), q.log())
+        >>> _value_and_slope(Divergence("forward-kl", 0.5, 1.0, 1), p.log(), q.log())
         (tensor([0.0204]), tensor([[-0.1000,  0.0667,  0.0333]]))
     """
     if not 0 < divergence.top_k < log_p.shape[1]:

@@ -1,31 +1,50 @@
-"""The options of every verb, once: command line, recipes and Python read these same names, types and defaults."""
+"""The options of every concern, once: command line, recipes and Python read these names, types, ranges and defaults."""
 
-from seqdistill.options.base import Options
-from seqdistill.options.learning import PrepareOptions, TrainOptions
-from seqdistill.options.measuring import DecisionTheoryOptions, MeasureOptions, ModesOptions, ReportOptions
-from seqdistill.options.writing import (
-    CompareOptions,
-    DecodingSettings,
+from seqdistill.options.base import Option, Options
+from seqdistill.options.decoding import (
+    DecodingOptions,
     DistillOptions,
-    EvaluateOptions,
-    ScoringOptions,
+    EngineOptions,
+    SearchOptions,
     TranslateOptions,
+    WritingOptions,
+)
+from seqdistill.options.measuring import AlignerOptions, MeasureOptions
+from seqdistill.options.report import ReportOptions
+from seqdistill.options.rollouts import RolloutOptions
+from seqdistill.options.scoring import (
+    CompareOptions,
+    EvaluateOptions,
+    MetricOptions,
+    ScoringOptions,
     TunePenaltyOptions,
 )
+from seqdistill.options.studies import DecisionTheoryOptions, ModesOptions
+from seqdistill.options.text import PrepareOptions
+from seqdistill.options.training import DivergenceOptions, TrainingOptions, TrainOptions
 
 __all__ = [
+    "AlignerOptions",
     "CompareOptions",
     "DecisionTheoryOptions",
-    "DecodingSettings",
+    "DecodingOptions",
     "DistillOptions",
+    "DivergenceOptions",
+    "EngineOptions",
     "EvaluateOptions",
     "MeasureOptions",
+    "MetricOptions",
     "ModesOptions",
+    "Option",
     "Options",
     "PrepareOptions",
     "ReportOptions",
+    "RolloutOptions",
     "ScoringOptions",
+    "SearchOptions",
     "TrainOptions",
+    "TrainingOptions",
     "TranslateOptions",
     "TunePenaltyOptions",
+    "WritingOptions",
 ]

@@ -13,11 +13,13 @@ import torch
 
 from seqdistill.decoding.corpus import EMPTY, RULES, EngineTraits, TextHypothesis, as_text, longest_first
 from seqdistill.decoding.decode import check_options
-from seqdistill.decoding.hypothesis import DecodingOptions, Hypothesis
+from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.limits import length_limit
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
 from seqdistill.models.saved import LoadedModel
+from seqdistill.options import DecodingOptions
+from seqdistill.options.decoding import NO_SAMPLES
 from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -26,11 +28,6 @@ CALL_LINES = 4096
 
 IMPOSSIBLE = -1e8
 """Log-probabilities below it are none."""
-
-NO_SAMPLES = (
-    "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be repeated: use "
-    "--engine torch for sampling"
-)
 
 
 @contextmanager

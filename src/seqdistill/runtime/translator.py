@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from seqdistill.decoding.corpus import Engine
-from seqdistill.decoding.hypothesis import DecodingOptions
+from seqdistill.options import DecodingOptions
 
 POLL_SECONDS = 0.1
 """Seconds between a waiting reader's checks whether it is still needed."""

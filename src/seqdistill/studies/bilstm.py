@@ -63,7 +63,7 @@ def train(
         batch: sequences of an update; every sequence is seen once before any is seen again.
         generator: draws the order of the sequences.
     """
-    optimizer = adam(student.parameters(), betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.0)
+    optimizer = adam(student.parameters(), betas=(0.9, 0.999), weight_decay=0.0)
     # The schedule ends one update after the last, so that no update has a rate of 0.
     order = _shuffled(len(source), generator)
     for update in range(1, updates + 1):

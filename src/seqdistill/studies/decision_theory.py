@@ -13,7 +13,6 @@ import math
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,84 +21,16 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from seqdistill.errors import UserError, nearest
 from seqdistill.files import read_json, sha256, write_json
 from seqdistill.metrics.significance import share
+from seqdistill.options import DecisionTheoryOptions
 from seqdistill.progress import Progress
 from seqdistill.studies.bilstm import BiLSTM, train
-from seqdistill.studies.hmm import NORMALISE, posterior_decoding, random_hmms, sample, viterbi_decoding
+from seqdistill.studies.hmm import posterior_decoding, random_hmms, sample, viterbi_decoding
 from seqdistill.workers import in_processes
-
-LARGEST = 100.0
-"""Of a and b: beyond it, the softmax gives probabilities that are 0 in effect."""
 
 SYSTEMS = ("real", "token_distilled", "sequence_distilled", "posterior", "viterbi")
 """Students by their training targets, then the two decoders that know the HMM."""
-
-
-@dataclass(frozen=True)
-class Design:
-    """One run of the study; the paper's own sizes are not known to us, these are small enough for minutes."""
-
-    a: Sequence[float] = (2.0, 4.0, 8.0)
-    """Initial and transition parameters are uniform on (0, a]; every a is combined with every b."""
-    b: Sequence[float] = (2.0, 4.0, 8.0)
-    """Emission parameters are uniform on (0, b]."""
-    normalise: str = "softmax"
-    """A name in NORMALISE; see `random_hmms`."""
-    hmms: int = 50
-    """Random HMMs for each pair of a and b."""
-    states: int = 5
-    symbols: int = 10
-    length: int = 6
-    """Time steps of every sequence."""
-    train_size: int = 20_000
-    test_size: int = 20_000
-    """Sequences for each HMM."""
-    embedding: int = 8
-    hidden: int = 16
-    """Widths of the BiLSTM, the second in each direction."""
-    updates: int = 300
-    batch: int = 256
-    """Sequences of an update."""
-    learning_rate: float = 0.02
-    seed: int = 1
-
-
-def check(design: Design) -> None:
-    """Raises UserError for values that do not make a study: a or b out of range, given twice, or without effect."""
-    if design.normalise not in NORMALISE:
-        raise UserError(f"unknown normalise {design.normalise!r}; {nearest(design.normalise, NORMALISE)}")
-    for name, values in (("a", design.a), ("b", design.b)):
-        if not values or not all(math.isfinite(value) and 0 < value <= LARGEST for value in values):
-            raise UserError(f"{name}: expected numbers above 0, at most {LARGEST:g}, but got {list(values)}")
-        if len(set(values)) < len(values):
-            raise UserError(
-                f"{name}: {list(values)} has a value twice, which would count the same HMMs twice; keep one"
-            )
-        if design.normalise == "sum" and len(values) > 1:
-            raise UserError(
-                f"{name}: {list(values)} are {len(values)} values, but dividing by the sum cancels them: give one, or "
-                "normalise by softmax"
-            )
-    if not (math.isfinite(design.learning_rate) and design.learning_rate > 0):
-        raise UserError(f"learning_rate: expected a number above 0, but got {design.learning_rate}")
-    sizes = (
-        "states",
-        "symbols",
-        "length",
-        "hmms",
-        "train_size",
-        "test_size",
-        "embedding",
-        "hidden",
-        "updates",
-        "batch",
-    )
-    for name in sizes:
-        least = 2 if name in ("states", "symbols") else 1
-        if getattr(design, name) < least:
-            raise UserError(f"{name}: expected at least {least}, but got {getattr(design, name)}")
 
 
 class Unit(NamedTuple):
@@ -128,24 +59,24 @@ def accuracy(hypotheses: Int64[Tensor, "sequences time"], target: Int64[Tensor, 
     return Accuracy(int(same.sum()) / same.numel(), int(same.all(1).sum()) / len(same))
 
 
-def study_hmm(unit: Unit, design: Design) -> dict[str, Accuracy]:
+def study_hmm(unit: Unit, options: DecisionTheoryOptions) -> dict[str, Accuracy]:
     """Draws an HMM, its training and test pairs, trains the three students and scores all SYSTEMS on the test pairs.
 
     The students begin with the same weights and see the same sources in the same order; only their targets differ.
-    The same unit and design give the same numbers, whatever other units are studied and in which order.
+    The same unit and options give the same numbers, whatever other units are studied and in which order.
     """
-    generator = torch.Generator().manual_seed(_seed(design.seed, unit))
+    generator = torch.Generator().manual_seed(_seed(options.seed, unit))
     model = random_hmms(
         hmms=1,
-        states=design.states,
-        symbols=design.symbols,
+        states=options.states,
+        symbols=options.symbols,
         a=unit.a,
         b=unit.b,
-        normalise=design.normalise,
+        normalise=options.normalise,
         generator=generator,
     )
-    training = sample(model, sequences=design.train_size, time=design.length, generator=generator)
-    test = sample(model, sequences=design.test_size, time=design.length, generator=generator)
+    training = sample(model, sequences=options.train_pairs, time=options.length, generator=generator)
+    test = sample(model, sequences=options.test_pairs, time=options.length, generator=generator)
     targets = {
         "real": training.target,
         "token_distilled": posterior_decoding(model, training.source),
@@ -153,29 +84,29 @@ def study_hmm(unit: Unit, design: Design) -> dict[str, Accuracy]:
     }
     found = {}
     for name, target in targets.items():
-        student = _trained(training.source[0], target[0], design, seed=_seed(design.seed, unit))
+        student = _trained(training.source[0], target[0], options, seed=_seed(options.seed, unit))
         found[name] = accuracy(student.hypotheses(test.source[0]), test.target[0])
     found["posterior"] = accuracy(posterior_decoding(model, test.source)[0], test.target[0])
     found["viterbi"] = accuracy(viterbi_decoding(model, test.source)[0], test.target[0])
     return found
 
 
-def _trained(source: Tensor, target: Tensor, design: Design, *, seed: int) -> BiLSTM:
+def _trained(source: Tensor, target: Tensor, options: DecisionTheoryOptions, *, seed: int) -> BiLSTM:
     generator = torch.Generator().manual_seed(seed + 1)
     student = BiLSTM(
-        symbols=design.symbols,
-        states=design.states,
-        embedding=design.embedding,
-        hidden=design.hidden,
+        symbols=options.symbols,
+        states=options.states,
+        embedding=options.embedding,
+        hidden=options.hidden,
         generator=generator,
     )
     train(
         student,
         source,
         target,
-        updates=design.updates,
-        batch=design.batch,
-        peak=design.learning_rate,
+        updates=options.updates,
+        batch=options.batch,
+        peak=options.first_rate,
         generator=generator,
     )
     return student
@@ -186,28 +117,24 @@ def _seed(seed: int, unit: Unit) -> int:
     return int(sha256(f"decision-theory {seed} {unit.a} {unit.b} {unit.number}")[:12], 16)
 
 
-def run(design: Design, out: Path, progress: Progress, *, workers: int = 0) -> dict[str, Any]:
+def run(options: DecisionTheoryOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Studies every HMM that has no result in `out` yet, and sums up.
 
     Writes hmms/*.json, one a unit, and study.json with the returned value. Killed and run again it does what is
     missing, and the files are the same bytes, with any number of workers.
 
-    Args:
-        workers: processes side by side, of one thread each; 0: one a core.
-
     Returns:
         "figures", "wins" (a row for each a and b) and "accuracy" (a row for each system); see `summary`.
 
     Raises:
-        UserError: a design that makes no study (see `check`), or workers that died again and again.
+        UserError: workers that died again and again.
     """
-    check(design)
-    numbers = range(1, design.hmms + 1)
-    units = [Unit(float(a), float(b), number) for a in design.a for b in design.b for number in numbers]
+    numbers = range(1, options.hmms + 1)
+    units = [Unit(float(a), float(b), number) for a in options.a for b in options.b for number in numbers]
     missing = [unit for unit in units if not (out / unit.file).exists()]
     progress.start("HMMs", total=len(units), unit="HMMs", done=len(units) - len(missing))
-    workers = min(workers or len(os.sched_getaffinity(0)), len(missing))
-    with closing(_studied(missing, design, workers=workers)) as studied:
+    workers = min(options.workers or len(os.sched_getaffinity(0)), len(missing))
+    with closing(_studied(missing, options, workers=workers)) as studied:
         for unit, found in studied:
             accuracies = {name: found[name]._asdict() for name in SYSTEMS}
             write_json(out / unit.file, {**unit._asdict(), "accuracy": accuracies})
@@ -219,24 +146,24 @@ def run(design: Design, out: Path, progress: Progress, *, workers: int = 0) -> d
 
 
 def _studied(
-    units: Sequence[Unit], design: Design, *, workers: int
+    units: Sequence[Unit], options: DecisionTheoryOptions, *, workers: int
 ) -> Generator[tuple[Unit, dict[str, Accuracy]], None, None]:
     if workers > 1:
-        yield from in_processes(partial(_ready, design), units, workers=workers)
+        yield from in_processes(partial(_ready, options), units, workers=workers)
         return
     with _one_thread():
         for unit in units:
-            yield _with_result(unit, design)
+            yield _with_result(unit, options)
 
 
-def _ready(design: Design) -> Callable[[Unit], tuple[Unit, dict[str, Accuracy]]]:
+def _ready(options: DecisionTheoryOptions) -> Callable[[Unit], tuple[Unit, dict[str, Accuracy]]]:
     """The start of a worker process."""
     torch.set_num_threads(1)
-    return partial(_with_result, design=design)
+    return partial(_with_result, options=options)
 
 
-def _with_result(unit: Unit, design: Design) -> tuple[Unit, dict[str, Accuracy]]:
-    return unit, study_hmm(unit, design)
+def _with_result(unit: Unit, options: DecisionTheoryOptions) -> tuple[Unit, dict[str, Accuracy]]:
+    return unit, study_hmm(unit, options)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import read_bitext
 from seqdistill.measures.measure import measure
 from seqdistill.measures.modes import (
-    SMOOTHING,
     LanguageModels,
     Posteriors,
     halfway,
@@ -31,75 +29,40 @@ from seqdistill.measures.modes import (
 )
 from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.metrics.metric import SEPARATOR
+from seqdistill.options import ModesOptions
 from seqdistill.progress import Progress
 from seqdistill.text.lines import read_lines
 
 RESULTS = "modes.json"
+USUAL_WORDS = "13a"
+"""Tokeniser of words unless one is given: one for all languages, sources too."""
 REFERENCES = "references"
 """Name of the evaluations' own references among the outputs: what the measure finds in text of one language each."""
 
 
-@dataclass(frozen=True)
-class Design:
-    """What is compared, and how."""
-
-    output: Mapping[str, Path]
-    """Directories of evaluations, or text files, by the names of their systems."""
-    language: Mapping[str, Path]
-    """Text of each language: a file, or a data directory, whose training targets are taken."""
-    corpus: Mapping[str, Path] = field(default_factory=dict)
-    """Data directories whose training pairs' complexity is measured."""
-    tokenizer: str = "13a"
-    """A name in `measures.tokenizers.TOKENIZERS`: one for all languages, sources too."""
-    lowercase: bool = False
-    smoothing: float = SMOOTHING
-    threshold: float | None = None
-    """Posterior above which an output is in one language alone; None: `measures.modes.halfway`."""
-
-
-def check(design: Design) -> None:
-    """Raises UserError for values that do not make a study, before anything is read."""
-    create_tokenizer(name=design.tokenizer)
-    if len(design.language) < 2:
-        raise UserError(
-            f"language names {', '.join(design.language) or 'none'}: expected two or more, the modes of the data; give "
-            "the text of each, as de=FILE"
-        )
-    if not design.output:
-        raise UserError("output names no system; give the outputs of one or more, as at=DIRECTORY")
-    if design.threshold is not None and not 0.5 <= design.threshold < 1:
-        raise UserError(
-            f"threshold {design.threshold}: expected 0.5 or more, so that no output is in two languages, and below 1"
-        )
-
-
-def run(design: Design, out: Path, progress: Progress, *, workers: int = 0) -> dict[str, Any]:
+def run(options: ModesOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Measures outputs and corpora, and writes modes.json: what is returned, and each output's posteriors.
-
-    Args:
-        workers: threads of the word aligner; 0: one a core. The result is the same for any number.
 
     Returns:
         "figures" (complexity_NAME, single_language_NAME in percent), "systems" and "corpora" (a row each),
         "languages", "threshold" and "signature".
 
     Raises:
-        UserError: values that do not make a study (see `check`), a file or directory that is none of what is expected,
+        UserError: a file or directory that is none of what is expected,
             outputs without words.
     """
-    check(design)
-    progress.start("reading the languages", total=len(design.language), unit="languages")
+    progress.start("reading the languages", total=len(options.language), unit="languages")
     texts = {}
-    for name, path in design.language.items():
+    for name, path in options.language.items():
         texts[name] = language_text(path)
         progress.advance()
     progress.finish()
-    tokenizer = create_tokenizer(name=design.tokenizer, lowercase=design.lowercase)
-    models = language_models(texts, tokenizer, smoothing=design.smoothing)
-    posteriors = {name: models.posteriors(lines) for name, lines in all_outputs(design.output).items()}
-    systems = [_row_of_system(name, found, models, design) for name, found in posteriors.items()]
-    cores = workers or len(os.sched_getaffinity(0))
-    corpora = [_row_of_corpus(name, path, design, cores, progress) for name, path in design.corpus.items()]
+    tokenizer = create_tokenizer(name=options.target_tokenizer or USUAL_WORDS, lowercase=options.lowercase)
+    models = language_models(texts, tokenizer, smoothing=options.add_k)
+    posteriors = {name: models.posteriors(lines) for name, lines in all_outputs(options.output).items()}
+    systems = [_row_of_system(name, found, models, options) for name, found in posteriors.items()]
+    cores = options.workers or len(os.sched_getaffinity(0))
+    corpora = [_row_of_corpus(name, path, options, cores, progress) for name, path in options.training_data.items()]
     figures = {f"complexity_{_key(row['corpus'])}": row["complexity"] for row in corpora}
     figures |= {f"single_language_{_key(row['system'])}": row["single_language_percent"] for row in systems}
     results = {
@@ -107,7 +70,7 @@ def run(design: Design, out: Path, progress: Progress, *, workers: int = 0) -> d
         "systems": systems,
         "corpora": corpora,
         "languages": list(models.languages),
-        "threshold": round(halfway(len(texts)) if design.threshold is None else design.threshold, 4),
+        "threshold": round(halfway(len(texts)) if options.threshold is None else options.threshold, 4),
         "signature": models.signature,
     }
     by_line = {name: np.round(found.values, 4).tolist() for name, found in posteriors.items()}
@@ -155,9 +118,9 @@ def all_outputs(output: Mapping[str, Path]) -> dict[str, list[str]]:
     return found
 
 
-def _row_of_system(name: str, found: Posteriors, models: LanguageModels, design: Design) -> dict[str, Any]:
+def _row_of_system(name: str, found: Posteriors, models: LanguageModels, options: ModesOptions) -> dict[str, Any]:
     try:
-        single = single_language(found, models.languages, threshold=design.threshold)
+        single = single_language(found, models.languages, threshold=options.threshold)
     except UserError as error:
         raise UserError(f"output {name}: {error}") from None
     written = found.with_words()
@@ -175,9 +138,9 @@ def _row_of_system(name: str, found: Posteriors, models: LanguageModels, design:
     }
 
 
-def _row_of_corpus(name: str, path: Path, design: Design, workers: int, progress: Progress) -> dict[str, Any]:
+def _row_of_corpus(name: str, path: Path, options: ModesOptions, workers: int, progress: Progress) -> dict[str, Any]:
     train = DataDirectory.open(path).train
-    tokenizer = create_tokenizer(name=design.tokenizer, lowercase=design.lowercase)
+    tokenizer = create_tokenizer(name=options.target_tokenizer or USUAL_WORDS, lowercase=options.lowercase)
     pairs = zip(train.sources(), train.targets(), strict=True)
     bitext = read_bitext(pairs, tokenizer, tokenizer, name=name, progress=progress)
     found = measure(align(bitext, workers=workers, progress=progress), progress=progress)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from seqdistill.options import TrainingOptions
 from seqdistill.training.checkpoint import Validation
 from seqdistill.training.growth import End
-from seqdistill.training.options import METRICS, TrainingOptions
+from seqdistill.training.options import METRICS
 
 
 def exhausted(history: list[Validation], options: TrainingOptions) -> bool:

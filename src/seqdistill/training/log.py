@@ -11,9 +11,9 @@ from typing import Any
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.machine import machine
+from seqdistill.options import TrainingOptions
 from seqdistill.progress import Progress
 from seqdistill.training.checkpoint import Run
-from seqdistill.training.options import TrainingOptions
 from seqdistill.training.precision import Settled
 
 

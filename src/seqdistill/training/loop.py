@@ -7,7 +7,6 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,6 +21,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import locked
 from seqdistill.journal import Record
 from seqdistill.models.interface import CountsUpdates, HasLogMetrics, Objective
+from seqdistill.options import TrainingOptions
 from seqdistill.progress import Progress, Silent
 from seqdistill.training import checkpoint
 from seqdistill.training.checkpoint import Run, Validation
@@ -31,7 +31,7 @@ from seqdistill.training.history import exhausted, final_updates, needed_updates
 from seqdistill.training.log import Log
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import adam, choose_device, divide_and_clip, step
-from seqdistill.training.options import TrainingOptions, scheduled_rate
+from seqdistill.training.options import scheduled_rate
 from seqdistill.training.precision import settle
 
 
@@ -103,7 +103,7 @@ def train(
     """
     device = _prepare(model, options, ranks)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = adam(parameters, betas=options.betas, epsilon=options.epsilon, weight_decay=options.weight_decay)
+    optimizer = adam(parameters, weight_decay=options.weight_decay)
     begin_update = model.begin_update if isinstance(model, CountsUpdates) else lambda: None
     told = model.log_metrics if isinstance(model, HasLogMetrics) else dict
     folder, end = out / "checkpoints", end_of(options.schedule, options.max_updates, options.decay, branch=branch)
@@ -215,8 +215,8 @@ def _record(options: TrainingOptions) -> Record:
     ends = {"patience", "average", "average_count", "decay"}
     if options.schedule in GROWING:
         ends.add("max_updates")
-    asked, defaults = asdict(options), asdict(TrainingOptions(options.max_updates))
-    return Record("training", {name: value for name, value in asked.items() if name not in ends}, defaults=defaults)
+    values = {name: value for name, value in options.values(TrainingOptions).items() if name not in ends}
+    return Record("training", values, defaults=TrainingOptions.defaults())
 
 
 def _resume(

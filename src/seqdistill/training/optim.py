@@ -19,7 +19,8 @@ SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
 }
 """Factor of the highest learning rate, as a function of the update, the one it falls from, and the last update."""
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+BETAS, EPSILON = (0.9, 0.98), 1e-8
+"""Adam's decay rates of the first and second moment, and the offset of its denominator (Vaswani et al. 2017, 5.3)."""
 
 
 def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, max_updates: int, stable: int = 0) -> float:
@@ -34,13 +35,13 @@ def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, max_u
 
 
 def adam(
-    parameters: Iterable[nn.Parameter], *, betas: tuple[float, float], epsilon: float, weight_decay: float
+    parameters: Iterable[nn.Parameter], *, weight_decay: float, betas: tuple[float, float] = BETAS
 ) -> torch.optim.AdamW:
     """Adam (Kingma and Ba 2015) with decoupled weight decay, in one fused pass over each parameter.
 
     The learning rate is set before every step. With weight_decay 0 it is Adam itself.
     """
-    return torch.optim.AdamW(parameters, lr=0.0, betas=betas, eps=epsilon, weight_decay=weight_decay, fused=True)
+    return torch.optim.AdamW(parameters, lr=0.0, betas=betas, eps=EPSILON, weight_decay=weight_decay, fused=True)
 
 
 def divide_and_clip(parameters: list[nn.Parameter], *, count: float, clip_norm: float) -> float:

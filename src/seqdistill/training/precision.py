@@ -19,9 +19,9 @@ from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
 from seqdistill.models.interface import CountsUpdates, Objective
+from seqdistill.options import TrainingOptions
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.optim import choose_precision, computes_bfloat16, divide_and_clip, step
-from seqdistill.training.options import TrainingOptions
 
 FILE = "precision.json"
 

@@ -11,10 +11,10 @@ from seqdistill.data.batches import Batch, ordered_batches
 from seqdistill.data.store import Store
 from seqdistill.data.targets import lines_of
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
+from seqdistill.options import DecodingOptions, MetricOptions
 from seqdistill.training.distributed import ALONE, Ranks
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -50,8 +50,8 @@ def validation_scores(
         UserError: an unknown metric; no target short enough for the model's loss.
     """
     lowercase = tokenizers.target.lowercase
-    options = MetricOptions(lowercase=lowercase, language=language, num_references=num_targets)
-    measure = None if metric == "loss" else create_metric(metric, options)
+    options = MetricOptions(lowercase=lowercase, target_language=language)
+    measure = None if metric == "loss" else create_metric(metric, options, num_references=num_targets)
     lines = [] if measure is None else list(lines_of(store, num_targets=num_targets))
     first = {line.pairs.start for line in lines}
     device = next(model.parameters()).device
@@ -72,7 +72,7 @@ def validation_scores(
                 total, count = total + float(loss.total), count + loss.count
             chosen = [row for row, pair in enumerate(batch.index.tolist()) if pair in first]
             if chosen:
-                hypotheses = [found[0].tokens for found in decode(model, batch.source[chosen], DecodingOptions())]
+                hypotheses = [found[0].tokens for found in decode(model, batch.source[chosen], DecodingOptions(beam=1))]
                 texts = tokenizers.target.decode_batch(hypotheses)
                 outputs |= zip(batch.index[chosen].tolist(), texts, strict=True)
     total, count, left_out = ranks.all_sum(total, count, left_out)

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seqdistill.errors import UserError
+from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
 from seqdistill.options import CompareOptions
 from seqdistill.text.lines import read_lines
 
 
-def compare_files(settings: CompareOptions, a: Path, b: Path) -> list[Comparison]:
+def compare_files(options: CompareOptions, a: Path, b: Path) -> list[Comparison]:
     """Paired bootstrap resampling (Koehn, 2004) of B against A, for every metric asked for.
 
     Raises:
         UserError: files of different length, unreadable text, an unknown metric.
     """
-    baseline, system, references = (list(read_lines(path)) for path in (a, b, settings.reference))
-    sources = list(read_lines(settings.source)) if settings.source else None
-    options = settings.metric_options(
-        lowercase=settings.lowercase, sources=sources, num_references=settings.num_references
-    )
+    baseline, system = list(read_lines(a)), list(read_lines(b))
+    sources = list(read_lines(options.source)) if options.source else None
+    num_references = max(options.num_references, len(options.reference))
     return [
         compare(
-            create_metric(name, options),
+            create_metric(name, options, sources=sources, num_references=num_references),
             baseline,
             system,
-            references,
-            num_samples=settings.samples,
-            seed=settings.seed,
+            _references(options.reference),
+            num_samples=options.samples,
+            seed=options.bootstrap_seed,
         )
-        for name in settings.metric_names
+        for name in options.metric_names
     ]
+
+
+def _references(paths: list[Path]) -> list[str]:
+    """The lines of a file, or those of several with tabs between them."""
+    files = [list(read_lines(path)) for path in paths]
+    if len({len(lines) for lines in files}) > 1:
+        counts = ", ".join(f"{path} {len(lines)}" for path, lines in zip(paths, files, strict=True))
+        raise UserError(f"files of references have different numbers of lines ({counts}); give them line by line")
+    return files[0] if len(files) == 1 else [joined_references(lines) for lines in zip(*files, strict=True)]

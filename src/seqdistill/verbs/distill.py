@@ -12,14 +12,9 @@ from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.options import DistillOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.ctranslate2_engine import usable_cores
-from seqdistill.verbs.engine import check_decoding, decoding_options, engine_options, open_teacher
+from seqdistill.verbs.engine import decoding_options, engine_options, open_teacher
 
 SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}
-
-
-def check(settings: DistillOptions) -> None:
-    """Raises UserError for options of decoding that exclude each other."""
-    check_decoding(settings, n_best=settings.n_best)
 
 
 def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str, Any]:
@@ -41,7 +36,7 @@ def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str
         engine=teacher,
         load=partial(open_teacher, settings, **options),
         out=out,
-        options=decoding_options(settings, teacher, n_best=settings.n_best),
+        options=decoding_options(settings, teacher),
         similarity=SIMILARITIES[settings.select],
         select_among=settings.select_among,
         student=DataDirectory.open(settings.student_data) if settings.student_data else None,

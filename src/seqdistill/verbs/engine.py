@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from seqdistill.decoding.corpus import Engine, TorchEngine, TracingEngine
 from seqdistill.decoding.guided import Guided, read_guide
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.penalty import read_penalty
-from seqdistill.decoding.rerank import RerankingEngine, check_candidates
+from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.errors import UserError
 from seqdistill.models.saved import LoadedModel, load_model
-from seqdistill.options import DecodingSettings, DistillOptions, EvaluateOptions, TranslateOptions
-from seqdistill.runtime.ctranslate2_engine import NO_SAMPLES
+from seqdistill.options import DecodingOptions, DistillOptions, EvaluateOptions, TranslateOptions, WritingOptions
 from seqdistill.runtime.engines import create_engine, load_engine, torch_precision
 from seqdistill.training.optim import choose_device
 
 
-def engine_options(settings: DecodingSettings) -> dict[str, Any]:
+def engine_options(settings: WritingOptions) -> dict[str, Any]:
     """What `load_engine` takes besides the engine's name and the model.
 
     Raises:
@@ -35,33 +32,11 @@ def engine_options(settings: DecodingSettings) -> dict[str, Any]:
     return {"device": str(device), "compute_type": settings.compute_type}
 
 
-def check_decoding(settings: DecodingSettings, *, n_best: int = 1) -> None:
-    """Raises UserError for options of decoding that exclude each other, or that the engine does not have."""
-    options = settings.options(n_best=n_best)
-    if settings.penalty and settings.penalty_file:
-        raise UserError("--penalty and --penalty-file both give the penalty; keep one")
-    if settings.prefix and settings.prefix_file:
-        raise UserError("--prefix and --prefix-file both say how outputs begin; keep one")
-    if settings.engine == "ctranslate2":
-        for name in ("iterations", "penalty", "penalty_file", "rescoring_samples"):
-            if value := getattr(settings, name):
-                raise UserError(
-                    f"{name} {value} is for non-autoregressive models, which CTranslate2 does not run: leave out "
-                    "one of the two"
-                )
-        if settings.sampling:
-            raise UserError(NO_SAMPLES)
-    if settings.rerank:
-        check_candidates(options)
-        if settings.rescoring_samples:
-            raise UserError("rerank and rescoring_samples both order the candidates: keep one")
-
-
-def decoding_options(settings: DecodingSettings, engine: Engine, *, n_best: int = 1) -> DecodingOptions:
+def decoding_options(settings: WritingOptions, engine: Engine) -> DecodingOptions:
     """What decoders read: with the beam that the engine's model has by default, and the penalty of the penalty file.
 
     Raises:
-        UserError: as `check_decoding`; a penalty file of another model; reranking of one that has one candidate.
+        UserError: a penalty file of another model; reranking of one that has one candidate.
     """
     inserts = engine.traits.inserts
     if settings.rerank and inserts:
@@ -69,11 +44,11 @@ def decoding_options(settings: DecodingSettings, engine: Engine, *, n_best: int 
             "a model that inserts words finds the length by itself and has one candidate a sentence, so there is "
             "nothing to rerank: leave rerank out"
         )
-    check_decoding(settings, n_best=n_best)
-    options = settings.options(n_best=n_best, inserts=inserts)
+    options = settings.for_model(inserts=inserts)
     if settings.penalty_file is None:
         return options
-    return replace(options, penalty=read_penalty(settings.penalty_file, fingerprint=engine.fingerprint["model"]))
+    penalty = read_penalty(settings.penalty_file, fingerprint=engine.fingerprint["model"])
+    return options.model_copy(update={"penalty": penalty})
 
 
 class Opened(NamedTuple):
@@ -91,8 +66,6 @@ def open_engine(settings: EvaluateOptions | TranslateOptions) -> Opened:
         UserError: a damaged model, one the engine cannot compute, or two models of different vocabularies; see
             `Guided` and `RerankingEngine`.
     """
-    if settings.first_tokens and settings.first_model is None:
-        raise UserError("--first-tokens says how many tokens --first-model writes; give that model too")
     loaded = load_model(settings.model, expert=settings.expert)
     if settings.first_model is None:
         engine = create_engine(settings.engine, loaded, settings.model, **engine_options(settings))
@@ -107,8 +80,8 @@ def open_teacher(settings: DistillOptions, **options: Any) -> Engine:
     Args:
         options: of the engine.
     """
-    loaded = load_model(settings.teacher, expert=settings.expert)
-    return _surrounded(create_engine(settings.engine, loaded, settings.teacher, **options), loaded, settings)
+    loaded = load_model(settings.teacher[0], expert=settings.expert)
+    return _surrounded(create_engine(settings.engine, loaded, settings.teacher[0], **options), loaded, settings)
 
 
 def tracing(engine: Engine) -> TracingEngine:
@@ -125,7 +98,7 @@ def tracing(engine: Engine) -> TracingEngine:
     return cast(TracingEngine, engine)
 
 
-def _surrounded(engine: Engine, loaded: LoadedModel, settings: DecodingSettings) -> Engine:
+def _surrounded(engine: Engine, loaded: LoadedModel, settings: WritingOptions) -> Engine:
     """With what is told of each line, and the teacher that reranks, if there are any."""
     guide = read_guide(
         loaded.tokenizers.target,

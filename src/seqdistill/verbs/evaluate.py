@@ -14,19 +14,18 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store, build_store
 from seqdistill.data.targets import lines_of
 from seqdistill.decoding.corpus import Engine, TracingEngine
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
-from seqdistill.options import EvaluateOptions
+from seqdistill.options import DecodingOptions, EvaluateOptions
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
-from seqdistill.verbs.engine import check_decoding, decoding_options, open_engine, tracing
+from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 CHUNK_LINES = 512
@@ -47,10 +46,9 @@ class TestSet(NamedTuple):
 
 
 def check(settings: EvaluateOptions) -> None:
-    """Raises UserError for an unknown metric, or options of decoding that exclude each other."""
+    """Raises UserError for an unknown metric."""
     for name in settings.metric_names:
         check_name(name)
-    check_decoding(settings)
 
 
 def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[str, Any]:
@@ -66,10 +64,11 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     options = decoding_options(settings, engine)
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
     references = [joined_references(each) if test.num_references > 1 else each[0] for each in test.references]
-    metric_options = settings.metric_options(
-        lowercase=lowercase, sources=test.sources, num_references=test.num_references
-    )
-    metrics = [create_metric(name, metric_options) for name in settings.metric_names]
+    metric_options = settings.model_copy(update={"lowercase": lowercase})
+    metrics = [
+        create_metric(name, metric_options, sources=test.sources, num_references=test.num_references)
+        for name in settings.metric_names
+    ]
     if number := NUM_TRACES * engine.traits.traces if settings.traces is None else settings.traces:
         _write_traces(out, tracing(engine), test.sources, options, number)
     progress.start("decoding", total=len(test.sources), unit="sentences")

@@ -12,7 +12,6 @@ import numpy as np
 from seqdistill.errors import UserError
 from seqdistill.files import written_beside
 from seqdistill.measures.advice import Advised, advise, check_students
-from seqdistill.measures.aligner import AlignerOptions
 from seqdistill.measures.alignment import Alignment, align
 from seqdistill.measures.bitext import read_bitext
 from seqdistill.measures.intervals import check_resampling
@@ -34,11 +33,9 @@ READABLE = range(8, 21)
 
 def check(settings: MeasureOptions) -> None:
     """Raises UserError for options that no measuring can have, before any text is read."""
-    _aligner(settings)
     check_students(settings.student)
     for name in [*settings.links, settings.reordering_links]:
         check_heuristic(name)
-    check_resampling(2, settings.samples)
     if settings.scratch is not None and not settings.scratch.is_dir():
         raise UserError(f"scratch = {settings.scratch}: no such folder; make it, or name one that is there")
     _create_tokenizers(settings, lowercase=True)
@@ -71,7 +68,7 @@ def measure_corpora(settings: MeasureOptions, out: Path, progress: Progress) -> 
             smoothing=settings.smoothing,
             reordering_links=settings.reordering_links,
             num_samples=settings.samples,
-            seed=settings.seed,
+            seed=settings.bootstrap_seed,
             progress=progress,
         )
         real_alignment = alignment if corpus is real else real_alignment
@@ -94,17 +91,6 @@ def _create_tokenizers(settings: MeasureOptions, *, lowercase: bool) -> list[Any
     ]
 
 
-def _aligner(settings: MeasureOptions) -> AlignerOptions:
-    return AlignerOptions(
-        iterations=settings.iterations,
-        p0=settings.p0,
-        tension=settings.tension,
-        fit_tension=settings.fit_tension,
-        alpha=settings.alpha,
-        table_alpha=settings.table_alpha,
-    )
-
-
 def _aligned(
     corpus: Corpus, settings: MeasureOptions, folder: Path, progress: Progress, *, lowercase: bool
 ) -> Alignment:
@@ -114,8 +100,8 @@ def _aligned(
     bitext = read_bitext(corpus.text, *tokenizers, name=corpus.name, workers=workers, progress=progress)
     check_resampling(len(bitext), settings.samples)
     if (folder / "alignment.json").exists():
-        return Alignment.load(folder, bitext, _aligner(settings))
-    alignment = align(bitext, _aligner(settings), workers=workers, scratch=settings.scratch, progress=progress)
+        return Alignment.load(folder, bitext, settings)
+    alignment = align(bitext, settings, workers=workers, scratch=settings.scratch, progress=progress)
     for name in settings.links:
         write_pharaoh(folder / f"{name}.pharaoh", alignment.symmetrized(name, progress=progress), bitext)
     if settings.text_table:

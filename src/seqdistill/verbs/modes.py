@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seqdistill.files import read_json
+from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.options import ModesOptions
 from seqdistill.progress import Progress
 from seqdistill.reports.page import Page, Part, write_page
@@ -25,18 +25,18 @@ INTRO = (
 )
 
 
-def check(settings: ModesOptions) -> None:
-    """Raises UserError for values that do not make a study."""
-    modes.check(_design(settings))
+def check(options: ModesOptions) -> None:
+    """Raises UserError for a tokeniser that is not there."""
+    create_tokenizer(name=options.target_tokenizer or modes.USUAL_WORDS)
 
 
-def study(settings: ModesOptions, out: Path, progress: Progress) -> dict[str, Any]:
+def study(options: ModesOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Writes modes.json (see `seqdistill.studies.modes.run`) and modes.html.
 
     Raises:
-        UserError: values that do not make a study; see the parts.
+        UserError: see the parts.
     """
-    results = modes.run(_design(settings), out, progress, workers=settings.workers)
+    results = modes.run(options, out, progress)
     write_page(page_of(results, read_json(out / modes.RESULTS)["posteriors"]), out / PAGE)
     return results
 
@@ -68,7 +68,3 @@ def page_of(results: Mapping[str, Any], posteriors: Mapping[str, Sequence[Sequen
 def _shares(row: Mapping[str, Any], languages: Sequence[str]) -> dict[str, float]:
     shares = {name: row[f"{name}_percent"] / 100 for name in languages}
     return shares | {"mixed": max(0.0, 1 - sum(shares.values()))}
-
-
-def _design(settings: ModesOptions) -> modes.Design:
-    return modes.Design(**{field.name: getattr(settings, field.name) for field in fields(modes.Design)})

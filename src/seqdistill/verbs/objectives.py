@@ -12,17 +12,16 @@ import torch
 from seqdistill.data.batches import Batch, Batches
 from seqdistill.data.directory import DataDirectory
 from seqdistill.decoding.ensemble import Ensemble
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.distillation.dagger import Dagger
-from seqdistill.distillation.imitation import RolloutOptions, Rollouts
+from seqdistill.distillation.imitation import Rollouts
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.distillation.teacher import Teacher, check_vocabularies
 from seqdistill.distillation.word import full_distribution, hard_labels
-from seqdistill.errors import UserError, nearest
+from seqdistill.errors import UserError
 from seqdistill.models.interface import Model, Objective
 from seqdistill.models.saved import load_model
-from seqdistill.nn.divergences import DIVERGENCES, Divergence
-from seqdistill.options import TrainOptions
+from seqdistill.nn.divergences import Divergence
+from seqdistill.options import DivergenceOptions, RolloutOptions, TrainOptions
 from seqdistill.progress import Progress
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.loop import BatchStream
@@ -53,19 +52,17 @@ OBJECTIVES = {
 """On real data Vanilla, Vanilla + Full (word-level distillation), ImitKD, ImitKD + Full; on a teacher's outputs SeqKD,
 SeqKD + Full, ImitKD* and ImitKD* + Full; DAgger writes its own."""
 
-NO_ROLLOUTS = RolloutOptions(DecodingOptions(), mixing="constant", mixing_rate=1.0, pool=1)
+NO_ROLLOUTS = RolloutOptions(mixing="constant", mixing_rate=1.0, pool=1)
 """The data's targets, labelled batch by batch."""
 
 TEACHER = ("teacher", "teacher_device", "teacher_precision")
-FULL = ("divergence", "skew", "temperature", "teacher_top_k")
-ROLLOUTS = ("mixing", "mixing_rate", *(name for name in TrainOptions.model_fields if name.startswith("rollout_")))
+FULL = tuple(DivergenceOptions.model_fields)
+ROLLOUTS = ("mixing", "mixing_rate", *(name for name in TrainOptions.offered() if name.startswith("rollout_")))
 
 
 def check_objective(settings: TrainOptions) -> None:
     """Raises UserError for an unknown objective, a missing teacher, or an option that the objective does not read."""
     name = settings.objective
-    if name not in OBJECTIVES:
-        raise UserError(f"unknown objective {name!r}; {nearest(name, OBJECTIVES)}")
     method = OBJECTIVES[name]
     if method.needs_teacher and not settings.teacher:
         raise UserError(f"objective {name!r} learns from a teacher: give --teacher, a trained model")
@@ -76,34 +73,16 @@ def check_objective(settings: TrainOptions) -> None:
         "pool": method.contexts == "imitkd",
         "data_labels": method.contexts == "imitkd" and not method.full,
         "dagger_rounds": method.contexts == "dagger",
-        "max_length": method.contexts != "dagger",
+        "max_positions": method.contexts != "dagger",
         "label_smoothing": not method.full,
     }
+    values, offered = settings.values(), TrainOptions.offered()
     for option, is_read in read.items():
-        default = TrainOptions.model_fields[option].get_default(call_default_factory=True)
-        if not is_read and getattr(settings, option) != default:
+        if not is_read and values[option] != offered[option].default:
             raise UserError(
-                f"objective {name!r} does not read {option}, which is {getattr(settings, option)!r}: leave it out, "
+                f"objective {name!r} does not read {option}, which is {values[option]!r}: leave it out, "
                 f"or choose an objective that does ({', '.join(OBJECTIVES)})"
             )
-    if settings.divergence not in DIVERGENCES:
-        raise UserError(f"unknown divergence {settings.divergence!r}; {nearest(settings.divergence, DIVERGENCES)}")
-    rollout_options(settings)
-
-
-def rollout_options(settings: TrainOptions) -> RolloutOptions:
-    """How the student's outputs are drawn and mixed with the data's.
-
-    Raises:
-        UserError: values out of range, or that exclude each other.
-    """
-    parts = {name.removeprefix("rollout_"): getattr(settings, name) for name in ROLLOUTS if name.startswith("rollout_")}
-    return RolloutOptions(
-        DecodingOptions(**parts, seed=settings.seed),
-        mixing=settings.mixing,
-        mixing_rate=settings.mixing_rate,
-        pool=settings.pool,
-    )
 
 
 def assemble(
@@ -125,7 +104,7 @@ def assemble(
     batches = Batches(
         data.train,
         max_tokens=settings.batch_tokens,
-        max_length=settings.max_length,
+        max_length=settings.max_positions,
         seed=settings.seed,
         source_ids=model.source_ids,
         target_ids=model.target_ids,
@@ -142,7 +121,9 @@ def assemble(
     models = [_load_teacher(directory, data) for directory in settings.teacher]
     teacher = _teacher(settings, models, device, log_metrics)
     if method.full:
-        divergence = Divergence(settings.divergence, settings.skew, settings.temperature, settings.teacher_top_k)
+        divergence = Divergence(
+            settings.divergence, settings.skew, settings.divergence_temperature, settings.teacher_top_k
+        )
         objective = full_distribution(model, teacher, divergence, log_metrics=log_metrics)
     else:
         objective = hard_labels(model, label_smoothing=smoothing, log_metrics=log_metrics)
@@ -162,7 +143,7 @@ def assemble(
             model,
             Ensemble(models) if len(models) > 1 else models[0],
             lambda batch: label(batch, ()),
-            rollout_options(settings),
+            settings,
             rounds=settings.dagger_rounds,
             max_updates=settings.max_updates,
             batches_per_update=per_update,
@@ -176,7 +157,7 @@ def assemble(
         batches,
         model,
         label,
-        NO_ROLLOUTS if method.contexts == "data" else rollout_options(settings),
+        NO_ROLLOUTS if method.contexts == "data" else settings,
         max_updates=settings.max_updates,
         batches_per_update=per_update,
         log_metrics=log_metrics,
@@ -198,7 +179,8 @@ def _check_targets(settings: TrainOptions, model: Any, batches: Batches) -> None
     if longest is not None and (found := batches.longer_targets(longest)):
         raise UserError(
             f"{settings.data}: {len(found)} targets are too long for model {settings.model!r}, the first that of pair "
-            f"{found[0] + 1}: it learns at most {longest} tokens; leave such pairs out with --max-length {longest + 1}"
+            f"{found[0] + 1}: it learns at most {longest} tokens; leave such pairs out with "
+            f"--max-positions {longest + 1}"
         )
 
 

@@ -53,8 +53,8 @@ def prepare(settings: PrepareOptions, out: Path, progress: Progress) -> dict[str
 def _filters(settings: PrepareOptions) -> Filters:
     usual = recommended_filters(settings.corpus, settings.languages)
     return Filters(
-        max_length=settings.max_length or usual.max_length,
-        max_ratio=settings.max_ratio or usual.max_ratio,
+        max_length=settings.max_words or usual.max_length,
+        max_ratio=settings.max_word_ratio or usual.max_ratio,
         keep_duplicates=settings.keep_duplicates,
         keep_copies=settings.keep_copies,
     )

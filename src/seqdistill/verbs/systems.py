@@ -10,8 +10,9 @@ from typing import Any
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, fingerprint, recorded, status
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
+from seqdistill.options import MetricOptions
 from seqdistill.text.lines import read_lines
 
 
@@ -86,7 +87,7 @@ def row_of(system: System) -> dict[str, Any]:
 def metric_options(system: System) -> MetricOptions:
     """How the system's BLEU was computed."""
     lowercase = "case:lc" in system.scores["signatures"]["bleu"]
-    return MetricOptions(lowercase=lowercase, num_references=system.scores.get("num_references", 1))
+    return MetricOptions(lowercase=lowercase)
 
 
 def gains(systems: Sequence[System]) -> dict[str, Comparison]:
@@ -105,7 +106,8 @@ def gains(systems: Sequence[System]) -> dict[str, Comparison]:
 
 def gain(baseline: System, system: System) -> Comparison:
     """BLEU of one system against that of another on the same text, by paired bootstrap."""
-    metric = create_metric("bleu", metric_options(baseline))
+    number = baseline.scores.get("num_references", 1)
+    metric = create_metric("bleu", metric_options(baseline), num_references=number)
     before, after = (list(read_lines(each.evaluation / "hypotheses.txt")) for each in (baseline, system))
     return compare(metric, before, after, list(read_lines(baseline.evaluation / "references.txt")))
 

@@ -13,7 +13,7 @@ from torch import nn
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.journal import Growth
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
 from seqdistill.models.family import config_named, family_named
 from seqdistill.models.interface import ExpertsModel, HasLogMetrics
 from seqdistill.models.saved import create_model, load_model, save_model
@@ -23,7 +23,7 @@ from seqdistill.training.distributed import Ranks, joined
 from seqdistill.training.growth import GROWING, end_of
 from seqdistill.training.loop import train as run_loop
 from seqdistill.training.optim import choose_device
-from seqdistill.training.options import METRICS, TrainingOptions
+from seqdistill.training.options import METRICS
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.branch import branch_point
 from seqdistill.verbs.objectives import OBJECTIVES, assemble, check_objective
@@ -32,10 +32,9 @@ from seqdistill.verbs.objectives import OBJECTIVES, assemble, check_objective
 def check(settings: TrainOptions) -> None:
     """Raises UserError for an unknown objective, model or value of an option, and names the nearest valid one."""
     check_objective(settings)
-    config, options = config_named(settings.model, settings.set), _options(settings)
-    check_training = family_named(settings.model).check_training
+    config, check_training = config_named(settings.model, settings.set), family_named(settings.model).check_training
     if settings.init is None and check_training:
-        check_training(config, options.max_updates, patience=options.patience * options.validate_every)
+        check_training(config, settings.max_updates, patience=settings.patience * settings.validate_every)
     _check_decay(settings)
 
 
@@ -67,11 +66,6 @@ def _check_decay(settings: TrainOptions) -> None:
         raise UserError(f"decay_from continues another training, but {refused}")
 
 
-def _options(settings: TrainOptions) -> TrainingOptions:
-    shared = TrainingOptions.__dataclass_fields__.keys() & type(settings).model_fields.keys()
-    return TrainingOptions(**{name: getattr(settings, name) for name in shared})
-
-
 def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Trains into `out`, continuing where an earlier run stopped; the final model goes to `out`/model.
 
@@ -79,14 +73,11 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
         UserError: an unknown model, objective or option; no validation data; a foreign checkpoint; see the parts.
     """
     check(settings)
-    options = _options(settings)
-    with joined(choose_device(options.device)) as ranks:
-        return _train(settings, options, ranks, out, progress)
+    with joined(choose_device(settings.device)) as ranks:
+        return _train(settings, ranks, out, progress)
 
 
-def _train(
-    settings: TrainOptions, options: TrainingOptions, ranks: Ranks, out: Path, progress: Progress
-) -> dict[str, Any]:
+def _train(settings: TrainOptions, ranks: Ranks, out: Path, progress: Progress) -> dict[str, Any]:
     data = DataDirectory.open(settings.data)
     data.verify()
     if data.valid is None:
@@ -96,7 +87,7 @@ def _train(
         )
     num_targets = data.num_targets["valid"]
     if settings.metric != "loss":
-        create_metric(settings.metric, MetricOptions(num_references=num_targets))  # now, not at the first validation
+        create_metric(settings.metric, num_references=num_targets)  # now, not at the first validation
     torch.manual_seed(settings.seed)
     model = create_model(settings.model, data.tokenizers, **settings.set)
     if settings.init:
@@ -126,7 +117,7 @@ def _train(
         model,
         objective,
         batches,
-        options=options,
+        options=settings,
         validate=validate,
         out=out,
         branch=branch,
@@ -137,9 +128,9 @@ def _train(
     if model.traits.experts:
         scores, chosen = _best_expert(cast(ExpertsModel, model), scored, settings.metric)
         cast(HasLogMetrics, model).log_metrics()  # what is not told any more is no part of the model
-    if settings.max_length:
+    if settings.max_positions:
         longer = np.maximum(data.train.source_lengths, data.train.target_lengths) + 1
-        chosen["pairs_left_out"] = int((longer > settings.max_length).sum())
+        chosen["pairs_left_out"] = int((longer > settings.max_positions).sum())
     if ranks.first:
         save_model(model, data.tokenizers, out / "model")
     ranks.barrier()

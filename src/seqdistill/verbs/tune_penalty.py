@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.targets import lines_of
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write_penalty
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
 from seqdistill.metrics.metric import joined_references
-from seqdistill.metrics.scores import MetricOptions, create_metric
+from seqdistill.metrics.scores import create_metric
 from seqdistill.models.saved import load_model
-from seqdistill.options import TunePenaltyOptions
+from seqdistill.options import DecodingOptions, MetricOptions, TunePenaltyOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.engines import create_engine
 from seqdistill.training.optim import choose_device
@@ -24,21 +23,12 @@ TRIALS = "trials.json"
 """What was tried so far: a run that was cut off goes on after it."""
 
 
-def check(settings: TunePenaltyOptions) -> None:
-    """Raises UserError for penalties that cannot be tried, or options of decoding out of range."""
-    penalties = settings.penalties
-    if not penalties or len(set(penalties)) < len(penalties):
-        raise UserError(f"penalties: expected one or more different numbers, found {penalties}")
-    _options(settings)
-
-
 def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) -> dict[str, Any]:
     """Decodes the validation sources greedily with each penalty; writes penalty.json.
 
     Raises:
         UserError: no validation data; a model that inserts no words.
     """
-    check(settings)
     text = _validation_text(settings)
     loaded = load_model(settings.model)
     engine = create_engine("torch", loaded, settings.model, device=choose_device(settings.device))
@@ -48,8 +38,8 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
             "Transformers"
         )
     lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
-    options = MetricOptions(lowercase=lowercase, tokenize=settings.tokenize, num_references=text.num_references)
-    metric = create_metric("bleu", options)
+    options = MetricOptions(lowercase=lowercase, tokenize=settings.tokenize)
+    metric = create_metric("bleu", options, num_references=text.num_references)
 
     def bleu(hypotheses: Sequence[str]) -> float:
         return round(metric.corpus(hypotheses, text.references).value, 4)
@@ -93,4 +83,5 @@ def _validation_text(settings: TunePenaltyOptions) -> _Text:
 
 
 def _options(settings: TunePenaltyOptions) -> DecodingOptions:
-    return DecodingOptions(iterations=settings.iterations, max_length=settings.max_length, max_ratio=settings.max_ratio)
+    limits = {name: getattr(settings, name) for name in ("iterations", "max_length", "max_ratio")}
+    return DecodingOptions(beam=1, **limits)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.configs import RNNConfig
 from seqdistill.models.autoregressive.rnn import CELLS, RNN, SharedDropout
 from seqdistill.models.interface import AutoregressiveModel, State
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 
 VOCAB = 20

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive.cmlm import CMLM, least_probable, random_masks
 from seqdistill.models.nonautoregressive.configs import CMLMConfig
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20
@@ -154,6 +154,6 @@ class TestMaskPredict:
         nothing = Canvas(torch.full((1, 9), MASK), torch.zeros(1, 9), torch.zeros(1), torch.tensor([0]))
         monkeypatch.setattr(model, "_states", first_word_or_second)
         monkeypatch.setattr(model, "start", lambda memory, candidates: nothing)
-        ((found,),) = decode(model, collate_sources([[5, 6, 7]]), DecodingOptions(iterations=10))
+        ((found,),) = decode(model, collate_sources([[5, 6, 7]]), DecodingOptions(beam=1, iterations=10))
         assert seen == [9, 8, 7, 6, 5, 4, 3, 2, 1], "floor(9 (10 - t) / 10), and no run for 0"
         assert found.tokens.count(6) == 3 and found.passes == 9 and found.iterations == 10

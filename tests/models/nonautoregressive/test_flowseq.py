@@ -10,7 +10,6 @@ from torch import Tensor
 
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.interface import CountsUpdates, Memory, RescoringModel
 from seqdistill.models.nonautoregressive.configs import FlowSeqConfig
@@ -18,6 +17,7 @@ from seqdistill.models.nonautoregressive.flowseq import FlowSeq
 from seqdistill.models.nonautoregressive.shared.padded_lengths import padded_targets
 from seqdistill.models.nonautoregressive.shared.posterior import FIRST_DEVIATION
 from seqdistill.nn.flows import ActNorm, AffineCoupling, Condition
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
@@ -218,8 +218,8 @@ class TestRescoring:
         torch.testing.assert_close(model._common_noise(3, 12)[:, :8], model._common_noise(3, 8))
 
     def test_less_than_none(self) -> None:
-        with pytest.raises(UserError, match="rescoring_samples must be 0 or more, but is -1"):
-            DecodingOptions(rescoring_samples=-1)
+        with pytest.raises(UserError, match=r"'rescoring_samples': .*greater than or equal to 0, but it is -1"):
+            DecodingOptions(beam=1, rescoring_samples=-1)
 
 
 class TestEdges:
@@ -259,7 +259,7 @@ class TestEdges:
 
     def test_logits_are_those_that_are_decoded(self) -> None:
         model, source = small().eval(), collate_sources([[5, 6, 7]])
-        (hypothesis,) = decode(model, source, DecodingOptions())[0]
+        (hypothesis,) = decode(model, source, DecodingOptions(beam=1))[0]
         with torch.no_grad():
             lengths, _ = model.length.most_probable(*model.encode(source), candidates=1)
             words = (

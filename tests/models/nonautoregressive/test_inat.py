@@ -6,13 +6,13 @@ import torch.nn.functional as F
 
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive import inat
 from seqdistill.models.nonautoregressive.configs import INATConfig
 from seqdistill.models.nonautoregressive.inat import INAT, corrupt
 from seqdistill.models.nonautoregressive.shared.canvas import masks
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
@@ -60,7 +60,7 @@ class TestIterations:
     def test_decoding_stops_when_an_output_comes_back(self) -> None:
         """By hand: the output of iteration t is refined once more, until it is its own refinement."""
         model, source = small(), collate_sources([[7, 8, 9]])
-        (found,) = decode(model, source, DecodingOptions(max_ratio=99.0))
+        (found,) = decode(model, source, DecodingOptions(beam=1, max_ratio=99.0))
         memory = model.encode(source)
         canvas, outputs = model.start(memory, candidates=1), []
         for step in range(10):

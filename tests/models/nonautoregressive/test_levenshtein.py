@@ -7,12 +7,12 @@ from torch import Tensor
 
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive import levenshtein
 from seqdistill.models.nonautoregressive.configs import LevenshteinTransformerConfig
 from seqdistill.models.nonautoregressive.levenshtein import LevenshteinTransformer
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 
 VOCAB = 20
@@ -170,7 +170,7 @@ class TestIteration:
         model, source = heads(delete=False, placeholders=255), collate_sources([[9], [9], [9]])
         canvas = step(model, source, canvas_of([[], [A, B, C], [A]]), limits=torch.tensor([1, 7, 300]))
         assert (canvas.tokens != PAD).sum(1).tolist() == [1, 7, 300]
-        found = decode(model, collate_sources([[9] * 30, [9]]), DecodingOptions(max_length=40))
+        found = decode(model, collate_sources([[9] * 30, [9]]), DecodingOptions(beam=1, max_length=40))
         assert [len(hypotheses[0].tokens) for hypotheses in found] == [40, 13]
 
     def test_the_penalty_is_what_no_placeholder_must_win_by(self) -> None:

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import DecodingOptions
 from seqdistill.errors import UserError
 from seqdistill.models.family import FAMILIES, resolved
 from seqdistill.models.interface import Memory, RefinementModel
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable
 from seqdistill.nn.flows import AffineCoupling
+from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK
 

@@ -190,5 +190,5 @@ def _check_lengths(lengths: Int[Tensor, " batch"], index: Int[Tensor, " batch"])
         row = int(outside[0])
         raise UserError(
             f"line {int(index[row]) + 1} of the training data: {int(lengths[row])} target tokens, but this model "
-            f"inserts at most {PLACEHOLDER_CLASSES - 1} at a place; leave such pairs out with max_length"
+            f"inserts at most {PLACEHOLDER_CLASSES - 1} at a place; leave such pairs out with max_positions"
         )

@@ -65,8 +65,8 @@ class LengthPredictor(nn.Module):
             row = int(outside[0])
             raise UserError(
                 f"line {int(index[row]) + 1} of the training data: {int(lengths[row])} target tokens, but the model's "
-                f"length classes (absolute) allow at most {LENGTH_CLASSES - 1}; leave such pairs out with max_length, "
-                "or set length=offset"
+                f"length classes (absolute) allow at most {LENGTH_CLASSES - 1}; leave such pairs out with "
+                "max_positions, or set length=offset"
             )
         return LENGTH_WEIGHT * F.cross_entropy(self(states, mask), classes, reduction="none")
 

@@ -1,0 +1,230 @@
+"""How text is decoded: what decoders read, and what engines do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from seqdistill.errors import UserError
+from seqdistill.options.base import OneOrMore, Options
+from seqdistill.options.inputs import DataOptions, ModelOptions, TeacherOptions
+from seqdistill.options.running import DeviceOptions, SeedOptions, WorkersOptions
+
+NO_SAMPLES = (
+    "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be repeated: use "
+    "--engine torch for sampling"
+)
+
+SHARD_LINES = 2048
+"""Lines decoded between two files: seconds to a minute of work, the most a kill can cost."""
+
+
+class LimitOptions(Options):
+    """How long an output may be; the tighter of the two limits holds."""
+
+    max_length: int = Field(default=256, ge=1, description="Most tokens of an output, EOS included.")
+    max_ratio: float = Field(
+        default=3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10."
+    )
+
+
+class SearchOptions(LimitOptions):
+    """How a sequence is searched for, or drawn."""
+
+    beam: int = Field(
+        default=5,
+        ge=1,
+        description="Beam size; 1: greedy. Of a non-autoregressive model: lengths tried. 1 unless given when sampling, "
+        "and of a model that inserts words, and so finds the length itself.",
+    )
+    length_penalty: float = Field(
+        default=1.0,
+        description="Log-probabilities are divided by the length to this power; 0 ranks by them as they are.",
+    )
+    sampling: bool = Field(default=False, description="Sample instead of searching.")
+    top_k: int = Field(default=0, ge=0, description="Sample among the k most probable tokens; 0: all.")
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Sample among the fewest tokens that hold this probability."
+    )
+    temperature: float = Field(
+        default=1.0, gt=0, description="Divides logits before sampling: sharper below 1, flatter above."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beam_of_samples(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("sampling") is True:
+            return {"beam": 1, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_sampling(self) -> SearchOptions:
+        if self.sampling and self.beam != 1:
+            raise UserError(f"sampling draws one sequence at a time, but beam is {self.beam}: leave beam at 1")
+        if not self.sampling and (self.top_k or self.top_p != 1.0 or self.temperature != 1.0):
+            raise UserError("top_k, top_p and temperature belong to sampling: set sampling, or leave them out")
+        return self
+
+
+class RefinementOptions(Options):
+    """How often a non-autoregressive model writes its output anew."""
+
+    iterations: int | None = Field(
+        default=None, ge=1, description="Most iterations of a non-autoregressive model; default: its own."
+    )
+
+
+class ProcessorOptions(LimitOptions):
+    """What may be written next, of models that write left to right."""
+
+    no_repeat_ngram: int = Field(
+        default=0, ge=0, description="No n tokens in a row are written twice in an output; 0: allowed."
+    )
+    min_length: int = Field(default=0, ge=0, description="Fewest tokens of an output, EOS not counted.")
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> ProcessorOptions:
+        if self.min_length >= self.max_length:
+            raise UserError(
+                f"min_length {self.min_length} leaves no room under max_length {self.max_length}, in which EOS counts: "
+                "lower it, or raise max_length"
+            )
+        return self
+
+
+class DecodingOptions(SearchOptions, ProcessorOptions, RefinementOptions, SeedOptions):
+    """How to decode; every decoder and engine reads these options."""
+
+    n_best: int = Field(default=1, ge=1, description="Hypotheses kept for each sentence, best first.")
+    penalty: float = Field(
+        default=0.0, description="Against inserting nothing, for a model that inserts words; see `tune-penalty`."
+    )
+    rescoring_samples: int = Field(
+        default=0,
+        ge=0,
+        description="Samples that FlowSeq scores its lengths by (importance-weighted decoding); 0: none.",
+    )
+
+    @model_validator(mode="after")
+    def _check_candidates(self) -> DecodingOptions:
+        if not self.sampling and self.n_best > self.beam:
+            raise UserError(f"n_best {self.n_best} is more than beam {self.beam}: widen the beam or ask for fewer")
+        return self
+
+    def check_several(self) -> None:
+        """Raises UserError for options that give one hypothesis only, of which there is none to choose."""
+        if (self.n_best if self.sampling else self.beam) == 1:
+            raise UserError(
+                "reranking chooses among several hypotheses, but one is asked for: give a beam of 2 or more (of a "
+                "non-autoregressive model, lengths tried), or sample several"
+            )
+
+    def for_model(self, *, inserts: bool) -> DecodingOptions:
+        """With the beam such a model has unless one is given: 1 where it finds the length itself."""
+        return self.replaced(beam=1) if inserts and "beam" not in self.model_fields_set else self
+
+
+class EngineOptions(DeviceOptions):
+    """What computes, with which weights, and who orders the candidates."""
+
+    engine: Literal["torch", "ctranslate2"] = Field(
+        default="torch", description="What computes: our decoder or CTranslate2."
+    )
+    compute_type: str = Field(
+        default="auto",
+        description="Precision: float32 (auto), bfloat16; CTranslate2 has others too, and for auto int8.",
+    )
+    expert: int | None = Field(
+        default=None, description="Of a mixture, the expert that writes, from 1; default: the best on validation data."
+    )
+    penalty_file: Path | None = Field(
+        default=None, description="Take the penalty that `tune-penalty` found for this model."
+    )
+    prefix: str = Field(default="", description="Text that every output begins with.")
+    prefix_file: Path | None = Field(
+        default=None, description="Texts that outputs begin with, a line for each line decoded."
+    )
+    allowed_file: Path | None = Field(
+        default=None,
+        description="Pieces that outputs may be made of, with spaces between them, a line for each line decoded.",
+    )
+    rerank: Path | None = Field(
+        default=None, description="Trained model that orders the hypotheses by its own score of them."
+    )
+
+
+class WritingOptions(DecodingOptions, EngineOptions):
+    """A model that writes: how, and on what."""
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> WritingOptions:
+        if self.penalty and self.penalty_file:
+            raise UserError("penalty and penalty_file both give the penalty; keep one")
+        if self.prefix and self.prefix_file:
+            raise UserError("prefix and prefix_file both say how outputs begin; keep one")
+        if self.engine == "ctranslate2" and self.sampling:
+            raise UserError(NO_SAMPLES)
+        if self.engine == "ctranslate2":
+            for name in ("iterations", "penalty", "penalty_file", "rescoring_samples"):
+                if value := getattr(self, name):
+                    raise UserError(
+                        f"{name} {value} is for non-autoregressive models, which CTranslate2 does not run: leave out "
+                        "one of the two"
+                    )
+        if self.rerank:
+            self.check_several()
+        if self.rerank and self.rescoring_samples:
+            raise UserError("rerank and rescoring_samples both order the candidates: keep one")
+        return self
+
+
+class MixedOptions(Options):
+    """Two models that write one output: prefix and rest."""
+
+    first_model: Path | None = Field(default=None, description="Mixed decoding: this model writes the first tokens.")
+    first_tokens: int = Field(
+        default=0, ge=0, description="How many tokens --first-model writes before --model completes."
+    )
+
+    @model_validator(mode="after")
+    def _check_first(self) -> MixedOptions:
+        if self.first_tokens and self.first_model is None:
+            raise UserError("first_tokens says how many tokens first_model writes; give that model too")
+        return self
+
+
+class DistillOptions(WritingOptions, DataOptions, TeacherOptions, WorkersOptions):
+    """A data directory whose training targets a teacher wrote."""
+
+    inputs = ("teacher", "data", "student_data", "penalty_file", "rerank", "prefix_file", "allowed_file")
+
+    data: Path  # pyright: ignore
+    teacher: Annotated[list[Path], OneOrMore]  # pyright: ignore
+    student_data: Path | None = Field(
+        default=None, description="Take the tokenizer of this data directory for the new one."
+    )
+    select: Literal["first", "bleu", "chrf"] = Field(
+        default="first",
+        description="Hypothesis taken: the teacher's first, or the most like the reference (interpolation).",
+    )
+    select_among: int = Field(default=0, ge=0, description="Select among this many of the n-best; 0: all.")
+    shard_lines: int = Field(default=SHARD_LINES, ge=1, description="Lines decoded between two files.")
+
+    @model_validator(mode="after")
+    def _check_teacher(self) -> DistillOptions:
+        if len(self.teacher) != 1:
+            raise UserError(f"distill decodes with one teacher, but {len(self.teacher)} are given: name one")
+        return self
+
+
+class TranslateOptions(WritingOptions, ModelOptions, MixedOptions):
+    """Standard input to standard output, line by line, in order."""
+
+    without = ("n_best",)
+
+    model: Path  # pyright: ignore
+    trace: bool = Field(
+        default=False, description="Show each iteration of a non-autoregressive model on standard error."
+    )

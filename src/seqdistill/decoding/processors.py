@@ -35,7 +35,12 @@ class Given(NamedTuple):
 
     def of(self, rows: Sequence[int]) -> Given:
         """What is given for these rows."""
-        return Given(*([field[row] for row in rows] if field else () for field in self))
+        seeds, prefixes, allowed = self
+        return Given(
+            [seeds[row] for row in rows] if seeds else (),
+            [prefixes[row] for row in rows] if prefixes else (),
+            [allowed[row] for row in rows] if allowed else (),
+        )
 
 
 NOTHING = Given()

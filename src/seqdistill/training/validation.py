@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
 
 from seqdistill.data.batches import Batch, ordered_batches
 from seqdistill.data.store import Store
@@ -14,13 +13,14 @@ from seqdistill.decoding.decode import decode
 from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import create_metric
+from seqdistill.models.interface import Model
 from seqdistill.options import DecodingOptions, MetricOptions
 from seqdistill.training.distributed import ALONE, Ranks
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 
 def validation_scores(
-    model: nn.Module,
+    model: Model,
     store: Store,
     tokenizers: Vocabularies,
     *,

@@ -27,7 +27,10 @@ class SpecialIds(NamedTuple):
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> SpecialIds:
         """From JSON."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**given)
 
     def with_mask(self, size: int) -> SpecialIds:
         """With MASK after the last id of a vocabulary of this size, if it has none."""

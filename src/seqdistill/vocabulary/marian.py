@@ -71,9 +71,10 @@ class Marian:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        number = self._table.get
+        number, unk = self._table.get, self.ids.unk
+        assert unk is not None, "Marian's tables have <unk>"
         cut = self._processor.encode(list(texts), out_type=str)
-        return [[*self.prefix, *(number(piece, self.ids.unk) for piece in pieces)] if pieces else [] for pieces in cut]
+        return [[*self.prefix, *(number(piece, unk) for piece in pieces)] if pieces else [] for pieces in cut]
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.decode_batch([ids])[0]

@@ -126,7 +126,7 @@ def test_one_target_of_each_training_source_is_drawn(data: DataDirectory, tmp_pa
         counts = read_json(one.path / "data.json")["filters"]
         assert counts["other_target"] == len(data.train) - len(one.train) and counts["near_held_out"] == 0
     assert pairs(seeds[0].train) != pairs(seeds[1].train)
-    with pytest.raises(UserError, match=r"prepared otherwise:\n  one_target: .* there, .\(absent\). now"):
+    with pytest.raises(UserError, match=r"differs from the data asked for:\n  one_target: True there, False now"):
         prepare(**TEXTS, out=seeds[0].path, tokenizer_from=data.path)
     both = prepared(tmp_path / "both", one_target=True, valid=None, valid_size=9, train_size=30)
     counts = read_json(both.path / "data.json")["filters"]
@@ -135,7 +135,7 @@ def test_one_target_of_each_training_source_is_drawn(data: DataDirectory, tmp_pa
 
 def test_the_same_pairs_as_text_of_one_target_are_another_preparation(data: DataDirectory) -> None:
     flat = {name: ParallelCorpus.from_pairs(text.name, list(text)) for name, text in TEXTS.items()}
-    with pytest.raises(UserError, match="prepared otherwise:\n  num_targets"):
+    with pytest.raises(UserError, match="differs from the data asked for:\n  num_targets.test: 2 there, 1 now"):
         prepare(**flat, out=data.path, vocab_size=50)
 
 

@@ -1,13 +1,12 @@
 """What verbs ask of engines: weights read once, rules from the command line to the decoder, a table as teacher."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import Call
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
@@ -22,6 +21,8 @@ from seqdistill.progress import Silent
 from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.verbs.translate import translate_lines
+
+Call = Callable[..., tuple[int, str, str]]
 
 SIZES = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
 LINES = ["a dog runs", "", "a cat runs on", "dogs run on and on", "cat and dog"]

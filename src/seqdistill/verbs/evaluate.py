@@ -20,6 +20,7 @@ from seqdistill.files import write_json, write_text
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
+from seqdistill.models.interface import Model
 from seqdistill.options import DecodingOptions, EvaluateOptions
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus
@@ -163,7 +164,7 @@ def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progr
 
 
 def _perplexity(
-    settings: EvaluateOptions, test: TestSet, model: torch.nn.Module, tokenizers: Vocabularies, out: Path
+    settings: EvaluateOptions, test: TestSet, model: Model, tokenizers: Vocabularies, out: Path
 ) -> dict[str, float]:
     """Per subword token of all references, EOS included (a non-autoregressive model: of its own loss); and how many
     of them are too long for it, if any are."""

@@ -135,7 +135,7 @@ def test_one_target_of_each_training_source_is_drawn(data: DataDirectory, tmp_pa
 
 def test_the_same_pairs_as_text_of_one_target_are_another_preparation(data: DataDirectory) -> None:
     flat = {name: ParallelCorpus.from_pairs(text.name, list(text)) for name, text in TEXTS.items()}
-    with pytest.raises(UserError, match="differs from the data asked for:\n  num_targets.test: 2 there, 1 now"):
+    with pytest.raises(UserError, match=r"differs from the data asked for:\n  num_targets\.test: 2 there, 1 now"):
         prepare(**flat, out=data.path, vocab_size=50)
 
 

@@ -95,7 +95,7 @@ def test_beam_of_one_is_greedy_and_the_batch_decides_nothing(rules, given: Given
 @pytest.mark.parametrize("how", [{"sampling": True, "n_best": 40, "top_k": 6}, {"beam": 5, "n_best": 5}])
 def test_nothing_breaks_the_rules(rules, given: Given, how) -> None:
     source, model = random_sources(VOCAB, rows=6), ToyWriter(VOCAB, scale=0.3)
-    options = DecodingOptions(beam=1, max_length=7, **how, **rules)
+    options = DecodingOptions(max_length=7, **how, **rules)
     for row, hypotheses in enumerate(decode(model, source, options, given)):
         prefix = given.prefixes[row] if given.prefixes else ()
         allowed = given.allowed[row] if given.allowed else None

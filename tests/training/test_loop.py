@@ -24,7 +24,7 @@ BATCHES = random_batches(12)
 
 def options(**changes: Any) -> TrainingOptions:
     defaults = {"max_updates": 6, "warmup": 2, "learning_rate": 0.1, "validate_every": 2, "metric": "loss"}
-    return TrainingOptions(tensorboard=False, **({"tensorboard": False} | defaults | changes))
+    return TrainingOptions(**({"tensorboard": False} | defaults | changes))
 
 
 def run(out: Path, model: Bigram | None = None, stream: Stream | None = None, **changes: Any) -> TrainingResult:

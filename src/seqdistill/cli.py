@@ -296,7 +296,3 @@ def sources() -> None:
 
     rows = ((name, ", ".join(source.languages), source.licence, source.description) for name, source in SOURCES.items())
     _show(shown.listed(("name", "languages", "licence", "what"), rows))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,8 +2,8 @@
 
 By default libgomp, which the wheels of both carry, spins 300,000 times at a barrier before it sleeps. On a quiet
 machine that saves the kernel's wake-ups. Beside one busy process, which keeps a thread from its core, the others spin
-through most of its absence, and what they burn is taken from it in turn: training fell to a third, beside two to a
-fifth (results/bench-beside.json, docs/benchmarks.md). 1,000 spins, microseconds, cover the barriers of a quiet machine.
+through most of its absence, and what they burn is taken from it in turn: trainings beside other jobs fell to a tenth
+of their speed and less (docs/log.md, "Threads"). 1,000 spins take microseconds; `benchmarks/beside.py` compares.
 """
 
 import os

@@ -192,7 +192,6 @@ def test_ranks_decide_together(tmp_path: Path, clock: Callable[[float, float], N
         options=TrainingOptions(tensorboard=False, max_updates=1, accumulate=2),
         begun=False,
         folder=tmp_path,
-        device=torch.device("cpu"),
         ranks=SlowerOther(0, 2),
     )
     assert found.precision == "bfloat16" and len(found.drawn) == 1

@@ -5,10 +5,8 @@ Both return what they made of every row and the logarithm of |det J| of what the
 change the others nor count. Latent variables keep their type under autocast: only the networks that choose scales and
 shifts are computed in a lower precision.
 
-What holds for every layer, and what tests check: `inverse` undoes `forward` at real positions; both give 0 at padding
-where they were given 0; the second result of `inverse` is minus that of `forward`; and it is the logarithm of |det J|
-of the map from all real numbers of a row to all of them, so those of layers that follow each other add up. Each layer
-is made so that its determinant is a product of few numbers: a scale a dimension, one small matrix, a triangular map.
+Invariants, which tests check: `inverse` undoes `forward` at real positions, with minus its log-determinant; padding
+that is 0 stays 0. Log-determinants of layers in sequence add up. Each layer's determinant is a product of few numbers.
 """
 
 from __future__ import annotations

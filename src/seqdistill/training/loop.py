@@ -110,22 +110,16 @@ def train(
     with locked(folder) if ranks.first else nullcontext():
         run = _resume(folder, model, optimizer, batches, options, end, branch, ranks)
         with Log(out, run, options=options, progress=progress or Silent(), silent=not ranks.first) as log:
+            draw, records = partial(next, batches), branch.parent if branch else folder
+            begun = run.update > 0
             settled = settle(
-                model,
-                optimizer,
-                objective,
-                partial(next, batches),
-                options=options,
-                begun=run.update > 0,
-                folder=branch.parent if branch else folder,
-                device=device,
-                ranks=ranks,
+                model, optimizer, objective, draw, options=options, begun=begun, folder=records, ranks=ranks
             )
             if settled.measured:
                 batches.log_metrics()  # of updates that were only timed
                 told()
             log.settled(settled)
-            dtype, upcoming = settled.dtype, chain(settled.drawn, iter(partial(next, batches), None))
+            dtype, upcoming = settled.dtype, chain(settled.drawn, iter(draw, None))
             while run.update < options.max_updates and not exhausted(run.history, options):
                 run.update += 1
                 begin_update()

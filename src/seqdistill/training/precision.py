@@ -69,7 +69,6 @@ def settle(
     options: TrainingOptions,
     begun: bool,
     folder: Path,
-    device: torch.device,
     ranks: Ranks,
 ) -> Settled:
     """The precision of a run, the same on every rank; measured where `auto` leaves a choice, and kept in `folder`.
@@ -81,6 +80,7 @@ def settle(
     Raises:
         UserError: bfloat16 was asked for, or taken when the run began, and the device here would emulate it.
     """
+    device = next(model.parameters()).device
     default = str(choose_precision(options.precision, device)).removeprefix("torch.")
     if options.precision != "auto":
         return Settled(default, None, [])

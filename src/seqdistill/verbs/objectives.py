@@ -120,13 +120,7 @@ def assemble(
     device = ranks.device if ranks.size > 1 else choose_device(settings.device)
     models = [_load_teacher(directory, data) for directory in settings.teacher]
     teacher = _teacher(settings, models, device, log_metrics)
-    if method.full:
-        divergence = Divergence(
-            settings.divergence, settings.skew, settings.divergence_temperature, settings.teacher_top_k
-        )
-        objective = full_distribution(model, teacher, divergence, log_metrics=log_metrics)
-    else:
-        objective = hard_labels(model, label_smoothing=smoothing, log_metrics=log_metrics)
+    objective = _objective(settings, model, teacher, log_metrics)
 
     def label(batch: Batch, rolled_out: Collection[int]) -> Batch:
         batch = batch.to(device)
@@ -164,6 +158,14 @@ def assemble(
         rank=ranks.rank,
         ranks=ranks.size,
     )
+
+
+def _objective(settings: TrainOptions, model: Any, teacher: Teacher, log_metrics: LogMetrics) -> Objective:
+    """The loss against a teacher: of its whole distribution, or of the one label it gives."""
+    if not OBJECTIVES[settings.objective].full:
+        return hard_labels(model, label_smoothing=settings.label_smoothing, log_metrics=log_metrics)
+    divergence = Divergence(settings.divergence, settings.skew, settings.divergence_temperature, settings.teacher_top_k)
+    return full_distribution(model, teacher, divergence, log_metrics=log_metrics)
 
 
 def _teacher(settings: TrainOptions, models: Any, device: torch.device, log_metrics: LogMetrics) -> Teacher:

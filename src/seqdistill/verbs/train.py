@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from seqdistill.data.directory import DataDirectory
+from seqdistill.data.store import Store
 from seqdistill.errors import UserError
 from seqdistill.journal import Growth
 from seqdistill.metrics.scores import create_metric
@@ -78,13 +79,7 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
 
 
 def _train(settings: TrainOptions, ranks: Ranks, out: Path, progress: Progress) -> dict[str, Any]:
-    data = DataDirectory.open(settings.data)
-    data.verify()
-    if data.valid is None:
-        raise UserError(
-            f"{settings.data}: holds no validation data, which choosing a checkpoint needs; "
-            "run `seqdistill prepare` with --valid-source and --valid-target, or --valid-size"
-        )
+    data, valid = _verified(settings.data)
     num_targets = data.num_targets["valid"]
     if settings.metric != "loss":
         create_metric(settings.metric, num_references=num_targets)  # now, not at the first validation
@@ -94,7 +89,6 @@ def _train(settings: TrainOptions, ranks: Ranks, out: Path, progress: Progress) 
         _start_from(model, settings.init, data)
     branch = branch_point(settings)
     objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
-    valid = data.valid
 
     def scored() -> dict[str, float]:
         return validation_scores(
@@ -142,6 +136,18 @@ def _train(settings: TrainOptions, ranks: Ranks, out: Path, progress: Progress) 
         "valid": scores,
         **chosen,
     }
+
+
+def _verified(directory: Path) -> tuple[DataDirectory, Store]:
+    """The data and its validation part; raises UserError if there is none, or if a part was altered."""
+    data = DataDirectory.open(directory)
+    data.verify()
+    if data.valid is None:
+        raise UserError(
+            f"{directory}: holds no validation data, which choosing a checkpoint needs; "
+            "run `seqdistill prepare` with --valid-source and --valid-target, or --valid-size"
+        )
+    return data, data.valid
 
 
 def _best_expert(

@@ -13,8 +13,9 @@ from seqdistill.data.batches import Batch
 from seqdistill.models.autoregressive.configs import TransformerConfig
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Model
+from seqdistill.models.layers import layers_of
 from seqdistill.nn.cache import CacheRows, KeyValueCache, keep_groups
-from seqdistill.nn.layers import Decoder, DecoderLayer, Embedding, Encoder
+from seqdistill.nn.layers import DecoderLayer
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.nn.output import OutputLayer
 from seqdistill.vocabulary.ids import OURS, SpecialIds
@@ -30,11 +31,7 @@ class Transformer(Model):
     ) -> None:
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
-        self.source_embedding = Embedding(config.source_vocab, config.dim)
-        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
-        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
-        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
-        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
         self.output = OutputLayer(config.target_vocab, bias=config.output_bias, scale=config.output_scale)
 
     def forward(

@@ -11,11 +11,11 @@ from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.layers import layers_of
 from seqdistill.models.nonautoregressive.configs import INATConfig
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable, rewritten, words_of
 from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
 from seqdistill.models.nonautoregressive.shared.lengths import LengthPredictor
-from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
@@ -34,11 +34,7 @@ class INAT(Model):
     def __init__(self, config: INATConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
-        self.source_embedding = Embedding(config.source_vocab, config.dim)
-        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
-        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
-        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
-        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
         self.length = LengthPredictor(config.dim, config.length)
         self.longest_target = self.length.longest
         words = [token for token in range(config.target_vocab) if token not in target_ids.no_words]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from seqdistill.data.batches import Batch
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.layers import layers_of
 from seqdistill.models.nonautoregressive.configs import InsertionTransformerConfig
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, words_of
 from seqdistill.models.nonautoregressive.shared.edits import placeholder_counts, random_part
@@ -25,7 +26,6 @@ from seqdistill.models.nonautoregressive.shared.slots import (
     slots,
     with_room,
 )
-from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
@@ -59,11 +59,7 @@ class InsertionTransformer(Model):
     ) -> None:
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
-        self.source_embedding = Embedding(config.source_vocab, config.dim)
-        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
-        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
-        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
-        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
         self.slot = nn.Linear(2 * config.dim, config.dim)
         nn.init.xavier_uniform_(self.slot.weight)
         nn.init.zeros_(self.slot.bias)

@@ -11,6 +11,7 @@ from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.interface import Canvas, Model
+from seqdistill.models.layers import layers_of
 from seqdistill.models.nonautoregressive.configs import LevenshteinTransformerConfig
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, most_probable, words_of
 from seqdistill.models.nonautoregressive.shared.edits import (
@@ -30,7 +31,6 @@ from seqdistill.models.nonautoregressive.shared.slots import (
     slots,
     with_room,
 )
-from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
@@ -54,11 +54,7 @@ class LevenshteinTransformer(Model):
     ) -> None:
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
-        self.source_embedding = Embedding(config.source_vocab, config.dim)
-        self.target_embedding = self.source_embedding if config.tied else Embedding(config.target_vocab, config.dim)
-        sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
-        self.encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
-        self.decoder = Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first)
+        self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
         self.deletion = nn.Linear(config.dim, 2)
         self.placeholders = nn.Linear(2 * config.dim, PLACEHOLDER_CLASSES)
 

@@ -1,0 +1,27 @@
+"""The embeddings, encoder and decoder that all Transformer-like models have, made from their sizes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from seqdistill.models.sizes import TransformerSizes
+from seqdistill.nn.layers import Decoder, Embedding, Encoder
+
+
+class Layers(NamedTuple):
+    """A model keeps each under its own name; weights are drawn in this order."""
+
+    source_embedding: Embedding
+    target_embedding: Embedding
+    """The source's, where the two are tied."""
+    encoder: Encoder
+    decoder: Decoder
+
+
+def layers_of(config: TransformerSizes) -> Layers:
+    """Fresh layers of these sizes."""
+    source = Embedding(config.source_vocab, config.dim)
+    target = source if config.tied else Embedding(config.target_vocab, config.dim)
+    sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+    encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
+    return Layers(source, target, encoder, Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first))

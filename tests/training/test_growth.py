@@ -18,8 +18,7 @@ from seqdistill.training.loop import TrainingResult, train
 from seqdistill.training.options import scheduled_rate
 
 BATCHES = random_batches(12)
-DECAY = 0.2
-"""Of the trainings by wsd."""
+LONG = {"max_updates": 20, "decay": 0.2}
 
 
 class Cut(Silent):
@@ -39,7 +38,6 @@ def run(out: Path, *, cut: int = 0, branch: Path | None = None, **changes: Any) 
     model = Bigram(0.3)
     validate = changes.pop("validate", loss_of(model, BATCHES[:3]))
     given = {
-        "max_updates": 20,
         "warmup": 2,
         "learning_rate": 0.1,
         "validate_every": 3,
@@ -47,10 +45,7 @@ def run(out: Path, *, cut: int = 0, branch: Path | None = None, **changes: Any) 
         "log_every": 4,
         "precision": "float32",
     }
-    given |= changes
-    if given.get("schedule") == "wsd":
-        given = {"decay": DECAY} | given
-    options = TrainingOptions(tensorboard=False, **given)
+    options = TrainingOptions(tensorboard=False, **(given | LONG | changes))
     progress = Cut(cut) if cut else Silent()
     return train(
         model,

@@ -24,7 +24,6 @@ from seqdistill.training.options import scheduled_rate
         ({"learning_rate": 0.0}, "'learning_rate': .* greater than 0"),
         ({"beta": 0.9}, "unknown key 'beta'"),
         ({"schedule": "linear", "warmup": 100}, "warmup is 100 and max_updates 100: shorten the warm-up"),
-        ({"decay": 0.2}, "decay 0.2 is of schedule 'wsd', but schedule is 'inverse-sqrt'"),
         ({"schedule": "cosine", "warmup": 500}, "falls to 0 between warmup and max_updates"),
     ],
 )

@@ -74,10 +74,6 @@ class TrainingOptions(SeedOptions, DeviceOptions):
                 f"schedule {self.schedule!r} falls to 0 between warmup and max_updates, but warmup is {self.warmup} "
                 f"and max_updates {self.max_updates}: shorten the warm-up"
             )
-        if self.schedule != "wsd" and self.decay != type(self).model_fields["decay"].default:
-            raise UserError(
-                f"decay {self.decay} is of schedule 'wsd', but schedule is {self.schedule!r}: leave one of the two out"
-            )
         return self
 
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 from verb_options import VERBS
 
-from seqdistill import cli
+from seqdistill.commands import COMMANDS
 from seqdistill.files import read_json
 
 TINY = {
@@ -42,9 +41,7 @@ def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def example_of(verb: str) -> list[str]:
-    command = typer.main.get_command(cli.app)
-    text = command.get_command(None, verb).epilog  # type: ignore[attr-defined]
-    return shlex.split(text.removeprefix("Example: "))
+    return shlex.split(COMMANDS[verb].example)
 
 
 def test_the_examples_in_the_help_work_in_order(text: Path, call: Call) -> None:

@@ -1,7 +1,58 @@
 """Distill sequence-to-sequence models: from a large teacher to the best small student for a latency budget."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from seqdistill.threads import spin_briefly
 
+if TYPE_CHECKING:
+    from seqdistill.api import (
+        Translator,
+        compare,
+        decision_theory,
+        distill,
+        evaluate,
+        load,
+        measure,
+        modes,
+        prepare,
+        report,
+        run,
+        train,
+        tune_penalty,
+    )
+    from seqdistill.errors import UserError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Translator",
+    "UserError",
+    "compare",
+    "decision_theory",
+    "distill",
+    "evaluate",
+    "load",
+    "measure",
+    "modes",
+    "prepare",
+    "report",
+    "run",
+    "train",
+    "tune_penalty",
+]
+
 spin_briefly()  # before anything here imports torch
+
+
+def __getattr__(name: str) -> Any:
+    """What __all__ names is imported when it is first asked for: torch takes seconds."""
+    if name not in __all__:
+        raise AttributeError(f"module 'seqdistill' has no attribute {name!r}")
+    return getattr(import_module("seqdistill.errors" if name == "UserError" else "seqdistill.api"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

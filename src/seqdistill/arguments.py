@@ -5,42 +5,39 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, TypeVar, get_origin
 
 import typer
 
 from seqdistill.errors import UserError
 from seqdistill.options import Option, Options
 
+S = TypeVar("S", bound=Options)
 
-def command(
-    within: typer.Typer, kind: type[Options], example: str
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Registers `function(options, **others)` as a verb whose options are those of `kind`."""
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "options"]
-        offered = kind.offered()
-        parameters = [_parameter(option, named=name not in kind.arguments) for name, option in offered.items()]
-        verb = function.__name__.replace("_", "-")
-        where = " ".join(dict.fromkeys(["seqdistill", str(within.info.name), verb]))
+def with_options(function: Callable[..., None], kind: type[Options]) -> Callable[..., None]:
+    """Lets typer see the options of `kind` as parameters of `function(own..., **options)`, which `read` then reads."""
+    own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.kind != p.VAR_KEYWORD]
+    offered = kind.offered()
+    taken = [_parameter(option, named=name not in kind.arguments) for name, option in offered.items()]
+    signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *taken]]
+    function.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in signature}
+    return function
 
-        def run_verb(**values: Any) -> None:
-            others = {name: values.pop(name) for name in list(values) if name not in offered}
-            given = {name: value for name, value in values.items() if value not in (None, [])}
-            for name in given:
-                if _is_mapping(offered[name]):
-                    given[name] = _mapping(name, given[name])
-            function(options=kind.read(given, where=where), **others)
 
-        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *parameters]]
-        run_verb.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
-        run_verb.__annotations__ = {p.name: p.annotation for p in signature}
-        run_verb.__doc__ = function.__doc__
-        within.command(verb, epilog=f"Example: {example}")(run_verb)
-        return function
+def read(kind: type[S], values: dict[str, Any], *, verb: str) -> S:
+    """The options of a verb from what typer found; None and [] were not given.
 
-    return register
+    Raises:
+        UserError: as `Options.read`; a KEY=VALUE without one of the two.
+    """
+    given = {name: value for name, value in values.items() if value not in (None, [])}
+    offered = kind.offered()
+    for name in given:
+        if _is_mapping(offered[name]):
+            given[name] = _mapping(name, given[name])
+    return kind.read(given, where=f"seqdistill {verb}")
 
 
 def _parameter(option: Option, *, named: bool) -> inspect.Parameter:

@@ -6,39 +6,31 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
-from seqdistill import __version__, shown
-from seqdistill.arguments import command
-from seqdistill.console import Terminal, lines
-from seqdistill.errors import UserError
-from seqdistill.options import (
-    CompareOptions,
-    DecisionTheoryOptions,
-    DistillOptions,
-    EvaluateOptions,
-    MeasureOptions,
-    ModesOptions,
-    Options,
-    PrepareOptions,
-    ReportOptions,
-    TrainOptions,
-    TranslateOptions,
-    TunePenaltyOptions,
-)
-from seqdistill.shown import Part
+from seqdistill import __version__
+from seqdistill.commands import COMMANDS
+from seqdistill.errors import UserError, nearest
 
-# Commands import what they need when they run: torch alone takes seconds, and `--help` must not wait for it.
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from seqdistill.shown import Part
+
+# A verb is made when it is asked for, and imports what it needs when it runs: torch alone takes seconds, pydantic a
+# tenth of one, and `--help` must wait for neither.
 
 
 class Verbs(TyperGroup):
-    """Runs a verb; a user's mistake prints one message and exits with code 2."""
+    """The verbs of COMMANDS; a user's mistake prints one message and exits with code 2."""
+
+    group = ""
+    """What their names begin with in COMMANDS."""
 
     def invoke(self, ctx: Any) -> Any:
         """See click's `Group.invoke`."""
@@ -60,6 +52,34 @@ class Verbs(TyperGroup):
             code = 2
         raise typer.Exit(code)
 
+    def list_commands(self, ctx: Any = None) -> list[str]:  # noqa: ARG002
+        """Their names in the order of COMMANDS."""
+        names = (name.removeprefix(self.group) for name in COMMANDS if name.startswith(self.group))
+        return [name for name in names if " " not in name]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Makes one; raises UserError if there is no such verb, and names the nearest."""
+        if cmd_name in self.commands:
+            return super().get_command(ctx, cmd_name)
+        if cmd_name not in (names := self.list_commands()):
+            raise UserError(f"there is no verb {self.group}{cmd_name}; {nearest(cmd_name, names)}")
+        verb = self.group + cmd_name
+        made = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+        made.command(cmd_name, help=COMMANDS[verb].help, epilog=f"Example: {COMMANDS[verb].example}")(_function(verb))
+        self.commands[cmd_name] = typer.main.get_command(made)
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Writes all names with what they do, and makes none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[self.group + name].help) for name in self.list_commands()])
+
+
+class Studies(Verbs):
+    """The verbs under `study`."""
+
+    group = "study "
+
 
 app = typer.Typer(
     name="seqdistill",
@@ -70,9 +90,9 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-study = typer.Typer(name="study", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(study, help="Repeat an experiment of the papers.")
+app.add_typer(
+    typer.Typer(cls=Studies, no_args_is_help=True, rich_markup_mode=None), name="study", help=COMMANDS["study"].help
+)
 
 Out = Annotated[Path, typer.Option("--out", help="Directory of the result; finished there, the command does nothing.")]
 
@@ -80,30 +100,6 @@ Out = Annotated[Path, typer.Option("--out", help="Directory of the result; finis
 def main() -> None:
     """Runs the command line."""
     app()
-
-
-def _run(
-    verb: str, options: Options, out: Path, show: Callable[[dict[str, Any]], Iterable[Part]] = shown.everything
-) -> None:
-    from seqdistill.stages import run_stage
-
-    outcome = run_stage(verb, options, out, Terminal(), title=verb)
-    if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one speaks
-        return
-    if not outcome.done_now:
-        typer.echo(f"{out}: already done with these options and inputs; nothing to do")
-    _show(show(outcome.results))
-
-
-def _show(parts: Iterable[Part]) -> None:
-    for part in parts:
-        typer.echo(part) if isinstance(part, str) else _print(part)
-
-
-def _print(table: Table) -> None:
-    """Tables are as wide as what they hold, also in a pipe or a log."""
-    width = Console(width=10_000).measure(table).maximum
-    Console(width=max(Console().width, width)).print(table, highlight=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -114,60 +110,64 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-@command(
-    app,
-    PrepareOptions,
-    "seqdistill prepare --source train.en --target train.de --valid-source valid.en --valid-target valid.de "
-    "--vocab-size 8000 --out data",
-)
-def prepare(options: PrepareOptions, out: Out) -> None:
-    """Turn parallel text into a data directory: filtered, split, tokenised, ready to train on."""
-    _run("prepare", options, out)
+@cache
+def _function(verb: str) -> Callable[..., None]:
+    """What typer makes the verb's command of."""
+    from seqdistill.arguments import with_options
+
+    function = FUNCTIONS.get(verb) or _stage_of(verb)
+    return with_options(function, COMMANDS[verb].kind) if COMMANDS[verb].options else function
 
 
-@command(app, TrainOptions, "seqdistill train --data data --model transformer-small --max-updates 20000 --out teacher")
-def train(options: TrainOptions, out: Out) -> None:
-    """Train a model; cut off at any moment, the same command continues to the same weights (on as many threads); a
-    larger --max-updates trains on."""
-    _run("train", options, out)
+def _options(verb: str, values: dict[str, Any]) -> Any:
+    from seqdistill.arguments import read
+
+    return read(COMMANDS[verb].kind, values, verb=verb)
 
 
-@command(
-    app,
-    DistillOptions,
-    "seqdistill distill --teacher teacher --data data --beam 5 --n-best 5 --engine ctranslate2 --out distilled",
-)
-def distill(options: DistillOptions, out: Out) -> None:
-    """Let a teacher rewrite the training targets: sequence-level distillation (Kim and Rush, 2016)."""
-    _run("distill", options, out)
+def _stage_of(verb: str) -> Callable[..., None]:
+    """A verb that leaves a directory behind."""
+
+    def run_verb(out: Out, **values: Any) -> None:
+        from seqdistill.console import Terminal
+        from seqdistill.stages import run_stage
+
+        kind = verb.removeprefix(Studies.group)
+        outcome = run_stage(kind, _options(verb, values), out, Terminal(), title=kind)
+        if int(os.environ.get("RANK", "0")) == 0:  # of torchrun's processes the first one speaks
+            _show_outcome(kind, outcome, out)
+
+    return run_verb
 
 
-@command(
-    app,
-    EvaluateOptions,
-    "seqdistill evaluate --model teacher --source test.en --reference test.de --metrics bleu,chrf,ter --out scores",
-)
-def evaluate(options: EvaluateOptions, out: Out) -> None:
-    """Decode text with a model and score it; metrics: bleu, chrf, chrf++, ter, rouge1, rouge2, rougeL, ribes, meteor,
-    beer, comet."""
-    _run("evaluate", options, out)
+def _show_outcome(kind: str, outcome: Any, out: Path) -> None:
+    from seqdistill import shown
+
+    if not outcome.done_now:
+        typer.echo(f"{out}: already done with these options and inputs; nothing to do")
+    _show(shown.STAGES.get(kind, shown.everything)(outcome.results))
+    if (page := out / f"{kind}.html").exists():
+        typer.echo(f"page: {page}")
 
 
-@command(
-    app,
-    TunePenaltyOptions,
-    "seqdistill tune-penalty --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned",
-)
-def tune_penalty(options: TunePenaltyOptions, out: Out) -> None:
-    """Find the penalty on inserting nothing that is best on validation text, for models that insert words."""
-    _run("tune-penalty", options, out, shown.penalties)
+def _show(parts: Iterable[Part]) -> None:
+    for part in parts:
+        typer.echo(part) if isinstance(part, str) else _print(part)
 
 
-@command(app, TranslateOptions, "seqdistill translate --model teacher --beam 5 < test.en > test.out")
-def translate(options: TranslateOptions) -> None:
-    """Translate standard input to standard output, a line for a line, in order."""
+def _print(table: Table) -> None:
+    """Tables are as wide as what they hold, also in a pipe or a log."""
+    from rich.console import Console
+
+    width = Console(width=10_000).measure(table).maximum
+    Console(width=max(Console().width, width)).print(table, highlight=False)
+
+
+def translate(**values: Any) -> None:
+    """Lines of standard input to standard output; see COMMANDS."""
     from seqdistill.verbs.translate import trace_lines, translate_lines
 
+    options = _options("translate", values)
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     if options.trace:
         _show_traces(trace_lines(options, _standard_input()))
@@ -197,74 +197,41 @@ def _standard_input() -> Iterator[str]:
             ) from None
 
 
-@command(app, CompareOptions, "seqdistill compare teacher.out student.out --reference test.de")
 def compare(
-    options: CompareOptions,
     a: Annotated[Path, typer.Argument(help="Outputs of system A, one a line.")],
     b: Annotated[Path, typer.Argument(help="Outputs of system B, one a line.")],
+    **values: Any,
 ) -> None:
-    """Compare two outputs by paired bootstrap resampling: difference, 95 % interval, p-value."""
+    """Prints a line for each metric; see COMMANDS."""
+    from seqdistill import shown
     from seqdistill.verbs.compare import compare_files
 
-    _show(shown.comparisons(compare_files(options, a, b)))
+    _show(shown.comparisons(compare_files(_options("compare", values), a, b)))
 
 
-@command(app, ReportOptions, "seqdistill report runs/demo --page report.html")
 def report(
-    options: ReportOptions,
     directory: Annotated[Path, typer.Argument(help="Directory with the stages of a run.")],
     page: Annotated[Path | None, typer.Option(help="The page to write; default DIRECTORY/report.html.")] = None,
+    **values: Any,
 ) -> None:
-    """Write one self-contained HTML page about the stages in a directory."""
+    """Writes the page; see COMMANDS."""
     from seqdistill.pipeline import REPORT
     from seqdistill.verbs.report import write_report
 
     page = page or directory / REPORT
-    write_report(directory, page, options)
+    write_report(directory, page, _options("report", values))
     typer.echo(f"wrote {page}")
 
 
-@command(
-    app,
-    MeasureOptions,
-    "seqdistill measure tiny base big --real data --source-language en --target-language de --out measures",
-)
-def measure(options: MeasureOptions, out: Out) -> None:
-    """Measure parallel corpora (complexity, faithfulness, reordering), and say which suits which student (Zhou et al.
-    2020)."""
-    from seqdistill.verbs.measure import PAGE
-
-    _run("measure", options, out, shown.measures)
-    typer.echo(f"page: {out / PAGE}")
-
-
-@command(study, DecisionTheoryOptions, "seqdistill study decision-theory --hmms 50 --out decisions")
-def decision_theory(options: DecisionTheoryOptions, out: Out) -> None:
-    """Which distilled data is best for which accuracy, on random HMMs (Zhou et al. 2020, appendix D)."""
-    _run("decision-theory", options, out, shown.decisions)
-
-
-@command(
-    study,
-    ModesOptions,
-    "seqdistill study modes --output at=at-test --output nat=nat-test --language de=train.de --language fr=train.fr "
-    "--training-data full=data --training-data distilled=distilled --out modes",
-)
-def modes(options: ModesOptions, out: Out) -> None:
-    """Which of the languages they were trained on do models write, or mix? (Zhou et al. 2020, section 3.1)."""
-    _run("modes", options, out, shown.modes)
-    typer.echo(f"page: {out / 'modes.html'}")
-
-
-@app.command(epilog="Example: seqdistill run recipes/demo.toml --out runs/demo")
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe: a TOML file of stages.")],
     out: Annotated[Path | None, typer.Option(help="Directory of all stages; default runs/NAME.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and why; run nothing.")] = False,
     jobs: Annotated[int, typer.Option(help="Stages at a time, each on its share of the cores.")] = 1,
 ) -> None:
-    """Run a recipe: every stage that is not finished, in order; killed at any moment, the same command continues."""
-    from seqdistill import pipeline
+    """Runs the stages that are not done; see COMMANDS."""
+    from seqdistill import pipeline, shown
+    from seqdistill.console import Terminal, lines
     from seqdistill.recipe import read_recipe
 
     plan = read_recipe(recipe, out=out)
@@ -280,19 +247,30 @@ def run(
         typer.echo(f"report: {plan.out / pipeline.REPORT}")
 
 
-@app.command(epilog="Example: seqdistill status runs/demo")
 def status(directory: Annotated[Path, typer.Argument(help="Output directory of a run or of one stage.")]) -> None:
-    """Show which stages of a directory are finished."""
+    """Prints a line for each stage; see COMMANDS."""
+    from seqdistill import shown
     from seqdistill.pipeline import stages_in
 
     rows = ((row.name, row.kind, row.status, row.detail) for row in stages_in(directory))
     _show(shown.listed(("stage", "verb", "status", "detail"), rows))
 
 
-@app.command(epilog="Example: seqdistill sources")
 def sources() -> None:
-    """List the public corpora that `prepare --corpus NAME` can fetch."""
+    """Prints a line for each corpus; see COMMANDS."""
+    from seqdistill import shown
     from seqdistill.text.sources import SOURCES
 
     rows = ((name, ", ".join(source.languages), source.licence, source.description) for name, source in SOURCES.items())
     _show(shown.listed(("name", "languages", "licence", "what"), rows))
+
+
+FUNCTIONS: dict[str, Callable[..., None]] = {
+    "translate": translate,
+    "compare": compare,
+    "report": report,
+    "run": run,
+    "status": status,
+    "sources": sources,
+}
+"""Verbs that are no stages."""

@@ -22,7 +22,7 @@ from seqdistill.errors import UserError
 from seqdistill.progress import Progress, Silent
 from seqdistill.recipe import Step
 from seqdistill.stages import Outcome, found_in, run_stage
-from seqdistill.workers import end_with_parent
+from seqdistill.workers import end_with_parent, start_without_main
 
 
 class _Job(NamedTuple):
@@ -84,7 +84,7 @@ def _begun(step: Step, progress: Callable[[], Progress], title: str, cores: list
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_perform, args=(theirs, step, progress, title, cores))
-    process.start()
+    start_without_main(process)
     theirs.close()
     return ours, _Job(step, process, cores)
 

@@ -143,3 +143,7 @@ def systems(directory: Path) -> Iterator[Part]:
     yield from signatures_of(rows)
     for name, gain in gains(found).items():
         yield f"{name}: {gain}"
+
+
+STAGES = {"measure": measures, "tune-penalty": penalties, "decision-theory": decisions, "modes": modes}
+"""Verbs whose results have a form of their own."""

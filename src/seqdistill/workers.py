@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections import Counter
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from seqdistill.errors import UserError
@@ -83,7 +85,7 @@ class _Team(Generic[Task, Result]):
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._start), daemon=True)
-        process.start()
+        start_without_main(process)
         theirs.close()
         self.members[ours] = _Member(process)
 
@@ -154,6 +156,20 @@ def _serve(connection: Connection, start: Callable[[], Callable[[Any], Any]]) ->
         last = (_FAILURE, traceback.format_exc())
     with suppress(ConnectionError):
         connection.send(last)
+
+
+def start_without_main(process: BaseProcess) -> None:
+    """Starts a spawned process that does not import the program that runs.
+
+    By default it would: a script without `if __name__ == "__main__"` would begin again in every worker. What we start
+    there comes from our own modules, so nothing of the program is needed.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
 
 
 def end_with_parent() -> None:

@@ -96,7 +96,8 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
         seen.extend(part for part in (*given, *others.values()) if isinstance(part, options.Options))
         return []
 
-    monkeypatch.setattr(targets.get(verb, "seqdistill.cli._run"), caught)
+    monkeypatch.setattr(targets.get(verb, "seqdistill.stages.run_stage"), caught)
+    monkeypatch.setattr(cli, "_show_outcome", lambda *_: None)
     monkeypatch.setattr("seqdistill.verbs.translate.trace_lines", caught)
     monkeypatch.setattr(cli, "_standard_input", list)
     value = another(verb, name)

@@ -9,7 +9,7 @@ import pytest
 from seqdistill.decoding.corpus import EngineTraits, TextHypothesis
 from seqdistill.errors import UserError
 from seqdistill.options import DecodingOptions
-from seqdistill.runtime.translator import Translator
+from seqdistill.runtime.translator import translate_stream
 
 
 class Shouting:
@@ -42,13 +42,13 @@ def test_order_empty_lines_and_line_ends() -> None:
     engine = Shouting(0.001)
     expected = [f"{i} LINE {i}" if i % 7 else "" for i in range(1000)]
     expected[-1] = "999 NO NEWLINE AT THE END"
-    assert list(Translator(engine, DecodingOptions(beam=1), look_ahead=64).translate(lines)) == expected
+    assert list(translate_stream(engine, DecodingOptions(beam=1), lines, look_ahead=64)) == expected
     assert sum(engine.sizes) == 1000
     assert max(engine.sizes) <= 65  # the queue, and the line the reader handed over meanwhile
 
 
 def test_an_empty_stream_gives_nothing() -> None:
-    assert list(Translator(Shouting(), DecodingOptions(beam=1)).translate([])) == []
+    assert list(translate_stream(Shouting(), DecodingOptions(beam=1), [])) == []
 
 
 def test_each_line_is_answered_before_the_next_is_typed() -> None:
@@ -61,7 +61,7 @@ def test_each_line_is_answered_before_the_next_is_typed() -> None:
             answered.clear()
 
     answers = []
-    for answer in Translator(Shouting(), DecodingOptions(beam=1)).translate(typing()):
+    for answer in translate_stream(Shouting(), DecodingOptions(beam=1), typing()):
         answers.append(answer)
         answered.set()
     assert answers == ["0 ONE", "1 TWO", "2 THREE"]
@@ -77,7 +77,7 @@ def test_look_ahead_is_bounded() -> None:
             read += 1
             yield "again"
 
-    stream = Translator(Shouting(), DecodingOptions(beam=1), look_ahead=10).translate(endless())
+    stream = translate_stream(Shouting(), DecodingOptions(beam=1), endless(), look_ahead=10)
     for _ in range(5):
         next(stream)
     time.sleep(0.2)
@@ -96,6 +96,6 @@ def test_errors_come_after_the_lines_before_them() -> None:
 
     got = []
     with pytest.raises(UserError, match="line 3 is not UTF-8"):
-        for answer in Translator(Shouting(), DecodingOptions(beam=1)).translate(broken()):
+        for answer in translate_stream(Shouting(), DecodingOptions(beam=1), broken()):
             got.append(answer)
     assert got == ["0 ONE", "1 TWO"]

@@ -39,6 +39,7 @@ def test_decoding_undoes_encoding(tokenizer):
         assert min(ids) > MASK, "ordinary text has no special ids"
     assert tokenizer.encode_batch(TEXT) == [tokenizer.encode(text) for text in TEXT]
     assert tokenizer.decode_batch(tokenizer.encode_batch(TEXT)) == TEXT
+    assert tokenizer.decode_batch([]) == []
 
 
 def test_text_that_spells_a_special_symbol_is_text(tokenizer):

@@ -23,12 +23,15 @@ def hard_labels(student: Any, *, label_smoothing: float, log_metrics: LogMetrics
     """Negative log-likelihood of a batch's labels (Lin et al. 2020, equation 5), see `Teacher.labelled`."""
 
     def objective(batch: Batch) -> Loss:
-        assert batch.labels is not None
-        mask = batch.target != student.target_ids.pad
-        log_metrics.add_by_position("disagreement", (batch.labels != batch.target).float(), mask)
-        return student.loss(batch, label_smoothing=label_smoothing)
+        losses = []
+        for piece in in_pieces(batch, student.source_ids, student.target_ids):
+            assert piece.batch.labels is not None
+            mask = piece.batch.target != student.target_ids.pad
+            log_metrics.add_by_position("disagreement", (piece.batch.labels != piece.batch.target).float(), mask)
+            losses.append(student.loss(piece.batch, label_smoothing=label_smoothing))
+        return _sum(losses)
 
-    return _by_pieces(objective, student)
+    return objective
 
 
 def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *, log_metrics: LogMetrics) -> Objective:
@@ -36,20 +39,19 @@ def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *,
     for batches described by `Teacher.described`; as cross-entropy equation 6 of Lin et al. 2020."""
 
     def objective(batch: Batch) -> Loss:
-        mask = batch.target != student.target_ids.pad
-        states = student.states(batch.source, batch.target)[mask]
-        total, each = divergence_loss(Projected(states, student.output_weight), teacher.projected(batch), divergence)
-        log_metrics.add_by_position("divergence", spread(each, mask), mask)
-        return Loss(total, batch.num_labels)
+        losses = []
+        for piece in in_pieces(batch, student.source_ids, student.target_ids):
+            mask = piece.batch.target != student.target_ids.pad
+            states = student.states(piece.batch.source, piece.batch.target)[mask]
+            student_side = Projected(states, student.output_weight)
+            total, each = divergence_loss(student_side, teacher.projected(piece.batch), divergence)
+            log_metrics.add_by_position("divergence", spread(each, mask), mask)
+            losses.append(Loss(total, piece.batch.num_labels))
+        return _sum(losses)
 
-    return _by_pieces(objective, student)
+    return objective
 
 
-def _by_pieces(objective: Objective, student: Any) -> Objective:
-    """The same sum over a batch, computed in pieces that hold little padding."""
-
-    def whole(batch: Batch) -> Loss:
-        losses = [objective(piece.batch) for piece in in_pieces(batch, student.source_ids, student.target_ids)]
-        return Loss(torch.stack([loss.total for loss in losses]).sum(), sum(loss.count for loss in losses))
-
-    return whole
+def _sum(losses: list[Loss]) -> Loss:
+    """Of a batch's pieces, which hold little padding each."""
+    return Loss(torch.stack([loss.total for loss in losses]).sum(), sum(loss.count for loss in losses))

@@ -14,40 +14,36 @@ POLL_SECONDS = 0.1
 """Seconds between a waiting reader's checks whether it is still needed."""
 
 
-class Translator:
-    """Translates a stream with bounded look-ahead.
+LOOK_AHEAD = 4096
+"""Lines that wait at most."""
+
+
+def translate_stream(
+    engine: Engine, options: DecodingOptions, lines: Iterable[str], *, look_ahead: int = LOOK_AHEAD
+) -> Iterator[str]:
+    """Yields the best translation of each line, without a newline; an empty line for an empty line.
 
     A reader thread fills a queue of `look_ahead` lines while the engine works; each time the engine is free it takes
     whatever is waiting. So a person typing gets an answer after each line, and a file is translated in large batches.
+    An error while reading is raised after the translations of the lines before it.
     """
-
-    def __init__(self, engine: Engine, options: DecodingOptions, *, look_ahead: int = 4096):
-        assert look_ahead > 0
-        self.engine = engine
-        self.options = options
-        self.look_ahead = look_ahead
-
-    def translate(self, lines: Iterable[str]) -> Iterator[str]:
-        """Yields the best translation of each line, without a newline; an empty line for an empty line.
-
-        An error while reading is raised after the translations of the lines before it.
-        """
-        waiting: queue.Queue[str | BaseException | None] = queue.Queue(self.look_ahead)
-        stopped = threading.Event()
-        threading.Thread(target=_read, args=(lines, waiting, stopped), daemon=True).start()
-        done = 0
-        try:
-            end: BaseException | bool = False
-            while end is False:
-                chunk, end = _take(waiting)
-                numbers = range(done, done + len(chunk))
-                done += len(chunk)
-                for hypotheses in self.engine.decode(chunk, self.options, line_numbers=numbers):
-                    yield hypotheses[0].text
-            if isinstance(end, BaseException):
-                raise end
-        finally:
-            stopped.set()
+    assert look_ahead > 0
+    waiting: queue.Queue[str | BaseException | None] = queue.Queue(look_ahead)
+    stopped = threading.Event()
+    threading.Thread(target=_read, args=(lines, waiting, stopped), daemon=True).start()
+    done = 0
+    try:
+        end: BaseException | bool = False
+        while end is False:
+            chunk, end = _take(waiting)
+            numbers = range(done, done + len(chunk))
+            done += len(chunk)
+            for hypotheses in engine.decode(chunk, options, line_numbers=numbers):
+                yield hypotheses[0].text
+        if isinstance(end, BaseException):
+            raise end
+    finally:
+        stopped.set()
 
 
 def _read(lines: Iterable[str], waiting: queue.Queue[str | BaseException | None], stopped: threading.Event) -> None:

@@ -4,6 +4,7 @@ two together are equation 2."""
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ def assemble(
     _check_targets(settings, model, batches)
     method, smoothing = OBJECTIVES[settings.objective], settings.label_smoothing
     if not method.needs_teacher:
-        return (lambda batch: model.loss(batch, label_smoothing=smoothing)), batches
+        return partial(model.loss, label_smoothing=smoothing), batches
     _check_student(settings, model)
     log_metrics = LogMetrics()
     device = ranks.device if ranks.size > 1 else choose_device(settings.device)

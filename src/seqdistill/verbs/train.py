@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from seqdistill.options import TrainOptions
 from seqdistill.progress import Progress
 from seqdistill.training.distributed import Ranks, joined
 from seqdistill.training.growth import GROWING, end_of
+from seqdistill.training.loop import TrainingResult
 from seqdistill.training.loop import train as run_loop
 from seqdistill.training.optim import choose_device
 from seqdistill.training.options import METRICS
@@ -75,23 +77,18 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
     """
     check(settings)
     with joined(choose_device(settings.device)) as ranks:
-        return _train(settings, ranks, out, progress)
-
-
-def _train(settings: TrainOptions, ranks: Ranks, out: Path, progress: Progress) -> dict[str, Any]:
-    data, valid = _verified(settings.data)
-    num_targets = data.num_targets["valid"]
-    if settings.metric != "loss":
-        create_metric(settings.metric, num_references=num_targets)  # now, not at the first validation
-    torch.manual_seed(settings.seed)
-    model = create_model(settings.model, data.tokenizers, **settings.set)
-    if settings.init:
-        _start_from(model, settings.init, data)
-    branch = branch_point(settings)
-    objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
-
-    def scored() -> dict[str, float]:
-        return validation_scores(
+        data, valid = _verified(settings.data)
+        num_targets = data.num_targets["valid"]
+        if settings.metric != "loss":
+            create_metric(settings.metric, num_references=num_targets)  # now, not at the first validation
+        torch.manual_seed(settings.seed)
+        model = create_model(settings.model, data.tokenizers, **settings.set)
+        if settings.init:
+            _start_from(model, settings.init, data)
+        branch = branch_point(settings)
+        objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
+        score = partial(
+            validation_scores,
             model,
             valid,
             data.tokenizers,
@@ -100,27 +97,33 @@ def _train(settings: TrainOptions, ranks: Ranks, out: Path, progress: Progress) 
             num_targets=num_targets,
             ranks=ranks,
         )
+        result = run_loop(
+            model,
+            objective,
+            batches,
+            options=settings,
+            validate=lambda: _validated(model, score, settings.metric)[0],
+            out=out,
+            branch=branch,
+            progress=progress,
+            ranks=ranks,
+        )
+        return _finished(settings, model, data, result, score, ranks, out)
 
-    def validate() -> dict[str, float]:
-        """For a mixture, those of its best expert, so that a dead expert does not decide which checkpoint is kept."""
-        if not model.traits.experts:
-            return scored()
-        return _best_expert(cast(ExpertsModel, model), scored, settings.metric)[0]
 
-    result = run_loop(
-        model,
-        objective,
-        batches,
-        options=settings,
-        validate=validate,
-        out=out,
-        branch=branch,
-        progress=progress,
-        ranks=ranks,
-    )
+def _finished(
+    settings: TrainOptions,
+    model: Any,
+    data: DataDirectory,
+    result: TrainingResult,
+    score: Callable[[], dict[str, float]],
+    ranks: Ranks,
+    out: Path,
+) -> dict[str, Any]:
+    """Saves the model, and returns what is worth recording of its training."""
     scores, chosen = dict(result.scores), {}
     if model.traits.experts:
-        scores, chosen = _best_expert(cast(ExpertsModel, model), scored, settings.metric)
+        scores, chosen = _validated(model, score, settings.metric)
         cast(HasLogMetrics, model).log_metrics()  # what is not told any more is no part of the model
     if settings.max_positions:
         longer = np.maximum(data.train.source_lengths, data.train.target_lengths) + 1
@@ -150,17 +153,22 @@ def _verified(directory: Path) -> tuple[DataDirectory, Store]:
     return data, data.valid
 
 
-def _best_expert(
-    model: ExpertsModel, validate: Callable[[], dict[str, float]], metric: str
+def _validated(
+    model: Any, score: Callable[[], dict[str, float]], metric: str
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Chooses the expert with the best validation score; returns its scores and a report of the choice."""
-    rows = []
-    for number in range(1, model.num_experts + 1):
-        model.choose(number)
-        rows.append(validate())
+    """Validation scores; for a mixture those of its best expert, which is chosen, and a report of the choice.
+
+    So a dead expert does not decide which checkpoint is kept.
+    """
+    if not model.traits.experts:
+        return score(), {}
+    mixture, rows = cast(ExpertsModel, model), []
+    for number in range(1, mixture.num_experts + 1):
+        mixture.choose(number)
+        rows.append(score())
     values = [row[metric] for row in rows]
     best = values.index(max(values) if METRICS[metric] else min(values))
-    model.choose(best + 1)
+    mixture.choose(best + 1)
     return rows[best], {"expert": best + 1, "valid_by_expert": [round(value, 4) for value in values]}
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from seqdistill.options import TranslateOptions
-from seqdistill.runtime.translator import Translator
+from seqdistill.runtime.translator import translate_stream
 from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 
 
 def translate_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[str]:
     """One translation a line; an empty line gives an empty one."""
     engine = open_engine(settings).engine
-    return Translator(engine, decoding_options(settings, engine)).translate(lines)
+    return translate_stream(engine, decoding_options(settings, engine), lines)
 
 
 def trace_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:

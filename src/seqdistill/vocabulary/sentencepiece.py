@@ -142,7 +142,8 @@ class SentencePiece:
 
     def decode_batch(self, rows: Iterable[Iterable[int]]) -> list[str]:
         """Texts of many rows of subword ids."""
-        return self._processor.decode([[i for i in map(int, ids) if i not in _INVISIBLE] for ids in rows])
+        kept = [[i for i in map(int, ids) if i not in _INVISIBLE] for ids in rows]
+        return self._processor.decode(kept) if kept else []  # of no rows it would make one text
 
     def piece(self, token: int) -> str:
         """The piece of one id; "▁" stands for a space."""

@@ -1,0 +1,239 @@
+"""From Python what the command line does: the same verbs, names of options, defaults and errors.
+
+>>> import seqdistill
+>>> try:
+...     seqdistill.train(data="data", model="sru", warmups=200, out="student")
+... except seqdistill.UserError as error:
+...     print(error)
+seqdistill.train: unknown key 'warmups'; did you mean 'warmup'?
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any, TypeVar, cast
+
+from seqdistill import pipeline
+from seqdistill.commands import COMMANDS
+from seqdistill.console import Terminal, lines
+from seqdistill.decoding.corpus import ScoringEngine, TextHypothesis
+from seqdistill.decoding.trace import Trace
+from seqdistill.errors import UserError, nearest
+from seqdistill.metrics.significance import Comparison
+from seqdistill.options import CompareOptions, DecodingOptions, ReportOptions, TranslateOptions
+from seqdistill.progress import Progress, Silent
+from seqdistill.recipe import read_recipe
+from seqdistill.stages import run_stage
+from seqdistill.verbs.compare import compare_files
+from seqdistill.verbs.engine import decoding_options, open_engine, tracing
+from seqdistill.verbs.report import write_report
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Where = str | Path
+
+OUT = "directory of the result; finished there, the function does nothing but return what it found then."
+QUIET = "report no progress on standard error."
+RAISES = """Raises:
+    UserError: an option that there is not, or out of range; input that is not there or cannot be used."""
+
+
+def _documented(verb: str, *, returns: str = "what the command line prints, by name.", **own: str) -> Any:
+    """Gives a function the verb's options as its signature, and a docstring that says what each one is.
+
+    Args:
+        own: what the function's own parameters are.
+    """
+
+    def document(function: Function) -> Function:
+        offered = COMMANDS[verb].kind.offered()
+        explained = {name: text for name, text in own.items() if name not in offered}
+        explained |= {name: option.help for name, option in offered.items()}
+        pairs = (f"{name}: {text}" for name, text in explained.items())
+        args = [fill(pair, 116, initial_indent="    ", subsequent_indent=" " * 8) for pair in pairs]
+        function.__doc__ = "\n".join(
+            [fill(COMMANDS[verb].help, 116), "", "Args:", *args, "", "Returns:", f"    {returns}", "", RAISES]
+        )
+        parameters = inspect.signature(function, eval_str=True).parameters.values()
+        taken = [p for p in parameters if p.kind != p.VAR_KEYWORD] + [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if option.required else option.default,
+                annotation=option.field.annotation,
+            )
+            for name, option in offered.items()
+        ]
+        function.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+        return function
+
+    return document
+
+
+def _run(verb: str, options: dict[str, Any], out: Where, quiet: bool) -> dict[str, Any]:
+    """Does a stage, or finds it done; its results."""
+    kind = verb.split()[-1]
+    given = COMMANDS[verb].kind.read(options, where=f"seqdistill.{kind.replace('-', '_')}")
+    return run_stage(kind, given, Path(out), Silent() if quiet else Terminal(), title=kind).results
+
+
+@_documented("prepare", out=OUT, quiet=QUIET)
+def prepare(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("prepare", options, out, quiet)
+
+
+@_documented("train", out=OUT, quiet=QUIET)
+def train(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("train", options, out, quiet)
+
+
+@_documented("distill", out=OUT, quiet=QUIET)
+def distill(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("distill", options, out, quiet)
+
+
+@_documented("evaluate", out=OUT, quiet=QUIET)
+def evaluate(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("evaluate", options, out, quiet)
+
+
+@_documented("tune-penalty", out=OUT, quiet=QUIET)
+def tune_penalty(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("tune-penalty", options, out, quiet)
+
+
+@_documented("measure", out=OUT, quiet=QUIET)
+def measure(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("measure", options, out, quiet)
+
+
+@_documented("study decision-theory", out=OUT, quiet=QUIET)
+def decision_theory(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("study decision-theory", options, out, quiet)
+
+
+@_documented("study modes", out=OUT, quiet=QUIET)
+def modes(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("study modes", options, out, quiet)
+
+
+@_documented(
+    "compare",
+    returns="for each metric both scores, their difference with interval and p-value, and the signature.",
+    a="outputs of system A, one a line.",
+    b="outputs of system B, one a line.",
+)
+def compare(a: Where, b: Where, **options: Any) -> list[Comparison]:
+    return compare_files(CompareOptions.read(options, where="seqdistill.compare"), Path(a), Path(b))
+
+
+@_documented(
+    "report",
+    returns="the page.",
+    directory="directory with the stages of a run.",
+    page="the page to write; default DIRECTORY/report.html.",
+)
+def report(directory: Where, *, page: Where | None = None, **options: Any) -> Path:
+    page = Path(page or Path(directory) / pipeline.REPORT)
+    write_report(Path(directory), page, ReportOptions.read(options, where="seqdistill.report"))
+    return page
+
+
+def run(recipe: Where, *, out: Where | None = None, jobs: int = 1, quiet: bool = False) -> dict[str, dict[str, Any]]:
+    """Runs a recipe: every stage that is not finished, in order; killed at any moment, the same call continues.
+
+    Args:
+        recipe: a TOML file of stages.
+        out: directory of all stages; default runs/NAME.
+        jobs: stages at a time, each on its share of the cores.
+        quiet: report no progress on standard error.
+
+    Returns:
+        The results of every stage, by its name.
+
+    Raises:
+        UserError: a mistake in the recipe, found before anything runs; a stage's own error.
+    """
+    progress: Callable[[], Progress] = Silent if quiet else Terminal if jobs == 1 else lines
+    outcomes = pipeline.run(read_recipe(Path(recipe), out=None if out is None else Path(out)), progress, jobs=jobs)
+    return {step.name: outcome.results for step, outcome in outcomes}
+
+
+class Translator:
+    """A model that takes and gives lines of text; made by `load`. One thread may use it at a time."""
+
+    def __init__(self, options: TranslateOptions) -> None:
+        self._options = options
+        self._engine, self._loaded = open_engine(options)
+
+    def translate(self, lines: Iterable[str], **options: Any) -> list[str]:
+        """The best translation of each line; an empty line for a line without words.
+
+        Args:
+            options: of decoding, by the names of `seqdistill translate`, instead of those given to `load`.
+
+        Raises:
+            UserError: an option that is none of decoding, or that this model or engine has not.
+        """
+        return [found[0].text for found in self.hypotheses(lines, **options)]
+
+    def hypotheses(self, lines: Iterable[str], **options: Any) -> list[list[TextHypothesis]]:
+        """For each line up to `n_best` hypotheses with log-probability and score, best first.
+
+        Args, Raises: as `translate`.
+        """
+        return self._engine.decode(_lines(lines), self._decoding(options))
+
+    def scores(self, sources: Iterable[str], targets: Iterable[str]) -> list[float]:
+        """Log-probability of each target given its source, divided by its tokens, EOS included in both; nats.
+
+        Raises:
+            UserError: an engine that scores no text of others; not as many targets as sources.
+        """
+        if not self._engine.traits.scores:
+            raise UserError(
+                f"the engine {self._engine.fingerprint['engine']} scores no given text with this model: load an "
+                "autoregressive model with engine='torch'"
+            )
+        pairs = _lines(sources), _lines(targets)
+        if len(pairs[0]) != len(pairs[1]):
+            raise UserError(f"scores: {len(pairs[0])} sources and {len(pairs[1])} targets; expected one target each")
+        return cast(ScoringEngine, self._engine).scores(*pairs)
+
+    def traces(self, line: str, **options: Any) -> list[Trace]:
+        """How a non-autoregressive model came to its `n_best` best outputs, iteration by iteration.
+
+        Args, Raises: as `translate`.
+        """
+        return tracing(self._engine).traces(line, self._decoding(options))
+
+    def _decoding(self, changes: dict[str, Any]) -> DecodingOptions:
+        for name in changes:
+            if name not in DecodingOptions.model_fields:
+                is_known = name in TranslateOptions.model_fields
+                advice = "give it to seqdistill.load" if is_known else nearest(name, DecodingOptions.model_fields)
+                raise UserError(f"{name!r} is no option of decoding; {advice}")
+        return decoding_options(self._options.replaced(**changes), self._engine)
+
+
+def load(model: Where, **options: Any) -> Translator:
+    """Loads a trained model.
+
+    Args:
+        model: directory of a trained model, as `train` left it.
+        options: of `seqdistill translate`, such as engine="ctranslate2" or beam=1; those of decoding can be given
+            again with every call.
+
+    Raises:
+        UserError: no model there, or a damaged one; an option that it or the engine has not.
+    """
+    return Translator(TranslateOptions.read({"model": model, **options}, where="seqdistill.load"))
+
+
+def _lines(given: Iterable[str]) -> Sequence[str]:
+    """A list of lines; raises UserError for a single string, whose letters nobody means."""
+    if isinstance(given, str):
+        raise UserError(f"expected a list of lines, but got one string: {given!r}; put it into a list")
+    return list(given)

@@ -47,8 +47,15 @@ def plan(recipe: Recipe) -> list[Plan]:
     """
     _check_inputs(recipe)
     rows: list[Plan] = []
+    grown: set[str] = set()  # these will be other than what was made of them before
     for step in recipe.steps:
         unmade = [row.step.name for row in rows if row.step.name in step.needs and row.action != "skip"]
+        older = [name for name in unmade if name in grown]
+        if older and status(step.directory) != "absent":
+            grown.add(step.name)
+            why = f"made of {', '.join(older)} before it grows: delete {step.directory}, to make it anew"
+            rows.append(Plan(step, "refuse", why))
+            continue
         if unmade:
             rows.append(Plan(step, "run", f"after {', '.join(unmade)}"))
             continue
@@ -56,6 +63,7 @@ def plan(recipe: Recipe) -> list[Plan]:
         if found.differences:
             rows.append(Plan(step, "refuse", "the directory holds another stage: " + "; ".join(found.differences)))
         elif found.growth:
+            grown.add(step.name)
             rows.append(Plan(step, "grow", found.growth))
         elif found.status == "finished":
             rows.append(Plan(step, "skip", "finished, nothing changed"))
@@ -74,9 +82,11 @@ def run(recipe: Recipe, progress: Callable[[], Progress], *, jobs: int = 1) -> l
         jobs: stages at a time, each in a process of its own with its share of the cores.
 
     Raises:
-        UserError: an input that is neither a stage nor a file (before anything runs); see `side_by_side` and the verbs.
+        UserError: an input that is neither a stage nor a file, or a directory that holds something else or what was
+            made of a training before it grows (all before anything runs); see `side_by_side` and the verbs.
     """
-    _check_inputs(recipe)
+    if refused := [row for row in plan(recipe) if row.action == "refuse"]:
+        raise UserError("; ".join(f"{row.step.directory}: {row.why}" for row in refused))
     ends = side_by_side(recipe.steps, progress, jobs=jobs) if jobs != 1 else _one_by_one(recipe.steps, progress())
     outcomes = list(ends)
     page = recipe.out / REPORT

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from seqdistill.manifest import FINISHED, UNFINISHED
 from seqdistill.options import TrainOptions
 from seqdistill.pipeline import plan, run, stages_in
 from seqdistill.progress import Silent
-from seqdistill.recipe import read_recipe
+from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.stages import Outcome, found_in, run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 
@@ -126,6 +127,26 @@ def test_plan_and_status_say_grow(data: Path, tmp_path: Path) -> None:
     write_json(out / UNFINISHED, manifest)
     (out / FINISHED).unlink()
     assert stages_in(out)[0].detail.startswith("grow: max_updates: 8 there, 12 now; last checkpoint 0000")
+
+
+def test_what_was_made_of_a_training_stops_its_growth_before_it_begins(data: Path, tmp_path: Path) -> None:
+    scored = '\n[evaluate.scores]\nmodel = "teacher"\ndata = "DATA"\nsplit = "valid"\nspeed_lines = 0\n'
+
+    def recipe(updates: int, more: str) -> Recipe:
+        recipe_of(data, tmp_path, updates)
+        text = (tmp_path / "r.toml").read_text() + more.replace("DATA", str(data))
+        (tmp_path / "r.toml").write_text(text)
+        return read_recipe(tmp_path / "r.toml", out=tmp_path / "out")
+
+    run(recipe(4, scored), Silent)
+    longer = recipe(8, scored)
+    assert [(row.step.name, row.action) for row in plan(longer)] == [("teacher", "grow"), ("scores", "refuse")]
+    with pytest.raises(UserError, match=r"made of teacher before it grows: delete .*scores, to make it anew"):
+        run(longer, Silent)
+    assert read_json(tmp_path / "out" / "teacher" / FINISHED)["options"]["max_updates"] == 4
+    shutil.rmtree(tmp_path / "out" / "scores")
+    run(longer, Silent)
+    assert [row.action for row in plan(longer)] == ["skip", "skip"]
 
 
 @pytest.mark.parametrize("single", [True, False])

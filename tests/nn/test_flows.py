@@ -7,16 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqdistill.nn.flows import (
-    ActNorm,
-    AffineCoupling,
-    Condition,
-    CouplingSizes,
-    InvertibleHeads,
-    MultiScaleFlow,
-    squeeze,
-    unsqueeze,
-)
+from seqdistill.nn.flow_layers import ActNorm, AffineCoupling, Condition, CouplingSizes, InvertibleHeads
+from seqdistill.nn.flows import MultiScaleFlow, squeeze, unsqueeze
 
 DIM, MEMORY = 8, 6
 SIZES = CouplingSizes(memory_dim=MEMORY, ffn_dim=12, heads=2)

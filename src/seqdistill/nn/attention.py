@@ -14,6 +14,7 @@ Heads = Float[Tensor, "rows heads length head_dim"]
 
 def split_heads(x: Float[Tensor, "rows length dim"], heads: int) -> Heads:
     """Cuts each vector into `heads` parts; a view."""
+    # (rows, length, dim) -> (rows, length, heads, head_dim) -> (rows, heads, length, head_dim)
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
@@ -35,6 +36,7 @@ def attend(
     Under autocast on a CPU it is trained in float32: torch's backward pass in bfloat16 takes six times as long as that
     in float32, forward passes take the same (docs/log.md).
     """
+    # A mask of (batch, 1, 1, length) is stretched over heads and queries: what is padding is so for all of them.
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or not query.requires_grad:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=visible, is_causal=causal)
     with torch.autocast("cpu", enabled=False):
@@ -52,6 +54,7 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.output = nn.Linear(dim, dim)
         # Three matrices that lie in one: each is drawn by its own fan-in and fan-out, not by those of the whole.
+        # The gain is that of fairseq.
         for part in self.query_key_value.weight.chunk(3):
             nn.init.xavier_uniform_(part, gain=2**-0.5)
         nn.init.xavier_uniform_(self.output.weight)
@@ -77,6 +80,8 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "groups group dim"]:
         """The next position of every row looks at itself and at what its row sees in the cache."""
         query, key, value = (split_heads(part, self.heads) for part in self.query_key_value(x).chunk(3, dim=-1))
+        # The rows of a group stand where `forward` has positions: (groups, heads, group, head_dim). They are queries
+        # that read one cache, and the mask of (groups, 1, group, cache_rows) tells which of its rows are whose.
         stored = cache.append(key, value, cache_rows.used)
         return self.output(merge_heads(attend(query, *stored, cache_rows.hidden)))
 
@@ -90,6 +95,7 @@ class CrossAttention(nn.Module):
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
         self.output = nn.Linear(dim, dim)
+        # One by one, with the gain of fairseq, as in `SelfAttention`.
         for part in (self.query.weight, *self.key_value.weight.chunk(2)):
             nn.init.xavier_uniform_(part, gain=2**-0.5)
         nn.init.xavier_uniform_(self.output.weight)

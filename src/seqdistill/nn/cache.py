@@ -51,6 +51,7 @@ class CacheRows:
             return
         room = 0 if self._hidden is None else self._hidden.shape[2]
         if room < self.used:
+            # Columns from `used` on are room: they hold minus infinity, and `hidden` cuts them off.
             hidden = like.new_full((self.groups, self.group, max(FIRST_ROOM * self.group, 2 * self.used)), -torch.inf)
             if self._hidden is None:  # what was written before `repeat` is seen by all
                 hidden[:, :, :first] = 0
@@ -58,6 +59,7 @@ class CacheRows:
                 hidden[:, :, :room] = self._hidden
             self._hidden = hidden
         assert self._hidden is not None
+        # The new columns are a (group, group) square for each group, 0 on its diagonal: row i sees cache row first + i.
         self._hidden[:, :, first : self.used] = -torch.inf
         self._hidden[:, :, first : self.used].diagonal(dim1=1, dim2=2).zero_()
 
@@ -75,6 +77,7 @@ class CacheRows:
         """Keeps these rows, which come in whole groups; returns the groups they come from."""
         self.groups = len(rows) // self.group
         if self._hidden is not None:
+            # (groups, group, room) -> (rows, room) -> (new_rows, room) -> (new_groups, group, room)
             self._hidden = self._hidden.flatten(0, 1)[rows].unflatten(0, (self.groups, self.group))
         # Rows of a group never leave it, so the first one of each tells where the group was.
         return rows[:: self.group] // self.group
@@ -97,6 +100,7 @@ class KeyValueCache:
         if self._stored is None or self._stored[0].shape[2] < used:
             self._grow(key, first)
         assert self._stored is not None
+        # In place: a step writes what it adds, and moves the past only when there is no more room.
         for stored, new in zip(self._stored, (key, value), strict=True):
             stored[:, :, first:used] = new
         keys, values = self._stored
@@ -110,6 +114,7 @@ class KeyValueCache:
 
     def _grow(self, key: Tensor, first: int) -> None:
         groups, heads, group, head_dim = key.shape
+        # Doubled, so a cache row is moved about once on average. `first` is what was full: the rest needs no copy.
         room = max(FIRST_ROOM * group, 2 * first)
         grown = key.new_empty(groups, heads, room, head_dim), key.new_empty(groups, heads, room, head_dim)
         if self._stored is not None:

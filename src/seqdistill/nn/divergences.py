@@ -53,11 +53,13 @@ def _terms(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> _Terms:
     p, q, kind, skew = log_p.exp(), log_q.exp(), divergence.kind, divergence.skew
     if kind == "js" and skew in (0.0, 1.0):
         kind = "reverse-kl" if skew else "forward-kl"
+    # D = -sum p ln q: dD/dq = -p/q, so q dD/dq = -p. KL(p, q) differs by the entropy of p, which has no q in it.
     if kind == "cross-entropy":
         return _Terms(-(p * log_q).sum(1), -p)
     if kind == "forward-kl":
         return _Terms((p * (log_p - log_q)).sum(1), -p)
     if kind == "reverse-kl":
+        # D = sum q (ln q - ln p): dD/dq = ln q - ln p + 1, and the 1 is left out.
         slope = q * (log_q - log_p)
         return _Terms(slope.sum(1), slope)
     # D = KL(p, m) / (1-s) + KL(q, m) / s with dm/dq = 1-s: dD/dq = -p/m + (ln(q/m) + 1) / s - q (1-s) / (s m). The
@@ -69,6 +71,7 @@ def _terms(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> _Terms:
 
 def _logits(states: Tensor, weight: Tensor, temperature: float) -> Tensor:
     logits = (states @ weight.T).to(torch.promote_types(states.dtype, torch.float32))
+    # In place, as the product above is nobody else's.
     return logits.div_(temperature) if temperature != 1 else logits
 
 
@@ -79,6 +82,7 @@ def _log_probs(states: Tensor, weight: Tensor, temperature: float) -> Tensor:
 def _mean_log_probs(teachers: Sequence[Projected], start: int, end: int, temperature: float) -> Tensor:
     """The log of the mean of the teachers' distributions for some rows."""
     each = [_log_probs(states[start:end], weight, temperature) for states, weight in teachers]
+    # ln((p_1 + ... + p_n) / n) = logsumexp(ln p_1, ..., ln p_n) - ln n; a mean of logarithms would be another teacher.
     return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
 
 
@@ -92,7 +96,7 @@ def _rest(log_top: Tensor) -> Tensor:
     """Appends the log-probability of all other events; at least the smallest float, as rounding may leave 0 or less."""
     tiny = torch.finfo(log_top.dtype).tiny
     rest = (1 - log_top.exp().sum(1, keepdim=True)).clamp(min=tiny).log()
-    return torch.cat([log_top, rest], 1)
+    return torch.cat([log_top, rest], 1)  # (rows, k + 1)
 
 
 def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,7 +114,9 @@ def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tu
     """
     if not 0 < divergence.top_k < log_p.shape[1]:
         value, slope = _terms(divergence, log_p, log_q)
+        # `slope` holds q_j D_j, so its sum is the mean of D_j under q.
         return value, slope - log_q.exp() * slope.sum(1, keepdim=True)
+    # The teacher chooses the words, and the student is asked about the same ones: both then have k + 1 events.
     top, ids = log_p.topk(divergence.top_k, dim=1)
     log_events = _rest(log_q.gather(1, ids))
     value, slope = _terms(divergence, _rest(top), log_events)
@@ -124,6 +130,7 @@ def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tu
 
 def _cross_entropy(p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
     """The same for the cross-entropy of all tokens, whose derivative is q - p; `log_q` is overwritten."""
+    # (rows, 1, vocab) @ (rows, vocab, 1): the sum over words without storing p * log_q.
     value = -torch.bmm(p[:, None], log_q[:, :, None]).flatten()
     return value, log_q.exp_().sub_(p)
 
@@ -160,6 +167,7 @@ class _ProjectedDivergence(torch.autograd.Function):
         if hidden_grad is not None and weight_grad is not None:
             ctx.save_for_backward(hidden_grad, weight_grad)
             ctx.hidden_type = hidden.dtype
+        # Only the sum carries a gradient; `values` are for the log, and their gradient, `grads[1]`, is not read.
         ctx.mark_non_differentiable(values)
         return values.sum(), values
 
@@ -194,6 +202,7 @@ def most_probable(teachers: Sequence[Projected], *, never: Sequence[int]) -> Int
     forbidden = torch.tensor(never, dtype=torch.long, device=states.device)
     rows = max(1, CHUNK_ELEMENTS.get(states.device.type, CHUNK_ELEMENTS["cuda"]) // len(weight))
     for start in range(0, len(states), rows):
+        # Softmax keeps the order of logits, so one teacher needs none; a mean is over probabilities.
         if len(teachers) == 1:
             scores = states[start : start + rows] @ weight.T
         else:

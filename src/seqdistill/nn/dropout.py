@@ -50,6 +50,7 @@ class _Dropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, base: Tensor | None, rate: float) -> Tensor:
         # The mask is made twice, from a byte an element, rather than kept as a float of four.
+        # y = x * mask (+ base), so dx = dy * mask and dbase = dy.
         noise, (ctx.threshold, ctx.scale) = _noise(x), _threshold(rate)
         ctx.save_for_backward(noise)
         ctx.dtype = x.dtype
@@ -92,12 +93,16 @@ def _threshold(rate: float) -> tuple[int, float]:
     >>> threshold, round(scale, 4)  # 26 of 256 bytes; 256 / 230
     (26, 1.113)
     """
+    # Of 256 bytes 256 - threshold are kept: scaled by the inverse of that share, the mean stays. One byte at least is
+    # kept, as a scale would otherwise be 256 / 0.
     threshold = min(round(256 * rate), 255)
     return threshold, 256 / (256 - threshold)
 
 
 def _noise(like: Tensor) -> UInt8[Tensor, "*shape"]:
     """A random byte for each element, from torch's global generator."""
+    # Rounded up: 10 elements take 2 draws, which are 16 bytes, and leave 6. From -2^63 with no upper bound `random_`
+    # draws all 64 bits; by default it would leave the sign bit 0, and every eighth byte below 128.
     draws = torch.empty(-(-like.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
     return draws.view(torch.uint8)[: like.numel()].view(like.shape)
 

@@ -21,6 +21,7 @@ def sinusoids(length: int, dim: int) -> Float[Tensor, "length dim"]:
     fairseq have them; the two differ by a permutation of the dimensions.
     """
     half = dim // 2
+    # frequency_i = 10000^(-i / (half - 1)), from 1 down to 1/10000.
     frequency = torch.exp(torch.arange(half) * (-math.log(10_000) / max(half - 1, 1)))
     angle = torch.arange(length)[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=1)
@@ -36,6 +37,8 @@ class Embedding(nn.Module):
         self.weight = nn.Parameter(torch.empty(vocab, dim))
         self.scale = math.sqrt(dim)
         self.register_buffer("positions", sinusoids(256, dim), persistent=False)
+        # Times `scale`, the numbers of a word vector have variance 1. As an output layer the same matrix gives logits
+        # of variance 1, from states that a LayerNorm has made.
         nn.init.normal_(self.weight, std=dim**-0.5)
 
     def forward(
@@ -50,6 +53,7 @@ class Embedding(nn.Module):
     def positions_to(self, length: int) -> Float[Tensor, "length dim"]:
         """Encodings of positions 0 .. length-1; the table doubles when it is too short."""
         if length > len(self.positions):
+            # Computed, never learned, and left out of the checkpoint: a longer table is the old one continued.
             self.positions = sinusoids(2 * length, self.weight.shape[1]).to(self.positions)
         return self.positions[:length]
 
@@ -165,6 +169,7 @@ class Encoder(nn.Module):
         """States of every position; `mask` is False at padding, whose states mean nothing."""
         x = dropout(x, self.dropout, training=self.training)
         for layer in self.layers:
+            # (batch, length) -> (batch, 1, 1, length): for all heads and all queries alike.
             x = layer(x, mask[:, None, None])
         return self.norm(x)
 

@@ -69,6 +69,7 @@ class _ProjectedNLL(torch.autograd.Function):
             # In place: `logits` is gone from here on. What the loss still needs of it, log sum exp z, is the largest
             # logit less the log of its probability, as p = exp(z - log sum exp z).
             p = torch.softmax(logits, 1, out=logits)
+            # log sum exp z - (1 - e) z[label]; what is left of the loss, - e/V sum z, follows after the loop.
             losses = largest - p.amax(1).log() - (1 - smoothing) * chosen
             share = None if shares is None else shares[start : start + rows]
             total += losses.sum() if share is None else share @ losses
@@ -80,6 +81,7 @@ class _ProjectedNLL(torch.autograd.Function):
                     p *= share[:, None]
                 slope = p.to(hidden.dtype)
                 hidden_grad[start : start + rows] = slope @ matrix
+                # `addmm_` needs one type for all; products in half precision are added into the float32 sum.
                 if slope.dtype == exact:
                     weight_grad.addmm_(slope.T, chunk)
                 else:
@@ -99,6 +101,7 @@ class _ProjectedNLL(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden_grad, weight_grad = ctx.saved_tensors
+        # `grads[0]` is the gradient by the sum: 1 / (labels in the update), where the training loop divides.
         return (hidden_grad * grads[0]).to(ctx.hidden_type), weight_grad * grads[0], None, None, None, None
 
 
@@ -119,6 +122,7 @@ def sequence_nll(
     exact = torch.promote_types(hidden.dtype, torch.float32)
     chunks = zip(hidden[mask].split(rows), labels[mask].split(rows), strict=True)
     losses = [F.cross_entropy((states @ weight.T).to(exact), chunk, reduction="none") for states, chunk in chunks]
+    # A mask picks and scatters in the same order, row by row, so each loss goes back to where its label stands.
     places = torch.zeros(labels.shape, dtype=exact, device=hidden.device)
     return places.masked_scatter_(mask, torch.cat(losses).to(exact)).sum(1)
 

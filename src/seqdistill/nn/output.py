@@ -38,6 +38,7 @@ class OutputLayer(nn.Module):
 
     def states(self, hidden: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows width"]:
         """What stands for h in a single product; width is dim, with a bias one more."""
+        # (..., dim) -> (..., dim + 1): the appended 1 meets the bias column of `weight`.
         scaled = self._scaled(hidden)
         return scaled if self.bias is None else F.pad(scaled, (0, 1), value=1.0)
 

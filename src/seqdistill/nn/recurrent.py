@@ -69,6 +69,7 @@ class SRU(nn.Module):
         self.weight = nn.Parameter(torch.empty(self.directions, input_dim, self.matrices * self.hidden_dim))
         self.recurrent = nn.Parameter(torch.empty(self.directions, 2, self.hidden_dim))
         self.bias = nn.Parameter(torch.zeros(self.directions, 2, self.hidden_dim))
+        # Uniform on +-b has variance b^2 / 3: 1 / input_dim here, and 1 / (2 hidden_dim) for the recurrent vectors.
         bound = math.sqrt(3 / input_dim)
         nn.init.uniform_(self.weight, -bound, bound)
         bound = math.sqrt(1.5 / self.hidden_dim)
@@ -87,6 +88,7 @@ class SRU(nn.Module):
         time, batch, _ = inputs.shape
         if initial is None:
             initial = inputs.new_zeros(batch, 1, self.directions * self.hidden_dim)
+        # (directions, time, batch, input_dim); all steps of a direction go through one matrix product, as rows.
         read = each_way(inputs, self.directions)
         hidden, final = sru_scan(
             self._project(read.flatten(1, 2)).unflatten(1, (time, batch)),
@@ -105,6 +107,7 @@ class SRU(nn.Module):
         cell = state[:, 0]
         candidate, forget, reset, *fourth = (inputs @ self.weight[0]).to(cell.dtype).split(self.hidden_dim, 1)
         (forget_weight, reset_weight), (forget_bias, reset_bias) = self.recurrent[0], self.bias[0]
+        # Both gates read c', the previous cell; h then mixes the new one with x.
         forget = torch.addcmul(forget_bias, cell, forget_weight).add_(forget).sigmoid_()
         reset = torch.addcmul(reset_bias, cell, reset_weight).add_(reset).sigmoid_()
         skipped = fourth[0] if fourth else inputs.to(cell.dtype)
@@ -131,6 +134,7 @@ def both_ways(
 ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch 1 dim"]]:
     """What the directions found, side by side and in the order of the sequence."""
     if len(hidden) == 1:
+        # (batch, part) -> (batch, 1, dim): a state has a dimension for its tensors, here one.
         return hidden[0], final[0][:, None]
     return torch.cat([hidden[0], hidden[1].flip(0)], -1), torch.cat([final[0], final[1]], -1)[:, None]
 
@@ -153,6 +157,7 @@ class GRU(nn.Module):
         padding: Bool[Tensor, "time batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
         start = None if initial is None else by_direction(initial[:, 0], self.directions)
+        # `final` is (directions, batch, part); states have the directions side by side, (batch, 1, dim).
         hidden, final = self.gru(packed(inputs, padding), start)
         return unpacked(hidden, len(inputs)), final.transpose(0, 1).flatten(1)[:, None]
 
@@ -160,6 +165,7 @@ class GRU(nn.Module):
         self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch 1 dim"]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 1 dim"]]:
         """See `RecurrentLayer.step`."""
+        # `all_weights[0]` is the one direction's list of weights and biases, in the order that the cell takes them.
         hidden = torch.gru_cell(inputs, state[:, 0], *self.gru.all_weights[0])
         return hidden, hidden[:, None]
 
@@ -190,6 +196,7 @@ class LSTM(nn.Module):
                 inputs, initial = inputs.to(dtype), None if initial is None else initial.to(dtype)
             start = None if initial is None else tuple(by_direction(x, self.directions) for x in initial.unbind(1))
             hidden, final = self.lstm(packed(inputs, padding), start)
+        # `final` is a pair, hidden state and cell, each (directions, batch, part): together (batch, 2, dim).
         return unpacked(hidden, len(inputs)), torch.stack([x.transpose(0, 1).flatten(1) for x in final], 1)
 
     def step(
@@ -211,6 +218,7 @@ def packed(
     """Hides padding from torch's recurrent modules."""
     if padding is None:
         return inputs
+    # Torch wants lengths on the CPU, whatever the device. `enforce_sorted=False` sorts by them and undoes it.
     lengths = (~padding).sum(0).cpu()
     return nn.utils.rnn.pack_padded_sequence(inputs, lengths, enforce_sorted=False)
 

@@ -36,19 +36,23 @@ class SRUScan(torch.autograd.Function):
         candidate, forget_input, reset_input, *fourth = projected.split(dim, dim=-1)
         skipped = fourth[0] if highway is None else highway
         forget_weight, reset_weight = recurrent[:, None, 0], recurrent[:, None, 1]
+        # vf and vr: (directions, 1, dim), stretched over the batch.
         directions, time, batch, _ = projected.shape
         cells = projected.new_empty(directions, time + 1, batch, dim)
         cells[:, 0] = initial
         # cells[t + 1] is c_t, and cells[0] the initial one: `cells[:, :-1]` are the previous cells of all steps.
         forget = torch.empty_like(cells[:, 1:], memory_format=torch.contiguous_format)
         if padding is not None:
+            # The gate's input is written where the gate will be: `addcmul` and `sigmoid` below work in place.
             forget_input = torch.where(padding[..., None], forget.new_tensor(FROZEN), forget_input, out=forget)
         # Unbound once: indexing in the loop would cost more than the kernels do. torch.lerp(a, b, w) is a + w (b - a).
         inputs, gates, candidates, steps = (x.unbind(1) for x in (forget_input, forget, candidate, cells))
         for t in range(time):
+            # f_t = s(Wf x_t + bf + vf c_{t-1}), then c_t = W x_t + f_t (c_{t-1} - W x_t). `steps[t]` is c_{t-1}.
             torch.addcmul(inputs[t], steps[t], forget_weight, out=gates[t])
             torch.sigmoid(gates[t], out=gates[t])
             torch.lerp(candidates[t], steps[t], gates[t], out=steps[t + 1])
+        # r_t = s(Wr x_t + br + vr c_{t-1}) and h_t = r_t c_t + (1 - r_t) scale x_t, for all steps at once.
         reset = torch.addcmul(reset_input, cells[:, :-1], reset_weight[:, None]).sigmoid_()
         hidden = torch.lerp(skipped if scale == 1 else skipped * scale, cells[:, 1:], reset)
         ctx.save_for_backward(projected, highway, recurrent, cells, forget, reset)
@@ -91,6 +95,7 @@ class SRUScan(torch.autograd.Function):
         d_cell[:, -1] += d_final
         d_cell[:, :-1].addcmul_(d_reset[:, 1:], reset_weight[:, None])
         steps, factors = d_cell.unbind(1), carried.unbind(1)
+        # Before this loop d_cell[t] is a_t; when it comes to t, d_cell[t + 1] is dc_{t+1}, with all later steps in it.
         for t in range(len(steps) - 2, -1, -1):
             steps[t].addcmul_(steps[t + 1], factors[t + 1])
         d_candidate.mul_(d_cell)
@@ -98,6 +103,7 @@ class SRUScan(torch.autograd.Function):
 
         # The initial cell is the c' of step 0: carried there, and read by its reset gate.
         d_initial = torch.addcmul(steps[0] * factors[0], d_reset[:, 0], reset_weight)
+        # By vf and vr, which multiply c' in the gates: the gate inputs' gradients times c', over time and batch.
         d_recurrent = torch.stack([(gate * before).sum((1, 2)) for gate in (d_forget, d_reset)], 1)
         return d_projected, None if highway is None else d_skipped, d_recurrent, d_initial, None, None
 

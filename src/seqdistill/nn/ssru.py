@@ -28,6 +28,7 @@ class SSRUScan(torch.autograd.Function):
         cells[:, 0] = initial
         candidates, gates, steps = (x.unbind(1) for x in (candidate, forget, cells))
         for t in range(time):
+            # steps[t + 1] = c_t = x_t + f_t (c_{t-1} - x_t), as steps[0] is the initial cell.
             torch.lerp(candidates[t], steps[t], gates[t], out=steps[t + 1])
         ctx.save_for_backward(candidate, forget, cells)
         return cells[:, 1:].clone()
@@ -40,8 +41,10 @@ class SSRUScan(torch.autograd.Function):
         candidate, forget, cells = ctx.saved_tensors
         d_cells = d_cells.clone()
         steps, gates = d_cells.unbind(1), forget.unbind(1)
+        # When the loop comes to t, dc_{t+1} is complete.
         for t in range(len(steps) - 2, -1, -1):
             steps[t].addcmul_(steps[t + 1], gates[t + 1])
+        # By x_t: dc_t (1 - f_t). By f_t: dc_t (c_{t-1} - x_t). By the initial cell: dc_0 f_0.
         return d_cells * (1 - forget), d_cells * (cells[:, :-1] - candidate), steps[0] * gates[0]
 
 
@@ -70,6 +73,7 @@ class SSRU(nn.Module):
         candidate, forget = (each_way(inputs, self.directions) @ self.weight[:, None]).split(self.hidden_dim, -1)
         wide = torch.promote_types(candidate.dtype, torch.float32)
         forget = forget.to(wide) + self.bias[:, None, None]
+        # sigmoid(FROZEN) is exactly 1: c_t = c_{t-1}, and no gradient reaches x_t or the gate's input.
         if padding is not None:
             forget = forget.masked_fill(each_way(padding, self.directions)[..., None], FROZEN)
         if initial is None:

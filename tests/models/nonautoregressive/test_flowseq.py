@@ -16,7 +16,7 @@ from seqdistill.models.nonautoregressive.configs import FlowSeqConfig
 from seqdistill.models.nonautoregressive.flowseq import FlowSeq
 from seqdistill.models.nonautoregressive.shared.padded_lengths import padded_targets
 from seqdistill.models.nonautoregressive.shared.posterior import FIRST_DEVIATION
-from seqdistill.nn.flows import ActNorm, AffineCoupling, Condition
+from seqdistill.nn.flow_layers import ActNorm, AffineCoupling, Condition
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK

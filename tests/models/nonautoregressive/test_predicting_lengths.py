@@ -12,7 +12,7 @@ from seqdistill.errors import UserError
 from seqdistill.models.family import FAMILIES, resolved
 from seqdistill.models.interface import Memory, RefinementModel
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable
-from seqdistill.nn.flows import AffineCoupling
+from seqdistill.nn.flow_layers import AffineCoupling
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, MASK, PAD, UNK

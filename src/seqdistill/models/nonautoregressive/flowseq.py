@@ -19,7 +19,8 @@ from seqdistill.models.nonautoregressive.shared.padded_lengths import PaddedLeng
 from seqdistill.models.nonautoregressive.shared.phases import Phases, alone_or_first, take_over_from_first
 from seqdistill.models.nonautoregressive.shared.posterior import Posterior
 from seqdistill.nn.attention import CrossAttention
-from seqdistill.nn.flows import Condition, CouplingSizes, MultiScaleFlow
+from seqdistill.nn.flow_layers import Condition, CouplingSizes
+from seqdistill.nn.flows import MultiScaleFlow
 from seqdistill.nn.layers import Decoder, Embedding, Encoder
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds

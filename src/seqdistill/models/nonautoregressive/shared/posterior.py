@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from seqdistill.nn.flows import SMALLEST_DEVIATION, Condition
+from seqdistill.nn.flow_layers import SMALLEST_DEVIATION, Condition
 from seqdistill.nn.layers import Decoder, Embedding
 
 FIRST_DEVIATION = 0.05

@@ -244,6 +244,7 @@ def refuse_foreign(traits: Traits, options: Mapping[str, Any]) -> None:
         UserError: an option of other families; names it and them.
     """
     for name, option in _DECODING.items():
+        # What has its default was not asked for.
         value = options.get(name, option.default)
         if value != option.default and not option.has(traits):
             families = _families_where(lambda family, option=option: option.has(family.traits))

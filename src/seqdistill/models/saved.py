@@ -96,6 +96,7 @@ def save_model(model: Model, tokenizers: Vocabularies, directory: Path) -> None:
         there = {key: value for key, value in read_json(directory / CONFIG).items() if key in description}
         if changes := differences(there, description):
             raise UserError(f"{directory}: holds another model ({'; '.join(changes)}); give another directory")
+    # config.json comes last: where it is, the rest is there too.
     tokenizers.save(directory / TOKENIZER)
     with written_beside(directory / WEIGHTS) as beside:
         save_file(weights, beside, metadata={"sha256": hash_of(weights)})
@@ -141,6 +142,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
 
 def _of_expert(model: ExpertsModel, expert: int, digest: str) -> str:
     """Chooses the expert that writes; returns the hash of the weights, which includes the choice."""
+    # The chosen expert is a stored weight, so a model that writes as another one has another fingerprint.
     before = int(model.expert)
     model.choose(expert)
     return digest if int(model.expert) == before else hash_of(stored_weights(cast(nn.Module, model)))
@@ -162,6 +164,7 @@ def stored_weights(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name; those that share memory appear once, under their first name."""
     stored, seen = {}, set()
     for name, weight in model.state_dict().items():
+        # The shape as well: a view of the first rows has the address of the whole.
         if (place := (weight.data_ptr(), weight.shape)) not in seen:
             seen.add(place)
             stored[name] = weight
@@ -213,6 +216,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
 
 def _fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     """Copies weights into the model after naming everything that does not fit."""
+    # Tied weights are here under their first name; copying in place fills their other names too.
     wanted = stored_weights(model)
     faults = [f"missing: {', '.join(missing)}"] if (missing := sorted(wanted.keys() - weights.keys())) else []
     if extra := sorted(weights.keys() - wanted.keys()):
@@ -232,5 +236,6 @@ def hash_of(weights: Mapping[str, Tensor]) -> str:
     for name in sorted(weights):
         weight = weights[name]
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        # Flat first, as a number without dimensions cannot be viewed as bytes.
         digest.update(weight.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

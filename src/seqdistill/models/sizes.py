@@ -74,6 +74,7 @@ def _fits(value: Any, wanted: Any) -> bool:
         return value in get_args(wanted)
     if wanted is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
+    # Not isinstance: True would pass for the whole number 1.
     return type(value) is wanted
 
 

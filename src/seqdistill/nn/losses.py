@@ -101,7 +101,7 @@ class _ProjectedNLL(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden_grad, weight_grad = ctx.saved_tensors
-        # `grads[0]` is the gradient by the sum: 1 / (labels in the update), where the training loop divides.
+        # `grads[0]` is what the loop multiplies the sum by, such as 1 / (labels in the update).
         return (hidden_grad * grads[0]).to(ctx.hidden_type), weight_grad * grads[0], None, None, None, None
 
 

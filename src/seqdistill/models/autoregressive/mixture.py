@@ -1,8 +1,8 @@
 """A mixture of experts for translation, with hard assignment and a uniform prior (hMoEup, Shen et al. 2019).
 
-The experts are one Transformer; each has a vector of its own for the decoder's first input. Every
-sentence is learned by the expert that finds it most probable, so that the experts come to write in different ways, and
-each of them in fewer ways than a single model: what one expert wrote has fewer modes (Zhou et al. 2020, section 5).
+The experts share one Transformer; each has its own vector for the decoder's first input. A sentence trains the expert
+that finds it most probable. So the experts learn different ways to translate, and the output of one expert has fewer
+modes than that of a single model (Zhou et al. 2020, section 5).
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Mixture(Model):
         labels = batch.target if batch.labels is None else batch.labels
         experts = self.expert.expand(len(labels))
         if self.training:
+            # Hard EM, min over z of -log p(y | x, z): choose the expert of each sentence, then train that one alone.
             experts = self.winners(batch)
             self.won += experts.bincount(minlength=self.config.experts)
         states = self._states(batch.source, batch.target, experts)
@@ -80,6 +81,7 @@ class Mixture(Model):
         (Shen et al. 2019, section 3).
         """
         labels = batch.target if batch.labels is None else batch.labels
+        # Evaluation mode for the scores only: the loss that follows is computed with dropout.
         training = self.training
         self.eval()
         # The source is read once: experts differ in the decoder's first input only.
@@ -94,7 +96,7 @@ class Mixture(Model):
             for start in self.starts
         ]
         self.train(training)
-        return torch.stack(losses).argmin(0)
+        return torch.stack(losses).argmin(0)  # (experts, batch) -> (batch)
 
     def log_metrics(self) -> Mapping[str, float]:
         """The share of sentences that each expert has won since the last call; an expert that wins none has died."""
@@ -136,4 +138,5 @@ class Mixture(Model):
         target: Int[Tensor, "batch target"],
         experts: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch target dim"]:
+        # (batch, dim): each row begins with the vector of its expert, and only that one gets a gradient from it.
         return self.transformer.continued(*self.transformer.read(source), target, self.starts[experts])

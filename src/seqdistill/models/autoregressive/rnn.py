@@ -33,12 +33,15 @@ class RNNState(NamedTuple):
     """False where the source is padding."""
 
     def repeat(self, n: int) -> RNNState:
+        # Only what a row has for itself: keys and values stay one for each group.
         return self._replace(cells=self.cells.repeat_interleave(n, dim=1))
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> RNNState:
+        # Every `group`-th row names its group: in groups of 2, the rows 4 5 0 0 come from groups 2 and 0.
         group = self.cells.shape[1] // self.keys.shape[0]
         sentences = rows[::group] // group
         selected = self._replace(cells=self.cells[:, rows])
+        # All groups, in their places: the memory, which is large, need not be copied.
         if len(sentences) == len(self.keys) and bool((sentences.diff() == 1).all()):
             return selected
         return selected._replace(
@@ -140,6 +143,7 @@ class RNN(Model):
 
     def _read(self, source: Int[Tensor, "batch source"]) -> RNNState:
         """Reads the source; keys of the attention are computed here, once."""
+        # Recurrent layers are time-major, attention is batch-major: `source.T` going in, `values` coming out.
         padding = (source == self.source_ids.pad).T
         memory, cells = self.encoder(self.source_embedding(source.T), padding=padding)
         values = memory.transpose(0, 1)
@@ -154,8 +158,9 @@ class RNN(Model):
     def states(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target embedding_dim"]:
-        """What is to be multiplied with the target embedding, before every token of a target."""
+        """States that predict every token of a target: times the transpose of `output_weight` they give the logits."""
         state, context = self._read(source), contexts(target, self.target_ids)
+        # Each decoder layer starts from the final cells of its encoder layer, both directions side by side.
         decoded, _ = self.decoder(self.target_embedding(context.T), state.cells)
         return self._attend(decoded[len(self.target_ids.decoder_prompt) :].transpose(0, 1), state)
 
@@ -177,6 +182,7 @@ class RNN(Model):
         Only for decoding, in evaluation mode.
         """
         decoded, cells = self.decoder.step(self.target_embedding(tokens), state.cells)
+        # (rows, dim) -> (groups, group, dim): the rows of a sentence are queries to one memory.
         grouped = decoded.unflatten(0, (len(state.keys), -1))
         states = self._attend(grouped, state).flatten(0, 1)
         logits = exact(F.linear(states, self.target_embedding.weight))
@@ -187,4 +193,5 @@ class RNN(Model):
     ) -> Float[Tensor, "groups queries embedding_dim"]:
         context = F.scaled_dot_product_attention(decoded, state.keys, state.values, attn_mask=state.attended)
         attentional = torch.tanh(self.attentional(torch.cat([decoded, context], -1)))
+        # `SharedDropout` takes its first dimension for time: (groups, queries, dim) is turned round and back.
         return self.output(self.dropout(attentional.transpose(0, 1)).transpose(0, 1))

@@ -43,13 +43,13 @@ class Transformer(Model):
     def states(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target dim"]:
-        """What predicts every token of a target: times the transpose of `output_weight` it gives the logits."""
+        """States that predict every token of a target: times the transpose of `output_weight` they give the logits."""
         return self.continued(*self.read(source), target)
 
     def read(
         self, source: Int[Tensor, "batch source"]
     ) -> tuple[Float[Tensor, "batch source dim"], Bool[Tensor, "batch source"]]:
-        """What the encoder makes of the source, and where the source is no padding."""
+        """The encoder's states, and a mask that is False where the source is padding."""
         mask = source != self.source_ids.pad
         return self.encoder(self.source_embedding(source), mask), mask
 
@@ -60,10 +60,11 @@ class Transformer(Model):
         target: Int[Tensor, "batch target"],
         first: Float[Tensor, "batch dim"] | None = None,
     ) -> Float[Tensor, "batch target dim"]:
-        """As `states`, from what `read` returned; `first`, where given, is the vector of what each row begins with."""
+        """As `states`, from what `read` returned; `first`, if given, replaces the vector of each row's first token."""
         context, prompt = contexts(target, self.target_ids), len(self.target_ids.decoder_prompt)
         inputs = self.target_embedding(context, first=first)
         hidden = self.decoder(inputs, context != self.target_ids.pad, memory, mask, causal=True)
+        # The states at the prompt would predict the rest of it and the start: they are cut off.
         return self.output.states(hidden[:, prompt:])
 
     @property
@@ -81,7 +82,7 @@ class Transformer(Model):
     def encode(
         self, source: Int[Tensor, "batch source"], first: Float[Tensor, " dim"] | None = None
     ) -> TransformerState:
-        """The state before the first token, one row per sentence; `first`, where given, is what rows begin with."""
+        """The state before the first token, one row per sentence; `first` as in `continued`."""
         memory, mask = self.read(source)
         layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self._decoder_layers]
         state = TransformerState(layers, mask[:, None, None], first)
@@ -104,6 +105,7 @@ class Transformer(Model):
         # Rows lie in groups of one sentence: the memory has a row a group, and cross-attention reads it with `group`
         # queries at once instead of copying it for every hypothesis.
         cache_rows = state.cache_rows
+        # `first` stands in for the first token's vector, so only at position 0.
         first = None if state.length or state.first is None else state.first.expand(len(tokens), -1)
         x = self.target_embedding(tokens[:, None], state.length, first=first).view(
             cache_rows.groups, cache_rows.group, -1
@@ -111,6 +113,7 @@ class Transformer(Model):
         state.length += 1
         cache_rows.open(like=x)
         for layer, stored in zip(self._decoder_layers, state.layers, strict=True):
+            # (groups, group, dim); `written` is changed in place.
             x = layer.step(x, stored.written, cache_rows, stored.key, stored.value, state.visible)
         logits = exact(self.output(self.decoder.norm(x).flatten(0, 1), self.target_embedding.weight))
         return torch.log_softmax(logits, -1, out=logits), state
@@ -121,6 +124,7 @@ def contexts(target: Int[Tensor, "batch target"], ids: SpecialIds) -> Int[Tensor
 
     The target's first token is predicted from the start, which is column `len(ids.decoder_prompt)`.
     """
+    # A target a b EOS without a prompt becomes BOS a b: place i holds what precedes token i.
     begin = target.new_tensor([*ids.decoder_prompt, ids.decoder_start])
     return torch.cat([begin.expand(len(target), -1), target[:, :-1]], dim=1)
 
@@ -158,6 +162,8 @@ class TransformerState:
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> TransformerState:
         """Keeps these rows in this order; they come in whole groups."""
+        # Two kinds of moves: the mask in `cache_rows` follows the rows, all that is stored follows the groups. While no
+        # sentence leaves, no group moves, and nothing stored is copied.
         groups = self.cache_rows.select(rows)
         self.visible = keep_groups(self.visible, groups)
         for number, (written, key, value) in enumerate(self.layers):

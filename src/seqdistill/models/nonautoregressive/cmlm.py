@@ -69,10 +69,12 @@ class CMLM(Model):
         spelled = label_smoothed_nll(
             self._states(words.masked_fill(masked, ids.placeholder), memory),
             self.target_embedding.weight,
+            # Labels are the masked words; all others become padding, which no loss counts.
             words.masked_fill(~masked, ids.pad),
             padding=ids.pad,
             label_smoothing=label_smoothing,
         )
+        # A length counts once for each label of its sentence (see `LengthPredictor.loss`).
         return Loss(spelled.total + (length_loss * masked.sum(1)).sum(), spelled.count)
 
     def start(self, memory: EncodedSource, *, candidates: int) -> Canvas:
@@ -112,7 +114,9 @@ def random_masks(words: Int[Tensor, "rows length"], *, padding: int) -> Bool[Ten
     """Of each row of n words a uniform number from 1 to n, drawn from torch's global generator (section 2.1)."""
     mask = words != padding
     lengths = mask.sum(1)
+    # Below, a row without words has number 1 and length 0: the minimum masks none.
     numbers = (torch.rand(len(words), device=words.device) * lengths).long() + 1
+    # Random numbers are below 1: padding, at 2, is last in every order.
     order = torch.rand(words.shape, device=words.device).masked_fill(~mask, 2.0)
     return _first(order, torch.minimum(numbers, lengths))
 

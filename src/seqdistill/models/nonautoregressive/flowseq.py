@@ -94,6 +94,7 @@ class FlowSeq(Model):
         if self.training and torch.is_grad_enabled():
             self._fit_what_is_due(batch.source, tokens)
             weight = self.phases.kl_weight
+        # Without noise z is the posterior's mean: the autoencoder phase.
         noise = self._noise(tokens) if weight else torch.zeros(*tokens.shape, self.config.dim, device=tokens.device)
         words, divergence, length, count = self.bound(
             batch.source, tokens, noise, autoencode=not weight, label_smoothing=label_smoothing
@@ -173,6 +174,7 @@ class FlowSeq(Model):
     ) -> Canvas:
         """The most probable words before the first EOS, z at temperature 0; every iteration gives the same."""
         ids = self.target_ids
+        # A row that was cut at its limit may have a length that the flow does not take: it is rounded up again.
         lengths = whole_units((canvas.tokens != ids.pad).sum(1), self.prior.unit)
         places = torch.arange(int(lengths.max()), device=lengths.device)
         mask = places < lengths[:, None]
@@ -180,6 +182,7 @@ class FlowSeq(Model):
         found, their_log_probs = most_probable(states[mask], weight, forbidden=ids.never_written)
         words = torch.full(mask.shape, ids.eos, device=found.device).masked_scatter(mask, found)
         log_probs = torch.zeros(mask.shape, device=found.device).masked_scatter(mask, their_log_probs.float())
+        # Of a b EOS c the count of EOS so far is 0 0 1 1: a and b are kept.
         kept = ((words == ids.eos).cumsum(1) == 0) & (places < limits[:, None])
         return canvas._replace(
             tokens=words.masked_fill(~kept, ids.pad),
@@ -199,12 +202,14 @@ class FlowSeq(Model):
         # long outputs are far below the smallest float.
         ids = self.target_ids
         kept = canvas.tokens != ids.pad
+        # EOS after the last word of each row, in the column that its number of words names.
         ended = F.pad(canvas.tokens, (0, 1), value=ids.pad).scatter(1, kept.sum(1, keepdim=True), ids.eos)
         tokens = padded_targets(ended, self.prior.unit, ids)
         noise = self._common_noise(samples, tokens.shape[1]).to(memory.states)
         weights = [self.log_weights(tokens, memory, each.expand(len(tokens), -1, -1)) for each in noise]
         estimates = torch.stack(weights).logsumexp(0) - math.log(samples)
         estimates = estimates - self.length.loss(memory.states, memory.mask, (tokens != ids.pad).sum(1))
+        # Shared out evenly over the words, as a canvas has a log-probability for each word and ranks by their sum.
         each = (estimates / kept.sum(1).clamp(min=1))[:, None].expand(kept.shape)
         return canvas._replace(
             log_probs=each.to(canvas.log_probs.dtype).masked_fill(~kept, 0.0), passes=canvas.passes + samples
@@ -220,6 +225,7 @@ class FlowSeq(Model):
             if alone_or_first():
                 with torch.autocast(source.device.type, enabled=False):
                     self._fit(source, tokens, means=phases.first, prior=phases.first_with_prior)
+            # All processes come here, also those that did not fit: a broadcast waits for every one of them.
             take_over_from_first(self.parameters())
             torch.clear_autocast_cache()  # copies of the weights as they were
 

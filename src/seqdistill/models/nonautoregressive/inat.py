@@ -65,6 +65,7 @@ class INAT(Model):
         memory = self.encode(batch.source)
         length_loss = self.length.loss(memory.states, memory.mask, lengths, batch.index)
         total, count = words.new_zeros((), dtype=length_loss.dtype), 0
+        # (batch, target, dim): copies of the source in the first iteration, words of the target side in all others.
         vectors = memory.stretched(lengths)
         for iteration in range(self.config.train_iterations):
             states = self._states(vectors, mask, memory)
@@ -112,6 +113,7 @@ class INAT(Model):
         """Corrupted targets for some sentences, predictions for the others."""
         ids, weight = self.target_ids, self.target_embedding.weight
         mask = words != ids.pad
+        # (real words) back to (batch, target), row by row; padding stays.
         predicted = words.masked_scatter(mask, most_probable(states[mask], weight, forbidden=ids.no_words)[0])
         corrupted = corrupt(words, share=self.config.corruption, vocab=self.words, padding=ids.pad)
         denoised = torch.rand(len(words), 1, device=words.device) < self.config.denoising
@@ -129,6 +131,7 @@ def corrupt(
     # One column after the other, as a word that was repeated or swapped to the right may be so once more: a b c becomes
     # a a a where the first two are repeated, and b c a where they are swapped. All rows at once; draws come first, so
     # they do not depend on what happens.
+    # Uniform on [0, 1 / share): below 1 with probability `share`, and there each third is as probable as the others.
     kind = torch.rand(words.shape, device=words.device) / max(share, 1e-9)  # 1 and more: left alone
     random = vocab[torch.randint(len(vocab), words.shape, device=words.device)]
     mask = words != padding

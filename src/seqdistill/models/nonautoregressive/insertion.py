@@ -116,6 +116,7 @@ class InsertionTransformer(Model):
         logits[..., list(ids.never_written)] = -torch.inf
         log_probs = logits.log_softmax(-1)
         log_probs[..., ids.eos] -= penalty
+        # (rows, slots, vocab) -> (rows, slots)
         best, words = log_probs.max(-1)
         wanted = (there & (words != ids.eos)).long()
         counts = capped(wanted, best, limits - (canvas.tokens != ids.pad).sum(1))
@@ -170,10 +171,13 @@ def slot_loss(
     # Smoothing takes the share e of the target away from z_i and z_1 alike: the gaps keep 1 - e.
     missing, slot, counts, there = slot_targets(words, part, padding=ids.pad)
     shares = ((words != ids.pad).sum(1) / there.sum(1))[:, None].expand(there.shape)
+    # Where a slot's first missing word stands: of a b c d only b was kept, so counts are 1 2, counts + 1 sum up to 2 5,
+    # and the slots start at 0 and 2, with a and c. The column that `words` is padded with is for slots at the end.
     starts = F.pad((counts + 1).cumsum(1)[:, :-1], (1, 0)).clamp(max=words.shape[1])  # after a kept word, the next
     first = torch.where(counts > 0, F.pad(words, (0, 1)).gather(1, starts), ids.eos).masked_fill(~there, ids.pad)
     charged = label_smoothed_nll(hidden, weight, first, padding=ids.pad, label_smoothing=label_smoothing, shares=shares)
     row, place = missing.nonzero(as_tuple=True)
+    # One entry for each missing word; `at` is its slot among all slots of the batch, laid out flat.
     at = row * hidden.shape[1] + slot[row, place]
     share = (shares / counts.clamp(min=1)).flatten()[at]
     above = F.embedding(first.flatten()[at], weight) - F.embedding(words[row, place], weight)

@@ -83,13 +83,16 @@ class LevenshteinTransformer(Model):
         lengths = (words != ids.pad).sum(1)
         _check_lengths(lengths, batch.index)
         memory = self.encode(batch.source)
+        # The expert's edits from the part to the target: `places` says where each kept word stands in the target.
         part = compacted(words, random_part(words, padding=ids.pad), padding=ids.pad)
         places = edit_path(part, words, padding=ids.pad)
         masked = with_placeholders(words, places, ids)
         inserted = self._placeholder_loss(part, placeholder_counts(places, lengths), memory)
         empty, weight = masked == ids.mask, self.target_embedding.weight
+        # States of BOS and of the last column are cut off: (batch, target, dim), then one row for each placeholder.
         hidden = self._states(masked, memory)[:, 1:-1][empty]
         spelled = label_smoothed_nll(hidden, weight, words[empty], padding=ids.pad, label_smoothing=label_smoothing)
+        # What the word head would write is what it must learn to delete: its own errors, not random words.
         found, _ = most_probable(hidden.detach(), weight.detach(), forbidden=ids.no_words)
         guessed = masked.masked_scatter(empty, found)
         deleted = self._deletion_loss(guessed, edit_path(guessed, words, padding=ids.pad) < 0, memory)
@@ -147,6 +150,7 @@ class LevenshteinTransformer(Model):
         if not len(rows):
             return canvas
         states = self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1]
+        # Class 0 keeps, class 1 deletes; `&=` leaves padding out.
         keep[rows] &= self.deletion(states).argmax(-1) == 0
         return _counted(kept(canvas, keep, padding=self.target_ids.pad), rows)
 
@@ -161,8 +165,10 @@ class LevenshteinTransformer(Model):
         log_probs = exact(logits).log_softmax(-1)
         log_probs[..., 0] -= penalty
         best = log_probs.max(-1)
+        # (rows, slots) of the whole canvas; rows that have no room insert nothing.
         counts = torch.zeros_like(slots(canvas.tokens, padding=padding), dtype=torch.int64)
         counts[rows] = capped(best.indices * slots(tokens, padding=padding), best.values, room[rows])
+        # A row is counted if it was run, also if it inserts nothing.
         return _counted(with_room(canvas, counts, self.target_ids), rows)
 
     def _fill(self, canvas: Canvas, memory: EncodedSource) -> Canvas:

@@ -86,6 +86,7 @@ class NAT(Model):
     def _states(self, memory: CopiedSource, lengths: Int[Tensor, " rows"]) -> Float[Tensor, "rows target dim"]:
         """The decoder's output for copies of the source stretched to these lengths, which are at least 1."""
         copies = memory.stretched(lengths)
+        # A row of length 0 keeps one position: attention to no position at all has no value.
         mask = torch.arange(copies.shape[1], device=lengths.device) < lengths.clamp(min=1)[:, None]
         inputs = copies + self.target_embedding.positions_to(copies.shape[1])
         return self.decoder(inputs, mask, memory.states, memory.mask, causal=False)

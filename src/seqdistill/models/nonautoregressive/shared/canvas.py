@@ -32,6 +32,7 @@ def words_of(target: Int[Tensor, "rows target"], ids: SpecialIds) -> Int[Tensor,
 
     Also without columns of padding, so that what is drawn for each column does not depend on padding.
     """
+    # Rows end with EOS, so the last column holds nothing but EOS and padding.
     words = target[:, :-1].masked_fill(target[:, :-1] == ids.eos, ids.pad)
     return words[:, : int((words != ids.pad).sum(1).max())]
 
@@ -52,6 +53,7 @@ def most_probable(
     words, log_probs = [], []
     for chunk in states.split(rows_at_a_time(weight)):
         logits = exact(F.linear(chunk, weight))
+        # Before the sum over the vocabulary: probabilities are those of the words that may be written.
         logits[:, list(forbidden)] = -torch.inf
         best = logits.max(1)
         words.append(best.indices)

@@ -33,6 +33,7 @@ class CopiedSource(NamedTuple):
 
     def stretched(self, lengths: Int[Tensor, " rows"]) -> Float[Tensor, "rows target dim"]:
         """Word vectors of the source at `copy_positions`, without positions."""
+        # (rows, target, 1) -> (rows, target, dim): `gather` wants the position once for each number of a vector.
         chosen = copy_positions(self.lengths, lengths)[..., None]
         return self.vectors.gather(1, chosen.expand(-1, -1, self.vectors.shape[2]))
 

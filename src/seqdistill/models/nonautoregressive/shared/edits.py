@@ -44,6 +44,8 @@ def edit_path(
     same = _equal_tokens(current.cpu().numpy(), target.cpu().numpy(), padding)
     gains = _gains(same)
     kept = _kept(gains, *same.shape[1:])
+    # `kept` has a line for each current token and a bit for each place of each row, laid out flat: bit 7 of rows with 5
+    # places is place 2 of row 1. Place 0 is before the target, so its token 1 stands at place 2.
     positions = np.full(current.shape, -1)
     step, place = np.divmod(np.flatnonzero(kept), kept.shape[1])
     row, column = np.divmod(place, same.shape[2])
@@ -65,6 +67,8 @@ def placeholder_counts(
         >>> placeholder_counts(torch.tensor([[1, 2, -1]]), torch.tensor([4])).tolist()
         [[1, 0, 1, 0]]
     """
+    # Kept tokens and both ends as bounds: -1, 1, 2, 4, 4 in the example; between two neighbours their difference less 1
+    # is missing. Padding gives -1, which becomes 0.
     end = lengths[:, None]
     bounds = torch.cat([torch.full_like(end, -1), torch.where(positions < 0, end, positions), end], dim=1)
     return (bounds.diff(dim=1) - 1).clamp(min=0)
@@ -75,6 +79,7 @@ def with_placeholders(
 ) -> Int[Tensor, "rows target"]:
     """The target with MASK for every token that is not at one of the positions (-1: none), and so to be inserted."""
     rows, width = target.shape
+    # Column `width` takes what stands nowhere and is cut off.
     kept = torch.zeros(rows, width + 1, dtype=torch.bool, device=target.device)
     kept.scatter_(1, torch.where(positions < 0, width, positions), True)
     return target.masked_fill(~kept[:, :width] & (target != ids.pad), ids.placeholder)
@@ -87,8 +92,10 @@ def random_part(target: Int[Tensor, "rows target"], *, padding: int) -> Bool[Ten
     torch's global generator of the device.
     """
     mask = target != padding
+    # A random rank for each token, padding last: those of the lowest `count` ranks are kept.
     order = torch.rand(target.shape, device=target.device).masked_fill(~mask, 2).argsort(dim=1).argsort(dim=1)
     lengths = mask.sum(1, keepdim=True)
+    # A number from [0, n + 1), cut to a whole one: 0 .. n, each as probable as the others.
     count = (torch.rand(lengths.shape, device=target.device, dtype=torch.float64) * (lengths + 1)).long()
     return order < count
 

@@ -83,6 +83,7 @@ class LengthPredictor(nn.Module):
         Raises:
             UserError: more candidates than there are lengths for every sentence.
         """
+        # Offsets to a source without words are -128 .. 127: 127 of them are lengths of 1 or more. Others have more.
         if not 1 <= candidates < LENGTH_CLASSES // 2:
             raise UserError(
                 f"a non-autoregressive decoder tries 1 to {LENGTH_CLASSES // 2 - 1} lengths, but beam is {candidates}"
@@ -92,6 +93,7 @@ class LengthPredictor(nn.Module):
         length_log_probs, best = log_probs.topk(candidates)
         tokens = masks(lengths.gather(1, best).flatten(), ids)
         nothing = torch.zeros(tokens.shape, device=tokens.device)
+        # (batch, candidates) -> (batch * candidates): the candidates of a sentence lie side by side.
         return Canvas(tokens, nothing, length_log_probs.flatten(), torch.zeros_like(tokens[:, 0]))
 
     def _shift(self, mask: Bool[Tensor, "rows source"]) -> Int[Tensor, " rows"]:

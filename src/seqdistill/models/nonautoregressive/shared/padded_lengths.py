@@ -33,6 +33,7 @@ def padded_targets(target: Int[Tensor, "batch target"], unit: int, ids: SpecialI
 
 def whole_units(lengths: Int[Tensor, "*rows"], unit: int) -> Int[Tensor, "*rows"]:
     """Rounded up to multiples of `unit`, at least one."""
+    # -(-n // unit) rounds up: 5 words in units of 4 give 2 units, 8 positions.
     return (-(-lengths // unit) * unit).clamp(min=unit)
 
 
@@ -55,7 +56,7 @@ class PaddedLength(nn.Module):
         """Log-probabilities of the differences, minus infinity where there is no such length.
 
         Args:
-            real: False where the source is padding.
+            mask: False where the source is padding.
         """
         mean = states.masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1, keepdim=True)
         lengths = self._lengths(mask)
@@ -74,6 +75,7 @@ class PaddedLength(nn.Module):
         there = self._lengths(mask)
         possible = log_probs > -torch.inf
         distance = (there - lengths[:, None]).abs().masked_fill(~possible, torch.iinfo(torch.int64).max)
+        # The nearest possible length; of two equally near ones the shorter, which comes first.
         exact = -log_probs.gather(1, distance.argmin(1, keepdim=True)).squeeze(1)
         if not self.training:
             return exact
@@ -88,6 +90,7 @@ class PaddedLength(nn.Module):
         Raises:
             UserError: more candidates than every source has lengths.
         """
+        # A source without words has the fewest: the multiples of `unit` among 1 .. 20.
         most = REACH // self.unit
         if not 1 <= candidates <= most:
             raise UserError(

@@ -28,6 +28,7 @@ class Phases(nn.Module):
     @property
     def kl_weight(self) -> float:
         """In the update that began last; 0 in the autoencoder phase and never after it."""
+        # After 10 autoencoder updates and with 4 of `kl_updates`: update 11 has 1/4, 14 has 1, and all later ones too.
         since = int(self.updates) - self.autoencoder_updates
         return min(1.0, max(0, since) / max(1, self.kl_updates))
 

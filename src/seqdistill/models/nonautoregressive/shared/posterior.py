@@ -92,6 +92,7 @@ def _fit(linear: nn.Linear, x: Float[Tensor, "places dim"]) -> None:
     Outputs W x of mean m and deviation s become (k W) x - k m with k = FIRST_DEVIATION / s.
     """
     outputs = F.linear(x, linear.weight)
+    # Without the bias: it is set here, and is not part of what is scaled.
     deviation, mean = torch.std_mean(outputs, dim=0, correction=0)
     scale = FIRST_DEVIATION / deviation.clamp(min=SMALLEST_DEVIATION)
     linear.weight.mul_(scale[:, None])

@@ -31,6 +31,7 @@ def empty_canvas(rows: int, *, candidates: int, device: torch.device) -> Canvas:
 def bracketed(tokens: Int[Tensor, "rows length"], ids: SpecialIds) -> Int[Tensor, "rows length+2"]:
     """BOS (without one: EOS) before and EOS after the tokens of each row: then every place where a token can be
     inserted has two neighbours."""
+    # 7 8 PAD becomes BOS 7 8 EOS PAD: EOS goes to the column after the last token, which differs by row.
     ends = pad(tokens, (1, 1), value=ids.pad)
     ends[:, 0] = ids.eos if ids.bos is None else ids.bos
     return ends.scatter_(1, (tokens != ids.pad).sum(1, keepdim=True) + 1, ids.eos)

@@ -186,8 +186,7 @@ HEAVY = {"torch", "numpy", "pydantic", "rich", "sacrebleu", "sentencepiece", "ct
     [
         "import seqdistill",
         "import seqdistill; dir(seqdistill); seqdistill.UserError",
-        "import sys; sys.argv = ['seqdistill', '--help']\nimport seqdistill.cli as c\n"
-        "try: c.main()\nexcept SystemExit: pass",
+        "import sys; sys.argv = ['seqdistill', '--help']\nimport seqdistill.cli as c\nc.run()",
     ],
 )
 def test_importing_and_the_first_help_load_nothing_heavy(code: str) -> None:

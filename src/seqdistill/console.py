@@ -7,14 +7,24 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from seqdistill.visible import visible
+
 LOG_EVERY_SECONDS = 15.0
+
+
+class _Console(Console):
+    """Falls silent when nobody reads it any more; work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Unlike rich's, does not end the program."""
+        self.quiet = True
 
 
 class Terminal:
     """Reports long work on standard error, so that standard output stays clean for results and pipes."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or _Console(stderr=True, markup=False, emoji=False)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._title, self._unit = "", ""
@@ -28,21 +38,22 @@ class Terminal:
     def start(self, title: str, *, total: int | None, unit: str, done: int = 0) -> None:
         """Begins a task; see `seqdistill.progress.Progress`."""
         self.finish()
-        self._title, self._total, self._unit, self._done, self._done_before = title, total, unit, done, done
+        self._title, self._total, self._unit = visible(title), total, unit
+        self._done = self._done_before = done
         self._started = self._logged = time.monotonic()
         self._fields = {}
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[state]}"),
+                TextColumn("{task.fields[state]}", markup=False),
                 TimeElapsedColumn(),
                 console=self.console,
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(title, total=total, completed=done, state="")
+            self._task = self._bar.add_task(self._title, total=total, completed=done, state="")
 
     def advance(self, amount: int = 1, **fields: float | str) -> None:
         """Reports more units done."""
@@ -94,4 +105,4 @@ def clock(seconds: float) -> str:
 
 def lines() -> Terminal:
     """Writes lines also in a terminal: for several processes, whose bars would write over each other."""
-    return Terminal(Console(stderr=True, force_terminal=False))
+    return Terminal(_Console(stderr=True, force_terminal=False, markup=False, emoji=False))

@@ -112,8 +112,7 @@ def _ended(connection: Connection, job: _Job) -> Outcome:
 def _perform(
     connection: Connection, step: Step, progress: Callable[[], Progress], title: str, cores: list[int]
 ) -> None:
-    """Runs in a stage's process, which ignores Ctrl-C: the parent ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Runs in a stage's process."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     os.sched_setaffinity(0, cores)
     torch.set_num_threads(len(cores))

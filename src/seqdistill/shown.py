@@ -1,4 +1,4 @@
-"""What verbs found, as tables and lines for a terminal; `cli.py` prints them."""
+"""What verbs found, as tables and lines for a terminal; `command_line.py` prints them."""
 
 from __future__ import annotations
 

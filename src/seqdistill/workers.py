@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from seqdistill.errors import UserError
+from seqdistill.errors import UserError, described
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ def in_processes(
         tasks: picklable, taken one by one as workers become free.
 
     Raises:
-        UserError: raised by a worker, or three workers died over the same task.
+        UserError: raised by a worker; an error of the operating system in one; three workers died over the same task.
         WorkerError: a worker raised anything else.
     """
     team = _Team(start, iter(tasks))
@@ -140,8 +140,6 @@ class _Team(Generic[Task, Result]):
 
 def _serve(connection: Connection, start: Callable[[], Callable[[Any], Any]]) -> None:
     """The life of a worker: says it is ready, then does tasks until the pipe closes."""
-    # Ctrl-C reaches every process of the terminal: the parent alone answers it, and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         work = start()
@@ -152,6 +150,8 @@ def _serve(connection: Connection, start: Callable[[], Callable[[Any], Any]]) ->
         return
     except UserError as error:
         last = (_MISTAKE, str(error))
+    except OSError as error:
+        last = (_MISTAKE, described(error))
     except Exception:
         last = (_FAILURE, traceback.format_exc())
     with suppress(ConnectionError):
@@ -159,16 +159,20 @@ def _serve(connection: Connection, start: Callable[[], Callable[[Any], Any]]) ->
 
 
 def start_without_main(process: BaseProcess) -> None:
-    """Starts a spawned process that does not import the program that runs.
+    """Starts a spawned process that does not import the program that runs, and that Ctrl-C does not reach.
 
     By default it would: a script without `if __name__ == "__main__"` would begin again in every worker. What we start
     there comes from our own modules, so nothing of the program is needed.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
+    # Ctrl-C reaches every process of the terminal: the parent alone answers it, and ends the others. A child inherits
+    # what is blocked, and so never sees it, not even while it still imports.
+    kept = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
         sys.modules["__main__"] = main
 
 

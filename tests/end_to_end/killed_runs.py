@@ -29,7 +29,7 @@ from typing import Any
 
 import torch._dynamo  # which torch.optim imports when first used
 
-from seqdistill import cli, pipeline
+from seqdistill import cli, command_line, pipeline
 
 SIGKILLED = int(signal.SIGKILL)
 """The wait status of a killed process."""
@@ -59,10 +59,7 @@ def run(words: list[str], out: Path, reached: Callable[[str], None]) -> int:
             os.dup2(quiet, stream)
         sys.argv = ["seqdistill", *words, "--out", str(out)]
         watch(out, reached)
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
+        code = cli.run()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -110,5 +107,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert torch._dynamo and pipeline  # seconds of imports that the children need not spend
+    assert torch._dynamo and command_line and pipeline  # seconds of imports that the children need not spend
     main()

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from verb_options import VERBS
 
-from seqdistill import cli, options
+from seqdistill import cli, command_line, options
 from seqdistill.distillation.imitation import MIXING
 from seqdistill.errors import UserError
 from seqdistill.journal import FREE, Record
@@ -97,9 +97,9 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
         return []
 
     monkeypatch.setattr(targets.get(verb, "seqdistill.stages.run_stage"), caught)
-    monkeypatch.setattr(cli, "_show_outcome", lambda *_: None)
+    monkeypatch.setattr(command_line, "_show_outcome", lambda *_: None)
     monkeypatch.setattr("seqdistill.verbs.translate.trace_lines", caught)
-    monkeypatch.setattr(cli, "_standard_input", list)
+    monkeypatch.setattr(command_line, "_standard_input", list)
     value = another(verb, name)
     required = {key: another(verb, key) for key, option in model.offered().items() if option.required}
     required |= WITH.get(name, {})
@@ -117,9 +117,7 @@ def test_every_key_of_a_recipe_is_an_option_and_arrives(monkeypatch: pytest.Monk
         words += words_of(name, value)
     words += {"compare": ["a", "b"], "report": ["d"], "translate": []}.get(verb, ["--out", "o"])
     monkeypatch.setattr(sys, "argv", ["seqdistill", *verb.split(), *words])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 0
+    assert cli.run() == 0
     assert seen == [model.read({**required, name: value}, where="recipe")]
     assert seen[0].values()[name] == value != model.offered()[name].default
 

@@ -112,14 +112,15 @@ class CTranslate2Engine:
         prefixes: Sequence[Sequence[int]] = (),
         allowed: Sequence[Sequence[int]] = (),
     ) -> list[list[TextHypothesis]]:
-        """As `GuidedEngine.decode`; line numbers have no effect, as nothing is sampled.
+        """As `GuidedEngine.decode`; line numbers are those of messages only, as nothing is sampled.
 
         Raises:
             UserError: what CTranslate2 cannot do (see `decode_ids`), or a source of more than 4,095 tokens.
         """
-        del line_numbers
         ids = self.tokenizers.source.encode_batch(sources)
-        return as_text(self.decode_ids(ids, options, Given((), prefixes, allowed)), self.tokenizers.target)
+        return as_text(
+            self.decode_ids(ids, options, Given(line_numbers or (), prefixes, allowed)), self.tokenizers.target
+        )
 
     def decode_ids(
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
@@ -134,7 +135,7 @@ class CTranslate2Engine:
         """
         check_options(self.loaded.model, options)
         _refuse(options, given)
-        self._check_lengths(sources)
+        _check_lengths(sources, given.seeds or range(len(sources)))
         limits = [length_limit(len(words), options) for words in sources]
         rows = longest_first(sources)
         calls = [rows[first : first + CALL_LINES] for first in range(0, len(rows), CALL_LINES)]
@@ -213,14 +214,6 @@ class CTranslate2Engine:
             hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (eos,) else tokens, log_prob, score))
         return hypotheses
 
-    def _check_lengths(self, sources: Sequence[Sequence[int]]) -> None:
-        for line, words in enumerate(sources, 1):
-            if len(words) >= MAX_POSITIONS:
-                raise UserError(
-                    f"line {line} has {len(words):,} tokens; a model converted to CTranslate2 reads at most "
-                    f"{MAX_POSITIONS - 1:,}: split the line, or use --engine torch"
-                )
-
 
 def usable_cores() -> int:
     """Cores this process may run on."""
@@ -236,6 +229,15 @@ def _refuse(options: DecodingOptions, given: Given) -> None:
             "CTranslate2 cannot be told which pieces each line may be made of: use --engine torch, or leave the "
             "allowed pieces out"
         )
+
+
+def _check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int]) -> None:
+    for number, words in zip(line_numbers, sources, strict=True):
+        if len(words) >= MAX_POSITIONS:
+            raise UserError(
+                f"line {number + 1:,} has {len(words):,} tokens; a model converted to CTranslate2 reads at most "
+                f"{MAX_POSITIONS - 1:,}: split the line, or use --engine torch"
+            )
 
 
 def _checked_compute_type(compute_type: str) -> str:

@@ -87,5 +87,5 @@ def _mapping(name: str, pairs: list[str]) -> dict[str, Any]:
 def _plain(value: str) -> Any:
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or a number of thousands of digits, or brackets as deep
         return value

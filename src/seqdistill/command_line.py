@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -89,7 +90,7 @@ def execute(words: list[str]) -> int:
     """
     command = typer.main.get_command(app)
     try:
-        with command.make_context("seqdistill", words) as context:
+        with command.make_context("seqdistill", words or ["--help"]) as context:
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
@@ -101,16 +102,11 @@ def execute(words: list[str]) -> int:
 
 
 @app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Distill sequence-to-sequence models: from a large teacher to the best small student for a latency budget."""
     if version:
         typer.echo(f"seqdistill {__version__}")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @cache
@@ -211,7 +207,7 @@ def _standard_input() -> Iterator[str]:
             ) from None
 
 
-def _lines_of(stream: BinaryIO) -> Iterator[bytes]:
+def _lines_of(stream: BufferedIOBase) -> Iterator[bytes]:
     """Lines as soon as they are there, read past the buffer of the stream, which a waiting thread would hold locked."""
     unbuffered = getattr(stream, "raw", stream)
     rest = b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from pydantic.fields import FieldInfo
 from verb_options import VERBS
 
 from seqdistill import cli, command_line, options
@@ -61,8 +63,50 @@ def another(verb: str, name: str) -> Any:
         return Path(f"some/{name}")
     if kinds[0] is str:
         return f"some {name}"
-    limits = {key: value for part in field.metadata for key in ("le", "lt", "gt") if (value := getattr(part, key, 0))}
-    return kinds[0](0.75) if limits.keys() & {"le", "lt"} else kinds[0]((default or limits.get("gt", 1)) + 41)
+    value = default or 1
+    return next(kinds[0](each) for each in (value + 41, value * 0.75, 0.75) if within(field, each))
+
+
+def within(field: FieldInfo, value: float) -> bool:
+    """Whether the ranges of the field allow it."""
+    ends = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
+    found = [(ends[key], getattr(part, key)) for part in field.metadata for key in ends if hasattr(part, key)]
+    return all(compare(value, end) for compare, end in found)
+
+
+NUMBERS = [
+    (verb, name)
+    for verb, name in ALL
+    if re.search(r"\b(int|float)\b", str(VERBS[verb].offered()[name].field.annotation))
+]
+
+
+def ranges(annotation: Any, metadata: Iterable[Any]) -> set[str]:
+    """The ends, such as ge and le, that a type has anywhere in it."""
+    flat = [inner for part in metadata for inner in getattr(part, "metadata", [part])]
+    ends = {key for part in flat for key in ("ge", "gt", "le", "lt") if hasattr(part, key)}
+    for part in get_args(annotation):
+        ends |= ranges(part, getattr(part, "__metadata__", ()))
+    return ends
+
+
+def test_every_number_has_a_range() -> None:
+    assert len(NUMBERS) > 100
+    for verb, name in NUMBERS:
+        field = VERBS[verb].offered()[name].field
+        ends = ranges(field.annotation, field.metadata)
+        assert ends & {"ge", "gt"} and ends & {"le", "lt"}, (verb, name)
+
+
+def test_a_seed_is_from_0_to_2_to_the_63_minus_1() -> None:
+    seeds = [(verb, name) for verb, name in ALL if name.split("_")[-1] == "seed"]
+    assert {verb for verb, _ in seeds} >= {"prepare", "train", "distill", "evaluate", "translate", "compare", "measure"}
+    for verb, name in seeds:
+        required = {key: another(verb, key) for key, option in VERBS[verb].offered().items() if option.required}
+        for seed in (-1, 2**63, 10**30):
+            with pytest.raises(UserError, match=f"'{name}': Input should be .* but it is {seed}"):
+                VERBS[verb].read({**required, name: seed}, where="here")
+        assert VERBS[verb].read({**required, name: 2**63 - 1}, where="here").values()[name] == 2**63 - 1
 
 
 def test_numbers_are_finite():

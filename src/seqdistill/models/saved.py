@@ -17,6 +17,7 @@ from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
 from seqdistill.files import read_json, sha256_json, write_json, written_beside
 from seqdistill.journal import differences
+from seqdistill.models.building import built
 from seqdistill.models.family import (
     FAMILIES,
     Family,
@@ -61,7 +62,7 @@ def create_model(preset: str, tokenizers: Vocabularies, **overrides: Any) -> Mod
     tied = {"tied": tokenizers.joint} if "tied" in family.options else {}
     source, target = _sides(family, tokenizers)
     config = config_named(preset, tied | overrides, source_vocab=source.size, target_vocab=target.size)
-    return resolved(family.model)(config, source_ids=source.ids, target_ids=target.ids)
+    return built(resolved(family.model), config, source_ids=source.ids, target_ids=target.ids)
 
 
 def _sides(family: Family, tokenizers: Vocabularies) -> tuple[Side, Side]:
@@ -132,7 +133,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
     _check_vocabulary(config, source, target, directory)
     weights, digest = _read_weights(directory / WEIGHTS)
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not cost random numbers
-        model = resolved(family.model)(config, source_ids=source.ids, target_ids=target.ids)
+        model = built(resolved(family.model), config, source_ids=source.ids, target_ids=target.ids)
     _fill(model, weights, directory / WEIGHTS)
     if expert is not None:
         digest = _of_expert(cast(ExpertsModel, model), expert, digest)
@@ -224,6 +225,10 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     for name in sorted(wanted.keys() & weights.keys()):
         if wanted[name].shape != weights[name].shape:
             faults.append(f"{name} is {tuple(weights[name].shape)}, expected {tuple(wanted[name].shape)}")
+        elif weights[name].dtype != wanted[name].dtype:
+            faults.append(f"{name} is {weights[name].dtype}, expected {wanted[name].dtype}")
+        elif not weights[name].isfinite().all():
+            faults.append(f"{name} holds NaN or infinite numbers")
     if faults:
         raise UserError(f"{path}: does not fit its config.json; {'; '.join(faults)}; copy the model directory again")
     for name, weight in wanted.items():

@@ -8,6 +8,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from seqdistill.errors import UserError, nearest
 
+MOST = {"layers": 1000, "experts": 1000, "iterations": 1000, "vocab": 10_000_000, "updates": 10**9}
+"""Largest whole numbers of a config, by the last word of their names."""
+MOST_ELSEWHERE = 1_000_000
+"""Of all other numbers, such as widths."""
+
 
 @dataclass(frozen=True)
 class TransformerSizes:
@@ -55,7 +60,7 @@ def config_of(config_class: type, values: Mapping[str, Any], *, where: str) -> A
         where: what the error messages begin with.
 
     Raises:
-        UserError: an unknown or missing field, or a value of another type.
+        UserError: an unknown or missing field, or a value of another type or out of range.
     """
     types = get_type_hints(config_class)
     for key, value in values.items():
@@ -63,6 +68,9 @@ def config_of(config_class: type, values: Mapping[str, Any], *, where: str) -> A
             raise UserError(f"{where}: unknown option {key!r}; {nearest(key, types)}")
         if not _fits(value, types[key]):
             raise UserError(f"{where}: {key} must be {_described(types[key])}, but is {value!r}")
+        most = MOST.get(key.rpartition("_")[2], MOST_ELSEWHERE) if types[key] is int else MOST_ELSEWHERE
+        if types[key] in (int, float) and not -most <= value <= most:  # also of NaN
+            raise UserError(f"{where}: {key} must be a number up to {most:,}, but is {value}")
     required = {each.name for each in fields(config_class) if each.default is MISSING}
     if missing := required - values.keys():
         raise UserError(f"{where}: {', '.join(sorted(missing))} missing")

@@ -14,6 +14,9 @@ from seqdistill.errors import UserError, nearest
 
 S = TypeVar("S", bound="Options")
 
+MOST = 10**9
+"""Largest number of lines, updates, words or whatever else is counted: more than any corpus or training has."""
+
 OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value)
 """A list of which a single value may be given as it is."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from seqdistill.errors import UserError
-from seqdistill.options.base import OneOrMore, Options
+from seqdistill.options.base import MOST, OneOrMore, Options
 from seqdistill.options.inputs import DataOptions, ModelOptions, TeacherOptions
 from seqdistill.options.running import DeviceOptions, SeedOptions, WorkersOptions
 
@@ -20,13 +20,19 @@ NO_SAMPLES = (
 SHARD_LINES = 2048
 """Lines decoded between two files: seconds to a minute of work, the most a kill can cost."""
 
+MOST_CANDIDATES = 1000
+"""Hypotheses or samples of one sentence: each needs the memory of a sentence."""
+
+MOST_PENALTY = 100.0
+"""As a log-probability: what has e to the power of -100 is never written."""
+
 
 class LimitOptions(Options):
     """How long an output may be; the tighter of the two limits holds."""
 
-    max_length: int = Field(default=256, ge=1, description="Most tokens of an output, EOS included.")
+    max_length: int = Field(default=256, ge=1, le=1_000_000, description="Most tokens of an output, EOS included.")
     max_ratio: float = Field(
-        default=3.0, gt=0, description="Most tokens of an output, as a factor of the source's, plus 10."
+        default=3.0, gt=0, le=1000, description="Most tokens of an output, as a factor of the source's, plus 10."
     )
 
 
@@ -36,20 +42,23 @@ class SearchOptions(LimitOptions):
     beam: int = Field(
         default=5,
         ge=1,
+        le=MOST_CANDIDATES,
         description="Beam size; 1: greedy. Of a non-autoregressive model: lengths tried. 1 unless given when sampling, "
         "and of a model that inserts words, and so finds the length itself.",
     )
     length_penalty: float = Field(
         default=1.0,
+        ge=-10,
+        le=10,
         description="Log-probabilities are divided by the length to this power; 0 ranks by them as they are.",
     )
     sampling: bool = Field(default=False, description="Sample instead of searching.")
-    top_k: int = Field(default=0, ge=0, description="Sample among the k most probable tokens; 0: all.")
+    top_k: int = Field(default=0, ge=0, le=MOST, description="Sample among the k most probable tokens; 0: all.")
     top_p: float = Field(
         default=1.0, gt=0, le=1, description="Sample among the fewest tokens that hold this probability."
     )
     temperature: float = Field(
-        default=1.0, gt=0, description="Divides logits before sampling: sharper below 1, flatter above."
+        default=1.0, ge=0.001, le=1000, description="Divides logits before sampling: sharper below 1, flatter above."
     )
 
     @model_validator(mode="before")
@@ -72,7 +81,7 @@ class RefinementOptions(Options):
     """How often a non-autoregressive model writes its output anew."""
 
     iterations: int | None = Field(
-        default=None, ge=1, description="Most iterations of a non-autoregressive model; default: its own."
+        default=None, ge=1, le=1000, description="Most iterations of a non-autoregressive model; default: its own."
     )
 
 
@@ -80,9 +89,9 @@ class ProcessorOptions(LimitOptions):
     """What may be written next, of models that write left to right."""
 
     no_repeat_ngram: int = Field(
-        default=0, ge=0, description="No n tokens in a row are written twice in an output; 0: allowed."
+        default=0, ge=0, le=1_000_000, description="No n tokens in a row are written twice in an output; 0: allowed."
     )
-    min_length: int = Field(default=0, ge=0, description="Fewest tokens of an output, EOS not counted.")
+    min_length: int = Field(default=0, ge=0, le=1_000_000, description="Fewest tokens of an output, EOS not counted.")
 
     @model_validator(mode="after")
     def _check_lengths(self) -> ProcessorOptions:
@@ -97,13 +106,19 @@ class ProcessorOptions(LimitOptions):
 class DecodingOptions(SearchOptions, ProcessorOptions, RefinementOptions, SeedOptions):
     """How to decode; every decoder and engine reads these options."""
 
-    n_best: int = Field(default=1, ge=1, description="Hypotheses kept for each sentence, best first.")
+    n_best: int = Field(
+        default=1, ge=1, le=MOST_CANDIDATES, description="Hypotheses kept for each sentence, best first."
+    )
     penalty: float = Field(
-        default=0.0, description="Against inserting nothing, for a model that inserts words; see `tune-penalty`."
+        default=0.0,
+        ge=-MOST_PENALTY,
+        le=MOST_PENALTY,
+        description="Against inserting nothing, for a model that inserts words; see `tune-penalty`.",
     )
     rescoring_samples: int = Field(
         default=0,
         ge=0,
+        le=MOST_CANDIDATES,
         description="Samples that FlowSeq scores its lengths by (importance-weighted decoding); 0: none.",
     )
 
@@ -137,7 +152,10 @@ class EngineOptions(DeviceOptions):
         description="Precision: float32 (auto), bfloat16; CTranslate2 has others too, and for auto int8.",
     )
     expert: int | None = Field(
-        default=None, description="Of a mixture, the expert that writes, from 1; default: the best on validation data."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Of a mixture, the expert that writes, from 1; default: the best on validation data.",
     )
     penalty_file: Path | None = Field(
         default=None, description="Take the penalty that `tune-penalty` found for this model."
@@ -185,7 +203,7 @@ class MixedOptions(Options):
 
     first_model: Path | None = Field(default=None, description="Mixed decoding: this model writes the first tokens.")
     first_tokens: int = Field(
-        default=0, ge=0, description="How many tokens --first-model writes before --model completes."
+        default=0, ge=0, le=1_000_000, description="How many tokens --first-model writes before --model completes."
     )
 
     @model_validator(mode="after")
@@ -209,8 +227,10 @@ class DistillOptions(WritingOptions, DataOptions, TeacherOptions, WorkersOptions
         default="first",
         description="Hypothesis taken: the teacher's first, or the most like the reference (interpolation).",
     )
-    select_among: int = Field(default=0, ge=0, description="Select among this many of the n-best; 0: all.")
-    shard_lines: int = Field(default=SHARD_LINES, ge=1, description="Lines decoded between two files.")
+    select_among: int = Field(
+        default=0, ge=0, le=MOST_CANDIDATES, description="Select among this many of the n-best; 0: all."
+    )
+    shard_lines: int = Field(default=SHARD_LINES, ge=1, le=MOST, description="Lines decoded between two files.")
 
     @model_validator(mode="after")
     def _check_teacher(self) -> DistillOptions:

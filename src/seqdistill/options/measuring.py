@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from seqdistill.options.base import Options
+from seqdistill.options.base import MOST, Options
 from seqdistill.options.inputs import (
     CaseOptions,
     SourceOptions,
@@ -27,7 +27,7 @@ class AlignerOptions(Options):
     table, from which C and F are, without.
     """
 
-    em_iterations: int = Field(default=5, ge=1, description="Aligner: iterations of EM.")
+    em_iterations: int = Field(default=5, ge=1, le=1000, description="Aligner: iterations of EM.")
     p0: float = Field(default=0.08, gt=0, lt=1, description="Aligner: probability that NULL generates a word.")
     tension: float = Field(
         default=4.0,
@@ -39,10 +39,10 @@ class AlignerOptions(Options):
         default=False, description="Aligner: fit the tension to the text, from the second iteration on."
     )
     alpha: float = Field(
-        default=0.01, ge=0, description="Aligner: of variational Bayes for links; 0: maximum likelihood."
+        default=0.01, ge=0, le=1000, description="Aligner: of variational Bayes for links; 0: maximum likelihood."
     )
     table_alpha: float = Field(
-        default=0.0, ge=0, description="Aligner: alpha of the lexical table, of which C and F are."
+        default=0.0, ge=0, le=1000, description="Aligner: alpha of the lexical table, of which C and F are."
     )
 
     @property
@@ -87,7 +87,7 @@ class MeasureOptions(
     student: list[str] = Field(
         default=[], description="Advise for this kind of student only, such as nat; default all."
     )
-    sentence: int = Field(default=0, ge=0, description="Line to draw; 0: the one whose order changes most.")
+    sentence: int = Field(default=0, ge=0, le=MOST, description="Line to draw; 0: the one whose order changes most.")
     scratch: Path | None = Field(
         default=None, description="Folder of the aligner's temporary file; default the system's."
     )

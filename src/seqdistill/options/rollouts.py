@@ -21,7 +21,7 @@ class RolloutOptions(SeedOptions):
     mixing_rate: float = Field(
         default=0.005, gt=0, le=1, description="Share of initial targets at the last update; 1 never rolls out."
     )
-    pool: int = Field(default=4, ge=1, description="Updates whose roll-outs are written at once.")
+    pool: int = Field(default=4, ge=1, le=1000, description="Updates whose roll-outs are written at once.")
     rollout: SearchOptions = Field(default=SearchOptions(beam=1, max_ratio=2.0), description="Of roll-outs:")
 
     @property

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from seqdistill.options.base import Options
+
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""What every generator here takes: Python's, numpy's and torch's."""
+MOST_PROCESSES = 1024
+"""Processes, threads or devices side by side."""
 
 
 class SeedOptions(Options):
     """The one seed of a stage."""
 
-    seed: int = Field(
-        default=1, ge=0, description="Seed of all that is drawn: held-out pairs, weights, batches, dropout, samples."
+    seed: Seed = Field(
+        default=1, description="Seed of all that is drawn: held-out pairs, weights, batches, dropout, samples."
     )
 
 
@@ -27,6 +34,7 @@ class WorkersOptions(Options):
     workers: int = Field(
         default=0,
         ge=0,
+        le=MOST_PROCESSES,
         description="Processes side by side, or threads that align; 0: one a core, or as the engine uses all cores.",
     )
 
@@ -35,6 +43,9 @@ class BootstrapOptions(Options):
     """Resampling of sentences, for intervals and tests."""
 
     samples: int = Field(
-        default=1000, ge=40, description="Resamples of sentences for intervals; 95 % ones need 40 at least."
+        default=1000,
+        ge=40,
+        le=1_000_000,
+        description="Resamples of sentences for intervals; 95 % ones need 40 at least.",
     )
-    bootstrap_seed: int = Field(default=12345, ge=0, description="Seed of the resampling; the default is sacreBLEU's.")
+    bootstrap_seed: Seed = Field(default=12345, description="Seed of the resampling; the default is sacreBLEU's.")

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from seqdistill.errors import UserError
-from seqdistill.options.base import OneOrMore
-from seqdistill.options.decoding import LimitOptions, MixedOptions, RefinementOptions, WritingOptions
+from seqdistill.options.base import MOST, OneOrMore
+from seqdistill.options.decoding import MOST_PENALTY, LimitOptions, MixedOptions, RefinementOptions, WritingOptions
 from seqdistill.options.inputs import (
     CaseOptions,
     DataOptions,
@@ -18,7 +18,7 @@ from seqdistill.options.inputs import (
     SourceOptions,
     TargetLanguageOptions,
 )
-from seqdistill.options.running import BootstrapOptions, DeviceOptions
+from seqdistill.options.running import MOST_PROCESSES, BootstrapOptions, DeviceOptions
 
 
 class BleuOptions(CaseOptions):
@@ -35,7 +35,7 @@ class MetricOptions(BleuOptions, TargetLanguageOptions):
 
     stem: bool = Field(default=False, description="Stem English words in ROUGE.")
     comet_model: str = Field(default="Unbabel/wmt22-comet-da", description="Model or checkpoint of the metric comet.")
-    comet_gpus: int = Field(default=0, ge=0, description="GPUs for the metric comet; 0: the CPU.")
+    comet_gpus: int = Field(default=0, ge=0, le=MOST_PROCESSES, description="GPUs for the metric comet; 0: the CPU.")
     beer_home: Path | None = Field(
         default=None, description="Folder of an installed BEER program, for the metric beer."
     )
@@ -68,10 +68,13 @@ class EvaluateOptions(
     model: Path  # pyright: ignore
     split: Literal["valid", "test"] = Field(default="test", description="Part of --data.")
     perplexity: bool = Field(default=True, description="Also the perplexity of the references under the model.")
-    speed_lines: int = Field(default=100, ge=0, description="Sentences timed one by one on one thread; 0: no timing.")
+    speed_lines: int = Field(
+        default=100, ge=0, le=MOST, description="Sentences timed one by one on one thread; 0: no timing."
+    )
     traces: int | None = Field(
         default=None,
         ge=0,
+        le=MOST,
         description="Sentences whose iterations are kept for the report; default 3 of a non-autoregressive model.",
     )
 
@@ -83,7 +86,7 @@ class TunePenaltyOptions(ModelOptions, DataOptions, LimitOptions, RefinementOpti
 
     model: Path  # pyright: ignore
     data: Path  # pyright: ignore
-    penalties: list[float] = Field(
+    penalties: list[Annotated[float, Field(ge=-MOST_PENALTY, le=MOST_PENALTY)]] = Field(
         default=[0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0],
         description="A penalty to try; give it again for several.",
     )
@@ -99,7 +102,9 @@ class CompareOptions(ScoringOptions, SourceOptions, ReferenceOptions, BootstrapO
     """Two outputs of the same text: does the difference hold?"""
 
     reference: Annotated[list[Path], OneOrMore]  # pyright: ignore
-    num_references: int = Field(default=1, ge=1, description="References on each line, with tabs between them.")
+    num_references: int = Field(
+        default=1, ge=1, le=1000, description="References on each line, with tabs between them."
+    )
 
     @model_validator(mode="after")
     def _check_references(self) -> CompareOptions:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from seqdistill.options.base import OneOrMore, Options
+from seqdistill.options.base import MOST, OneOrMore, Options
 from seqdistill.options.inputs import CaseOptions, SourceOptions, TableOptions
 from seqdistill.options.running import SeedOptions
 
@@ -15,7 +15,9 @@ from seqdistill.options.running import SeedOptions
 class VocabularyOptions(Options):
     """Subwords."""
 
-    vocab_size: int = Field(default=8000, ge=6, description="Subword vocabulary, the five special symbols included.")
+    vocab_size: int = Field(
+        default=8000, ge=6, le=10_000_000, description="Subword vocabulary, the five special symbols included."
+    )
     tokenizer: Literal["bpe", "unigram"] = Field(default="bpe", description="Kind of SentencePiece model.")
     joint: bool = Field(default=True, description="One vocabulary for both sides; otherwise one each.")
     tokenizer_from: Path | None = Field(
@@ -41,17 +43,21 @@ class FilterOptions(Options):
     max_words: int | None = Field(
         default=None,
         ge=1,
+        le=MOST,
         description="Drop training pairs with more words than this on a side; default 250, summaries more.",
     )
     max_word_ratio: float | None = Field(
         default=None,
         gt=1,
+        le=MOST,
         description="Drop pairs whose lengths differ by more than this factor; default 9, summaries more.",
     )
     cut_source: int = Field(
-        default=0, ge=0, description="Keep this many words of every source, before the filters; 0: all."
+        default=0, ge=0, le=MOST, description="Keep this many words of every source, before the filters; 0: all."
     )
-    cut_target: int = Field(default=0, ge=0, description="Keep this many words of every training target; 0: all.")
+    cut_target: int = Field(
+        default=0, ge=0, le=MOST, description="Keep this many words of every training target; 0: all."
+    )
     keep_duplicates: bool = Field(default=False, description="Keep training pairs that occurred before.")
     keep_copies: bool = Field(default=False, description="Keep training pairs whose target is the source.")
 
@@ -96,8 +102,10 @@ class PrepareOptions(
     )
     test_table: Path | None = Field(default=None, description="Test text in one file.")
     valid_size: int = Field(
-        default=0, ge=0, description="Hold out this many training pairs when no validation text is given."
+        default=0, ge=0, le=MOST, description="Hold out this many training pairs when no validation text is given."
     )
     one_target: bool = Field(default=False, description="Keep one target of every training source, drawn at random.")
-    train_size: int = Field(default=0, ge=0, description="Draw this many of the training pairs at random; 0: all.")
+    train_size: int = Field(
+        default=0, ge=0, le=MOST, description="Draw this many of the training pairs at random; 0: all."
+    )
     cache: Path | None = Field(default=None, description="Folder of downloaded sources; default ~/.cache/seqdistill.")

@@ -8,24 +8,27 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from seqdistill.errors import UserError
-from seqdistill.options.base import Options
+from seqdistill.options.base import MOST, Options
 from seqdistill.options.inputs import DataOptions, ModelOptions, TeacherOptions
 from seqdistill.options.rollouts import RolloutOptions
-from seqdistill.options.running import DeviceOptions, SeedOptions
+from seqdistill.options.running import MOST_PROCESSES, DeviceOptions, SeedOptions
 
 
 class TrainingOptions(SeedOptions, DeviceOptions):
     """What the training loop reads; defaults are those of the papers where they state them (Lin et al. 2020)."""
 
-    max_updates: int = Field(default=100_000, ge=1, description="Updates at most.")
+    max_updates: int = Field(default=100_000, ge=1, le=MOST, description="Updates at most.")
     accumulate: int = Field(
         default=1,
         ge=1,
+        le=1_000_000,
         description="Batches whose gradients are added for one update, over all of torchrun's processes.",
     )
-    learning_rate: float = Field(default=5e-4, gt=0, description="Highest learning rate, at the end of the warm-up.")
+    learning_rate: float = Field(
+        default=5e-4, gt=0, le=1000, description="Highest learning rate, at the end of the warm-up."
+    )
     warmup: int = Field(
-        default=4000, ge=0, description="Updates over which the learning rate rises linearly from 0; 0: none."
+        default=4000, ge=0, le=MOST, description="Updates over which the learning rate rises linearly from 0; 0: none."
     )
     schedule: Literal["inverse-sqrt", "constant", "wsd", "linear", "cosine"] = Field(
         default="inverse-sqrt",
@@ -35,9 +38,11 @@ class TrainingOptions(SeedOptions, DeviceOptions):
     decay: float = Field(
         default=0.1, gt=0, lt=1, description="wsd: share of the updates over which the rate falls to 0."
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay (AdamW), on every parameter.")
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=1000, description="Decoupled weight decay (AdamW), on every parameter."
+    )
     clip_norm: float = Field(
-        default=1.0, ge=0, description="Largest norm of an update's gradient per label; 0: no clipping."
+        default=1.0, ge=0, le=MOST, description="Largest norm of an update's gradient per label; 0: no clipping."
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
@@ -45,25 +50,32 @@ class TrainingOptions(SeedOptions, DeviceOptions):
         "computes it the faster one, timed before the first update.",
     )
     validate_every: int = Field(
-        default=1000, ge=1, description="Updates between validations; the last is always validated."
+        default=1000, ge=1, le=MOST, description="Updates between validations; the last is always validated."
     )
-    save_every: int = Field(default=0, ge=0, description="Updates between checkpoints besides validations; 0: none.")
+    save_every: int = Field(
+        default=0, ge=0, le=MOST, description="Updates between checkpoints besides validations; 0: none."
+    )
     metric: Literal["bleu", "rouge1", "loss"] = Field(
         default="bleu", description="What decides the best checkpoint: bleu, rouge1 or loss."
     )
     patience: int = Field(
-        default=0, ge=0, description="Stop after this many validations without a better one; 0: never."
+        default=0, ge=0, le=MOST, description="Stop after this many validations without a better one; 0: never."
     )
-    keep: int = Field(default=2, ge=1, description="Newest checkpoints kept; the final model's are kept besides.")
+    keep: int = Field(
+        default=2, ge=1, le=MOST, description="Newest checkpoints kept; the final model's are kept besides."
+    )
     average: Literal["best", "last"] = Field(
         default="best", description="Final model: mean of the best or of the last validated checkpoints."
     )
-    average_count: int = Field(default=1, ge=1, description="Checkpoints averaged; 1 takes the best (or last) one.")
-    log_every: int = Field(default=50, ge=1, description="Updates between rows of the log.")
+    average_count: int = Field(
+        default=1, ge=1, le=1000, description="Checkpoints averaged; 1 takes the best (or last) one."
+    )
+    log_every: int = Field(default=50, ge=1, le=MOST, description="Updates between rows of the log.")
     tensorboard: bool = Field(default=True, description="Write TensorBoard event files.")
     threads: int = Field(
         default=0,
         ge=0,
+        le=MOST_PROCESSES,
         description="CPU threads; 0: one a core. Another number changes the last bits of the weights.",
     )
 
@@ -85,10 +97,10 @@ class DivergenceOptions(Options):
     )
     skew: float = Field(default=0.5, ge=0, le=1, description="+full, js: near 0 as forward-kl, near 1 as reverse-kl.")
     divergence_temperature: float = Field(
-        default=1.0, gt=0, description="+full: both models' logits are divided by it."
+        default=1.0, ge=0.001, le=1000, description="+full: both models' logits are divided by it."
     )
     teacher_top_k: int = Field(
-        default=0, ge=0, description="+full: the teacher's k best tokens and the rest as one; 0: all."
+        default=0, ge=0, le=MOST, description="+full: the teacher's k best tokens and the rest as one; 0: all."
     )
 
 
@@ -114,10 +126,13 @@ class TrainOptions(TrainingOptions, DivergenceOptions, RolloutOptions, TeacherOp
         "one of its checkpoints); --max-updates counts that training's updates too.",
     )
     batch_tokens: int = Field(
-        default=4096, ge=1, description="Tokens of a batch, padding included, on its longer side."
+        default=4096, ge=1, le=MOST, description="Tokens of a batch, padding included, on its longer side."
     )
     max_positions: int | None = Field(
-        default=None, ge=2, description="Leave out pairs with more tokens than this on a side, EOS included."
+        default=None,
+        ge=2,
+        le=1_000_000,
+        description="Leave out pairs with more tokens than this on a side, EOS included.",
     )
     label_smoothing: float = Field(
         default=0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary."
@@ -129,4 +144,4 @@ class TrainOptions(TrainingOptions, DivergenceOptions, RolloutOptions, TeacherOp
     data_labels: Literal["teacher", "data"] = Field(
         default="teacher", description="imitkd: labels of targets that no roll-out replaced."
     )
-    dagger_rounds: int = Field(default=5, description="dagger: rounds of roll-outs.")
+    dagger_rounds: int = Field(default=5, ge=1, le=1000, description="dagger: rounds of roll-outs.")

@@ -15,6 +15,9 @@ a teacher's runaway output), or lengths themselves, 0 .. 255 (longer targets are
 REACH = 20
 """Largest difference between the lengths of a padded target of FlowSeq's and of its source."""
 
+MOST_STEPS = 100
+"""Of a flow at a level."""
+
 
 @dataclass(frozen=True)
 class NonAutoregressiveConfig(TransformerSizes):
@@ -142,9 +145,10 @@ class FlowSeqConfig(NonAutoregressiveConfig):
             UserError: it is no list of positive whole numbers, or of too many.
         """
         parts = [part.strip() for part in self.flow_steps.split(",")]
-        if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or 2 ** (len(parts) - 1) > REACH:
+        numbers = [int(part) if part.isascii() and part.isdigit() and len(part) < 4 else 0 for part in parts]
+        if not all(0 < number <= MOST_STEPS for number in numbers) or 2 ** (len(parts) - 1) > REACH:
             raise UserError(
-                "flow_steps must be one to five whole numbers from 1, divided by commas, such as 4,4,2, but is "
-                f"{self.flow_steps!r}"
+                f"flow_steps must be one to five whole numbers from 1 to {MOST_STEPS}, divided by commas, such as "
+                f"4,4,2, but is {self.flow_steps!r}"
             )
-        return tuple(int(part) for part in parts)
+        return tuple(numbers)

@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from io import BufferedIOBase
+from io import IOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 from typer.core import TyperGroup
@@ -207,7 +207,7 @@ def _standard_input() -> Iterator[str]:
             ) from None
 
 
-def _lines_of(stream: BufferedIOBase) -> Iterator[bytes]:
+def _lines_of(stream: BinaryIO | IOBase) -> Iterator[bytes]:
     """Lines as soon as they are there, read past the buffer of the stream, which a waiting thread would hold locked."""
     unbuffered = getattr(stream, "raw", stream)
     rest = b""

@@ -156,6 +156,7 @@ class Batches:
                 "tokens, EOS included; raise the maximum length, or give other data"
             )
         self._source, self._target = source[self._rows], target[self._rows]
+        # Rounded up, as rows are padded: the budget is for what a batch holds in memory.
         self._longer = -(-longer[self._rows] // pad_to) * pad_to
         self._check_budget()
         self._plans: dict[int, _Plan] = {}
@@ -172,7 +173,7 @@ class Batches:
 
     def longer_targets(self, tokens: int) -> list[int]:
         """Pairs, by their number from 0, whose target has more tokens than that, EOS not counted."""
-        return self._rows[self._target > tokens + 1].tolist()
+        return self._rows[self._target > tokens + 1].tolist()  # `_target` counts EOS
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -227,6 +228,7 @@ class Batches:
         starts, ends = np.sort(plan.starts), np.sort(plan.ends)
         cells = 0
         for lengths in (self._source[plan.order], self._target[plan.order]):
+            # Sorted, the batches are runs of `order` again: `reduceat` takes the longest row of each.
             longest = np.maximum.reduceat(lengths, starts).astype(np.int64)
             cells += int((-(-longest // self._pad_to) * self._pad_to * (ends - starts)).sum())
         return 1 - int(self._source.sum(dtype=np.int64) + self._target.sum(dtype=np.int64)) / cells

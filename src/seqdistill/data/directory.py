@@ -50,6 +50,7 @@ class DataDirectory:
                 if unfinished
                 else f"{path}: no data directory (it holds no {DESCRIPTION}); `seqdistill prepare` makes one"
             )
+        # The description is written last, so all that it names was finished; each part is compared with it.
         description = read_json(path / DESCRIPTION)
         check_edition(description.get("record") if isinstance(description, dict) else None, path)
         try:

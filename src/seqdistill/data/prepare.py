@@ -89,6 +89,7 @@ def prepare(
         "seed": seed,
         "tokenizer": trained if tokenizers is None else tokenizers.fingerprint,
     }
+    # All text is read once before anything is made: a changed file is another preparation, not a continued one.
     texts = {name: _digest(text) for name, text in _present(train, valid, test)}
     state = begin(out, Record("data", options, texts))
     if "fingerprint" in state:
@@ -107,6 +108,7 @@ def prepare(
             continue
         counts = build(text, tokenizers, out / f"{name}.arrow", name, progress)
         if name == "train":
+            # What the filters kept and no later step accounts for was too near to a held-out source.
             near = filtered.counts["kept"] - counts.pairs - sum(counted.values())
             state["filters"] = filtered.counts | {"held_out": counted.pop("held_out"), "near_held_out": near} | counted
         note(out, state, name, num_targets=text.num_targets)

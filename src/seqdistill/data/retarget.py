@@ -53,6 +53,7 @@ def retarget(
     sources = sources_to_decode(data)
     distinct = len(sources) if isinstance(sources, DistinctSources) else None
     state = begin(out, Record("new targets", {}, {"data": data.fingerprint, "tokenizer": taken.fingerprint}))
+    # Targets that were stored before are stored once more, beside: only so is known that they are the same.
     earlier = state["splits"].get("train")
     beside = out / (AGAIN if earlier else "train.arrow")
     text = ParallelCorpus(f"new targets for {data.path}", lambda: _retargeted(data.train.path, sources, targets))
@@ -88,6 +89,7 @@ def _copy(store: Store, tokenizers: Vocabularies, out: Path, name: str, progress
 
 def _retargeted(path: Path, sources: Store | DistinctSources, targets: Iterable[str]) -> Iterator[tuple[str, str]]:
     texts = sources.sources() if isinstance(sources, Store) else sources
+    # Both come as streams, so only their ends tell whether they are equally long.
     for number, (source, target) in enumerate(zip_longest(texts, targets)):
         if source is None or target is None:
             found = f"only {number:,}" if target is None else "more"

@@ -77,6 +77,7 @@ def build_store(
 
 def _schema(tokenizers: Vocabularies) -> pa.Schema:
     widest = max(len(tokenizers.source), len(tokenizers.target))
+    # Two bytes a token where they are enough: most vocabularies have fewer than 65,536 tokens.
     ids = pa.list_(pa.uint16() if widest <= 1 << 16 else pa.int32())
     return pa.schema(
         [("source", pa.string()), ("target", pa.string()), ("source_ids", ids), ("target_ids", ids)],
@@ -119,6 +120,7 @@ def _digest(record_batch: pa.RecordBatch) -> str:
     digest = hashlib.sha256(record_batch.num_rows.to_bytes(8, "little"))
     for column in record_batch.columns:
         offsets, content = _views(column)
+        # Offsets too, as contents alone would not tell ab c from a bc. Arrow's buffers may be longer than what is used.
         digest.update(offsets.data)
         digest.update(np.ascontiguousarray(content[: offsets[-1]]).data)
     return digest.hexdigest()
@@ -250,6 +252,7 @@ class Store:
     def _place(self, i: int) -> tuple[int, int]:
         if not 0 <= i < len(self):
             raise IndexError(f"{self.path}: pair {i} of {len(self)}")
+        # Record batches begin at 0 4 9: pair 5 is row 1 of batch 1.
         k = bisect_right(self._starts, i) - 1
         return k, i - self._starts[k]
 

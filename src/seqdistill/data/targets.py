@@ -47,6 +47,7 @@ class DistinctSources(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         """Every one in order, as the store streams."""
+        # In the order of the store, which is that of first occurrence.
         first = set(self._first.tolist())
         return (text for pair, text in enumerate(self._store.sources()) if pair in first)
 

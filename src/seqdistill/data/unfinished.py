@@ -70,6 +70,7 @@ def finish(out: Path, state: dict[str, Any], tokenizers: Vocabularies) -> dict[s
     splits = {name: row["fingerprint"] for name, row in state["splits"].items()}
     state["vocabulary"] = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
     state["fingerprint"] = directory_fingerprint(tokenizers, splits)
+    # In this order: a kill in between leaves both, and `begin` takes the description.
     write_json(out / DESCRIPTION, state)
     (out / UNFINISHED).unlink()
     return results(state)

@@ -84,16 +84,20 @@ def _write(
     state = model.encode(source)
     rows = torch.arange(len(limits), device=source.device)
     if draws > 1:
+        # With 2 draws the rows 0 1 2 3 begin with the sentences 0 0 1 1; from there on each goes its own way.
         state = state.select(rows // draws)
     written = source.new_full((len(limits), int(limits.max())), ids.pad)
     chosen_log_probs = torch.zeros(written.shape, device=source.device)
     tokens = source.new_full((len(limits),), ids.decoder_start)
     for step in range(written.shape[1]):
         log_probs, state = model.step(tokens, state)
+        # `process` sets what may not come to minus infinity; `left` is the log of the probability that remains, and
+        # what is chosen is measured against it.
         left = process(log_probs, Rows(written[rows, :step], rows // draws))
         tokens = choose(log_probs, step, rows)
         written[rows, step] = tokens
         chosen_log_probs[rows, step] = (log_probs.gather(1, tokens[:, None]) - left).squeeze(1).float()
+        # step + 1 tokens are written now, EOS included.
         kept = remaining((tokens == ids.eos) | (limits[rows] <= step + 1))
         if not len(kept):
             break
@@ -117,6 +121,7 @@ def _hypotheses(
     for row, length, total, score in zip(
         written.tolist(), lengths.tolist(), totals.tolist(), scores.tolist(), strict=True
     ):
+        # A row that was cut at its limit does not end with EOS.
         tokens = row[: length - 1] if row[length - 1] == ids.eos else row[:length]
         hypotheses.append(Hypothesis(tuple(tokens), total, score))
     groups = [hypotheses[first : first + draws] for first in range(0, len(hypotheses), draws)]

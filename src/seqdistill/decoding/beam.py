@@ -129,6 +129,7 @@ def _candidates(
     wanted = min(2 * beam, log_probs.shape[1])
     values, tokens = top_tokens(log_probs, wanted)
     totals = ((values - left).view(n, width, wanted) + live_log_probs[:, :, None]).flatten(1)
+    # In a beam of 2, `wanted` is 4: column 5 is the second best token of row 5 // 4 = 1.
     best, place = totals.topk(min(2 * beam, totals.shape[1]))
     chosen = tokens.view(n, width * wanted).gather(1, place)
     return Candidates(best, place // wanted, chosen, chosen == eos)
@@ -143,11 +144,13 @@ def _collect(ended: Ended, live: Live, candidates: Candidates, step: int, option
     if not len(some):
         return
     sentence, ends, log_probs = live.sentence[some], ends[some], log_probs[some]
+    # (some, beam, length): what each candidate's parent has written, and the candidate's token behind it.
     written = live.tokens[some[:, None], candidates.parents[some, :beam]]
     written[:, :, step] = tokens[some]
     scores = (log_probs / (step + 1) ** options.length_penalty).masked_fill(~ends, -torch.inf)
     # The n best of those that had ended and those that end now, for which minus infinity stands where nothing ends.
     all_scores, order = torch.cat([ended.scores[sentence], scores], 1).topk(options.n_best)
+    # (some, n_best + beam, length) -> (some, n_best, length), in the order of the scores.
     all_tokens = torch.cat([ended.tokens[sentence], written], 1)
     ended.tokens[sentence] = all_tokens.gather(1, order[:, :, None].expand(-1, -1, all_tokens.shape[2]))
     ended.log_probs[sentence] = torch.cat([ended.log_probs[sentence], log_probs], 1).gather(1, order)
@@ -159,6 +162,7 @@ def _continue(live: Live, candidates: Candidates, step: int) -> tuple[Live, Int[
     """The best `beam` candidates that do not end, and the place in the beam each one stems from."""
     beam = live.tokens.shape[1]
     log_probs = candidates.log_probs.masked_fill(candidates.end, -torch.inf)
+    # A vocabulary smaller than the beam gives fewer candidates in the first step.
     if log_probs.shape[1] < beam:
         log_probs = torch.nn.functional.pad(log_probs, (0, beam - log_probs.shape[1]), value=-torch.inf)
     best, place = log_probs.topk(beam)
@@ -174,6 +178,7 @@ def _done(live: Live, ended: Ended, step: int, options: DecodingOptions) -> Bool
     """Which sentences stop after this step (see the module's stopping rule)."""
     # A log-probability l of 0 or less only falls; l / t ** a is highest at the length limit for a > 0, at the next
     # length for a < 0. The n-th best score is minus infinity until n have ended, so before that nothing is unbeatable.
+    # Now step + 1 tokens are written, so step + 2 is the next length.
     penalty, best = options.length_penalty, live.log_probs[:, 0]
     bound = torch.maximum(best / (step + 2) ** penalty, best / live.limits**penalty)
     unbeatable = ended.scores[live.sentence, -1] >= bound
@@ -185,6 +190,7 @@ def _keep(
     live: Live, parents: Int[Tensor, "n beam"], kept: Int[Tensor, " kept"]
 ) -> tuple[Live, Int[Tensor, " kept_rows"]]:
     """Drops the other sentences; also the rows of the state the kept hypotheses continue from."""
+    # With parents 1 0 and 0 0 in a beam of 2, the new rows 0 .. 3 go on from the rows 1 0 and 2 2.
     rows = (parents + torch.arange(len(parents), device=parents.device)[:, None] * parents.shape[1])[kept].flatten()
     if len(kept) == len(parents):
         return live, rows

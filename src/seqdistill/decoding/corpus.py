@@ -36,7 +36,7 @@ class TextHypothesis(NamedTuple):
 
 
 RULES = frozenset({"no_repeat_ngram", "min_length", "prefixes", "allowed"})
-"""All there is to tell a decoder of what it may write next: options, and arguments of `GuidedEngine.decode`."""
+"""The rules on what a decoder may write next: options, and arguments of `GuidedEngine.decode`."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class TracingEngine(Engine, Protocol):
 
 
 SCORED = 4
-"""Scoring needs the memory of so many times the tokens: every place of a target has a whole distribution."""
+"""Scoring a token takes the memory of decoding this many: every place of a target has a whole distribution."""
 
 
 def check_engine(engine: Engine, options: DecodingOptions) -> None:
@@ -213,7 +213,9 @@ class TorchEngine:
         """The same in token ids, without BOS and EOS on either side."""
         search = search_for(self.model, options)
         given = given if given.seeds else given._replace(seeds=range(len(sources)))
+        # Sources without words are in no batch, so they keep this.
         results = [[EMPTY]] * len(sources)
+        # A sentence takes that many rows, so a batch holds as many times fewer sentences.
         width = options.n_best if options.sampling else options.beam
         with torch.inference_mode(), evaluating(self.model), self._computing():
             for rows in length_batches(sources, self.max_tokens // width):
@@ -264,6 +266,7 @@ def length_batches(sources: Sequence[Sequence[int]], max_tokens: int) -> Iterato
     """
     batch: list[int] = []
     for row in longest_first(sources):
+        # The first source of a batch is its longest one, and EOS makes it one token longer.
         if batch and (len(batch) + 1) * (len(sources[batch[0]]) + 1) > max_tokens:
             yield batch
             batch = []

@@ -112,6 +112,7 @@ def spelled(text: str, tokenizer: Vocabulary, *, where: str) -> list[int]:
     ids, unknown = tokenizer.encode(text), tokenizer.ids.unk
     if unknown is None or unknown not in ids:
         return ids
+    # For the message: the first word that cannot be spelled, and in it the first letter.
     word = next((word for word in text.split() if unknown in tokenizer.encode(word)), text)
     piece = next((letter for letter in word if unknown in tokenizer.encode(letter)), word)
     raise UserError(

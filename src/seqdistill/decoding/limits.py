@@ -34,5 +34,6 @@ def remaining(finished: Bool[Tensor, " rows"]) -> Int[Tensor, " kept"]:
     going = ~finished
     count = int(going.sum())
     order = torch.arange(count, device=finished.device)
+    # `count` rows go on, so of the first `count` places as many are gaps as rows go on behind them.
     order[finished[:count]] = going[count:].nonzero().squeeze(1) + count
     return order

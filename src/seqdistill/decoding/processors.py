@@ -75,6 +75,7 @@ class AllowedPieces:
         """See `Processor`."""
         ids = self.ids[rows.sentences]
         kept = log_probs.gather(1, ids)
+        # EOS, which rows are filled up with, is put back several times, with the same value.
         log_probs.fill_(-torch.inf).scatter_(1, ids, kept)
 
 
@@ -99,6 +100,7 @@ class NoRepeatNgram:
         if length < self.size:
             return
         # All n-grams so far whose beginning is that of the one that would be completed now: their last token is barred.
+        # (rows, places, size): a b c a in twos is ab bc ca, and what is being written begins with a.
         ngrams = rows.written.unfold(1, self.size, 1)
         beginning = rows.written[:, length - self.size + 1 :]
         row, place = (ngrams[:, :, :-1] == beginning[:, None]).all(2).nonzero(as_tuple=True)
@@ -132,7 +134,7 @@ class ForcedPrefix:
         forced = self.ids[rows.sentences, length]
         row = (forced != FREE).nonzero().squeeze(1)
         log_probs[row] = -torch.inf
-        log_probs[row, forced[row]] = 0.0
+        log_probs[row, forced[row]] = 0.0  # probability 1
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def _iterations(
     rows = torch.arange(len(limits), device=source.device)
     memory = model.encode(source)
     canvas = _cut(model.start(memory, candidates=options.beam), limits, ids.pad)
+    # With a beam of 2 the rows 0 1 2 3 read the sentences 0 0 1 1.
     memory = memory.select(rows // options.beam)
     for step in range(iterations):
         canvas = _narrowed(canvas, ids.pad)
@@ -96,6 +97,7 @@ def _iterations(
             canvas = cast(RescoringModel, model).rescored(canvas, memory, samples=options.rescoring_samples)
         _check(canvas, limits[rows], ids)
         yield _Iteration(rows, canvas)
+        # A model that settles and gives back what it was given would do so for ever.
         done = _equal_rows(before.tokens, canvas.tokens, ids.pad)
         if not model.traits.settles:
             done &= canvas.passes == before.passes
@@ -120,6 +122,7 @@ def _traced(
         for row, words, length, total, count in zip(
             iteration.rows.tolist(), tokens.tolist(), lengths, totals, passes, strict=True
         ):
+            # Padding stands at the right, so the words are the first `length` columns.
             versions[row].append(Version(tuple(words[:length]), total, count))
     return [TracedHypothesis(_hypothesis(found, options), tuple(found)) for found in versions]
 
@@ -132,6 +135,7 @@ def _hypothesis(versions: Sequence[Version], options: DecodingOptions) -> Hypoth
 
 def _ranked(candidates: Sequence[TracedHypothesis]) -> list[TracedHypothesis]:
     """The candidates of one sentence, best first, each with the passes and iterations of the sentence."""
+    # Candidates run side by side, so a sentence takes as long as the one of them that takes longest.
     passes = max(found.hypothesis.passes for found in candidates)
     iterations = max(found.hypothesis.iterations for found in candidates)
     ranked = sorted(candidates, key=lambda found: (not found.hypothesis.tokens, -found.hypothesis.score))

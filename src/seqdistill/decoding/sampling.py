@@ -17,6 +17,7 @@ from seqdistill.options import DecodingOptions
 
 def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele et al. 2014): every input bit reaches every output bit."""
+    # Sums and products wrap around at 2^64, as those of numpy's arrays do.
     value = value + np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -62,7 +63,9 @@ def draw(
     cumulative = scores.softmax(1).cumsum(1, dtype=torch.float64)
     total = cumulative[:, -1:]
     if options.top_p < 1:
+        # The first place that reaches p: with .5, .8, 1 and p = .7 one lies below, so it is place 1, and .8 is left.
         last = (cumulative < options.top_p).sum(1, keepdim=True).clamp(max=cumulative.shape[1] - 1)
         total = cumulative.gather(1, last)
+    # `right`: the first place whose cumulative probability exceeds the number, so none of probability 0.
     place = torch.searchsorted(cumulative, numbers[:, None] * total, right=True)
     return (place if tokens is None else tokens.gather(1, place)).squeeze(1)

@@ -30,6 +30,7 @@ def mean_log_probs(
         pairs, max_tokens=max_tokens, source_ids=model.source_ids, target_ids=model.target_ids
     ):
         source, target = batch.source.to(device), batch.target.to(device)
+        # (batch, target, vocab) -> (batch, target)
         log_probs = writer.forward(source, target).log_softmax(-1).gather(2, target[..., None]).squeeze(2)
         mask = target != model.target_ids.pad
         means = log_probs.masked_fill(~mask, 0).double().sum(1) / mask.sum(1)

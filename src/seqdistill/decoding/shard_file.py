@@ -96,7 +96,7 @@ def write_shard(path: Path, header: ShardHeader, shard: Shard) -> None:
     description = header.record.as_json() | {
         "content_sha256": _content_hash(header.first_line, shard.sources, counts, columns)
     }
-    offsets = pa.array([0, *_running_sum(counts)], pa.int32())
+    offsets = pa.array([0, *_running_sum(counts)], pa.int32())  # counts 2 1: offsets 0 2 3
     structs = pa.StructArray.from_arrays(
         [pa.array(columns[field.name], field.type) for field in _HYPOTHESIS], fields=list(_HYPOTHESIS)
     )
@@ -134,6 +134,7 @@ def read_shard(path: Path, expected: ShardHeader | None = None) -> tuple[ShardHe
             raise UserError(f"{path}: expected the columns {SCHEMA.names}, found {table.schema.names}; {_REMEDY}")
         columns = _columns(table)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        # A UserError is a ValueError too; it already says what is wrong.
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: this shard was cut or altered ({_first_line(error)}); {_REMEDY}") from None

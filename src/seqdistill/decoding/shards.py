@@ -130,6 +130,7 @@ def decode_to_shards(
     tasks = (_Task(_shard_path(out, number), headers[number], _lines(sources, headers[number])) for number in missing)
     start = partial(_start, engine, options)
     try:
+        # Closed even after an error: then the workers end as well.
         with closing(_done(start, tasks, min(workers, len(missing)))) as done:
             for num_written in done:
                 progress.advance(num_written)
@@ -186,6 +187,7 @@ def _plan(
     sources: Store | Sequence[str], shard_lines: int, engine_fingerprint: Mapping[str, Any], options: DecodingOptions
 ) -> list[ShardHeader]:
     """What every shard must be; reads the corpus once, a shard in memory at a time."""
+    # One pass for both: the hash of the whole corpus, and that of each shard's lines.
     corpus, hashes = hashlib.sha256(), []
     texts = sources.sources() if isinstance(sources, Store) else iter(sources)
     ranges = list(_ranges(len(sources), shard_lines))

@@ -28,6 +28,7 @@ def top_tokens(log_probs: Float[Tensor, "rows vocab"], k: int) -> tuple[Float[Te
     best_blocks = body.amax(2).topk(k, sorted=False).indices
     values = body.gather(1, best_blocks[:, :, None].expand(rows, k, BLOCK)).flatten(1)
     top, place = torch.cat([values, tail], 1).topk(k)
+    # For k = 2: place 70 is column 6 of the second block that was chosen, place 130 column 2 of the tail.
     in_tail = place - k * BLOCK + blocks * BLOCK
     in_body = best_blocks.gather(1, (place // BLOCK).clamp(max=k - 1)) * BLOCK + place % BLOCK
     return top, torch.where(place >= k * BLOCK, in_tail, in_body)

@@ -106,6 +106,7 @@ def _parts(pieces: Sequence[str], changed: Sequence[bool]) -> tuple[Part, ...]:
     for piece, is_changed in zip(pieces, changed, strict=True):
         text = piece.replace(SPACE, " ")
         word = text.lstrip(" ")
+        # The spaces that lead, then the word.
         _add(parts, Part(text[: len(text) - len(word)], False))
         _add(parts, Part(word, is_changed))
     if parts and not parts[0].changed:

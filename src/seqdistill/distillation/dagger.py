@@ -43,6 +43,7 @@ class Aggregate:
         tokens = [pa.concat_arrays(table["tokens"].chunks) for table in tables]
         self._lengths = np.concatenate([np.diff(part.offsets.to_numpy()) for part in tokens])
         self._tokens = np.concatenate([part.flatten().to_numpy() for part in tokens])
+        # All tokens in one array: lengths 2 3 give the ends 2 5, so pair 1 has the tokens 2 .. 4.
         self._ends = self._lengths.cumsum(dtype=np.int64)
 
     def __len__(self) -> int:
@@ -175,6 +176,7 @@ class Dagger:
         self._batches = Batches(
             pairs,
             max_tokens=self._batch_tokens,
+            # Each round shuffles the aggregate anew.
             seed=self._seed + number,
             source_ids=self._student.source_ids,
             target_ids=self._student.target_ids,
@@ -200,6 +202,7 @@ class Dagger:
         sources, done = [self._store.source_ids(line).tolist() for line in lines], 0
         for piece in length_batches(sources, self._max_tokens // self._decoding.beam):
             source = collate_sources([sources[k] for k in piece], writer.source_ids).to(device)
+            # Another seed for a line in every round, or sampling would write the same again.
             given = Given(seeds=[lines[k] + number * len(self._store) for k in piece])
             for k, found in zip(piece, decode(writer, source, self._decoding, given), strict=True):
                 written[lines[k]] = found[0].tokens

@@ -33,6 +33,7 @@ STEEPNESS = 10.0
 def _inverse_sigmoid(part: float, rate: float) -> float:
     """Falls from 1 to `rate` along a logistic curve, slowly at both ends (as in Bengio et al. 2015, figure 2)."""
     first, here, last = (1 / (1 + math.exp(STEEPNESS * (x - 0.5))) for x in (0.0, part, 1.0))
+    # Stretched so that it is 1 at part 0 and `rate` at part 1.
     return rate + (1 - rate) * (here - last) / (first - last)
 
 
@@ -124,6 +125,7 @@ class Rollouts:
             self._fill(batches, self._write(batches, [self._replaced(batch, n) for n, batch in enumerate(batches)]))
         ready = self._pool.popleft()
         self._taken += 1
+        # In updates: a pool of 4 with 2 batches each is taken at ages 0 0 1 1 2 2 3 3.
         age = (self._size - len(self._pool) - 1) // self._per_update
         self._figures.add("staleness", age, 1)
         return ready.batch
@@ -156,6 +158,7 @@ class Rollouts:
         self._source.restore(state["data"])
         self._taken, self._origin, self._pool = state["taken"], state["data"], deque()
         if state["pool"]:
+            # The source knows only where the pool began: all of it is read again, and what was taken is dropped.
             skipped = self._size - len(state["pool"])
             batches = [next(self._source) for _ in range(self._size)][skipped:]
             self._fill(batches, [{row: tuple(tokens) for row, *tokens in rows} for rows in state["pool"]])
@@ -205,6 +208,8 @@ class Rollouts:
                 for k, hypotheses in zip(piece, found, strict=True):
                     n, row = places[k]
                     written[n][row] = hypotheses[0].tokens
+                    # A finished output ends with EOS, which counts against the limit but is not in `tokens`: only one
+                    # that was cut is as long as the limit.
                     cut += len(hypotheses[0].tokens) == length_limit(len(sources[k]), options)
         self._figures.add("truncated_share", cut, len(places))
         return [dict(sorted(outputs.items())) for outputs in written]

@@ -31,6 +31,7 @@ class LogMetrics:
     def add_by_position(self, name: str, values: Float[Tensor, "batch target"], mask: Tensor) -> None:
         """Adds a value of every real position to the mean of its group of positions."""
         for start, end in zip(POSITIONS, (*POSITIONS[1:], None), strict=True):
+            # Positions count from 1, columns from 0; the last group has no end.
             columns = slice(start - 1, None if end is None else end - 1)
             if columns.start < values.shape[1]:
                 total, count = (values * mask)[:, columns].sum(), float(mask[:, columns].sum())
@@ -46,6 +47,7 @@ class LogMetrics:
     def take(self) -> dict[str, float]:
         """The means, and the share of the time since the last call that each timed part took; then forgets them."""
         elapsed = max(time.monotonic() - self._began, 1e-9)
+        # `float` waits for the device, so once for each row of the log.
         means = {name: float(total) / count for name, (total, count) in self._sums.items()}
         shares = {f"{name}_time_share": seconds / elapsed for name, seconds in self._seconds.items()}
         self._sums, self._seconds, self._began = {}, {}, time.monotonic()

@@ -92,6 +92,7 @@ def distill_corpus(
 def most_similar(hypotheses: Sequence[TextHypothesis], references: Sequence[str], similarity: Similarity) -> int:
     """Which hypothesis is most like one of the references; among equals the teacher's favourite."""
     similarities = [max(similarity(each.text, reference) for reference in references) for each in hypotheses]
+    # Hypotheses come best first, so -k prefers the one the teacher prefers.
     return max(range(len(similarities)), key=lambda k: (similarities[k], -k))
 
 
@@ -189,6 +190,7 @@ def _measures(tally: _Tally, train: Store, options: DecodingOptions) -> dict[str
     the source, those where another hypothesis than the teacher's first was chosen, and those as long as decoding
     allowed, so probably cut off (counted in the subwords of the new directory: exact where the teacher has the same).
     """
+    # `decoding.limits.length_limit` of every line at once.
     limits = np.minimum(options.max_length, (options.max_ratio * train.source_lengths).astype(int) + SPARE_TOKENS)
     values = {
         "characters_to_reference": tally.characters / tally.reference_characters,

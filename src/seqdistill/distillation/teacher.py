@@ -58,6 +58,7 @@ class Teacher:
         with self.log_metrics.timed("teacher"):
             ids = self._models[0].target_ids
             mask = batch.target != ids.pad
+            # One token for each real position, row by row; `masked_scatter` puts them into (batch, target).
             chosen = most_probable(self._projected(batch), never=ids.never_written).to(batch.target.device)
             labels = batch.target.masked_scatter(mask, chosen)
             if rows is not None:

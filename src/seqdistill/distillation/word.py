@@ -42,7 +42,7 @@ def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *,
         losses = []
         for piece in in_pieces(batch, student.source_ids, student.target_ids):
             mask = piece.batch.target != student.target_ids.pad
-            states = student.states(piece.batch.source, piece.batch.target)[mask]
+            states = student.states(piece.batch.source, piece.batch.target)[mask]  # (labels, dim)
             student_side = Projected(states, student.output_weight)
             total, each = divergence_loss(student_side, teacher.projected(piece.batch), divergence)
             log_metrics.add_by_position("divergence", spread(each, mask), mask)

@@ -98,6 +98,7 @@ def train(
     title = f"aligning {bitext.name}, {direction.name}"
     progress.start(title, total=options.em_iterations * len(bitext), unit="pairs")
     for iteration in range(options.em_iterations):
+        # E-step: expected counts under the present model, chunk by chunk. M-step: new probabilities from these counts.
         counts.fill(0)
         null_counts = np.zeros(len(generated.words))
         log_likelihood = distance = 0.0
@@ -133,6 +134,7 @@ def best_links(cells: Cells, model: WordModel, *, workers: int = 1) -> Int[np.nd
     axis = model.direction.axis
     for groups in in_order(found, cells.chunks, workers=workers):
         for pairs, best in groups:
+            # (pairs, generated): all pairs of a group have one length, so their words are a rectangle of places.
             positions[side.starts[pairs][:, None] + np.arange(best.shape[1])] = best
     return positions
 
@@ -140,6 +142,7 @@ def best_links(cells: Cells, model: WordModel, *, workers: int = 1) -> Int[np.nd
 def _scores(cells: Cells, chunk: Chunk, model: WordModel) -> Iterator[_Scores]:
     """Groups of a chunk, in order; arrays are the caller's to change."""
     held = cells.read(chunk)
+    # Each entry of the chunk is fetched from the large table once, then spread over its cells.
     probabilities = model.table[held.entries].astype(np.float64)[held.which]
     forward = model.direction is FORWARD
     for group in chunk.groups:
@@ -148,6 +151,7 @@ def _scores(cells: Cells, chunk: Chunk, model: WordModel) -> Iterator[_Scores]:
         generating, generated = shape if forward else shape[::-1]
         weights = prior(generating, generated, tension=model.tension, p0=model.options.p0)
         # Arrays are pairs x source x target in both directions; `prior` has generating x generated positions.
+        # p(f_j, a_j = i | e) = t(f_j | e_i) delta(i | j, m, n), and p0 t(f_j | NULL) for NULL.
         block *= weights if forward else weights.T
         words = group.ids(cells.bitext.target if forward else cells.bitext.source, generated)
         yield _Scores(group, block, model.options.p0 * model.null[words], words)
@@ -176,15 +180,18 @@ def _expected(cells: Cells, chunk: Chunk, model: WordModel) -> _Expected:
     log_likelihood = distance = 0.0
     posteriors, generated, nulls = [], [], []
     for group, block, null, words in _scores(cells, chunk, model):
+        # p(f_j | e), the sum over all that may have generated the word. Joint over this sum is the posterior.
         totals = block.sum(axis) + null
         block /= np.expand_dims(totals, axis)
         null /= totals
         log_likelihood += float(np.log(totals).sum())
+        # |i/m - j/n| is the same from either side, so this holds for both directions.
         distance += float((block.sum(axis=0) * distances(group.source_length, group.target_length)).sum())
         posteriors.append(block.ravel())
         generated.append(words.ravel())
         nulls.append(null.ravel())
     held = cells.read(chunk)
+    # Cells of one entry add up: two cells das-the give one count.
     counts = np.bincount(held.which, weights=np.concatenate(posteriors), minlength=len(held.entries))
     words, null = np.concatenate(generated), np.concatenate(nulls)
     return _Expected(held.entries, counts, words, null, log_likelihood, distance)

@@ -54,8 +54,10 @@ class Alignment:
         """p(source position | target word) of one pair by table and prior, NULL left out: columns sum to 1."""
         sides = self.bitext.source, self.bitext.target
         words = [side.ids[side.starts[pair] : side.starts[pair + 1]].astype(np.int64) for side in sides]
+        # All combinations, source by source: words 3 5 and 7 8 9 give 3 3 3 5 5 5 and 7 8 9 7 8 9.
         sources, targets = np.repeat(words[0], len(words[1])), np.tile(words[1], len(words[0]))
         chances = self.table.probabilities[self.table.entries_of(sources, targets)].reshape(len(words[0]), -1)
+        # delta times t for each cell; dividing by the column's sum leaves NULL out.
         chances = chances * prior(*chances.shape, tension=self.tensions[0], p0=self.options.p0)
         return chances / chances.sum(axis=0)
 
@@ -115,6 +117,7 @@ def align(
     options = options or AlignerOptions()
     cells = Cells(bitext, workers=workers, scratch=scratch, progress=progress)
     try:
+        # One table in memory at a time: of the reverse model only links and tension are kept.
         reverse_model = train(cells, REVERSE, options, workers=workers, progress=progress)
         reverse = _links(cells, reverse_model, workers)
         tension = reverse_model.tension

@@ -49,6 +49,8 @@ class Side(NamedTuple):
         """The side of some pairs, with only their words as vocabulary."""
         lengths = self.lengths()[pairs]
         starts = np.concatenate([[0], np.cumsum(lengths)])
+        # The places of the chosen words, sentence by sentence: sentences of 2 and 1 words at 5 and 10 have new starts 0
+        # and 2, and 5 5 8 + 0 1 2 = 5 6 10.
         tokens = np.repeat(self.starts[pairs] - starts[:-1], lengths) + np.arange(starts[-1])
         used, ids = np.unique(self.ids[tokens], return_inverse=True)
         return Side(tuple(self.words[word] for word in used), ids.astype(np.int32), starts)
@@ -161,6 +163,7 @@ class _Numbering:
 
     def add(self, words: Sequence[str]) -> None:
         numbers = self._numbers
+        # A new word gets the next number.
         self._ids.extend([numbers.setdefault(word, len(numbers)) for word in words])
         self._starts.append(len(self._ids))
 

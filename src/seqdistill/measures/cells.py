@@ -41,6 +41,7 @@ class Group(NamedTuple):
 
     def ids(self, side: Side, length: int) -> Int[np.ndarray, "group length"]:
         """The words of one side, of that length in this group."""
+        # (group, 1) + (length) -> (group, length): pairs of one length have their words in as many columns.
         return side.ids[side.starts[self.pairs][:, None] + np.arange(length)]
 
 
@@ -119,6 +120,7 @@ class Cells:
 
     def read(self, chunk: Chunk) -> ChunkCells:
         """A chunk's part of the file; may be called from several threads."""
+        # With an offset of its own a read moves no position that threads share.
         data = os.pread(self._file.fileno(), 4 * (chunk.num_entries + chunk.num_cells), chunk.offset)
         numbers = np.frombuffer(data, dtype=np.int32)
         return ChunkCells(numbers[: chunk.num_entries], numbers[chunk.num_entries :])
@@ -134,6 +136,8 @@ class Cells:
         for group in groups:
             sources = group.ids(bitext.source, group.source_length).astype(np.int64) * self._width
             targets = group.ids(bitext.target, group.target_length)
+            # (group, source, 1) + (group, 1, target) -> (group, source, target). Of 2 target words, das (1) and the (1)
+            # have the key 1 * 2 + 1 = 3.
             parts.append((sources[:, :, None] + targets[:, None, :]).ravel())
         return np.concatenate(parts)
 
@@ -191,6 +195,7 @@ def in_order(function: Callable[[Item], Done], items: Iterable[Item], *, workers
         yield from map(function, items)
         return
     with ThreadPoolExecutor(workers) as pool:
+        # Results are taken in the order of the items, whichever is done first; at most 2 * workers wait.
         ahead: deque[Future[Done]] = deque()
         try:
             for item in items:
@@ -212,6 +217,7 @@ def distinct(keys: np.ndarray) -> np.ndarray:
     last = None
     for start in range(0, len(keys), _BLOCK):
         block = keys[start : start + _BLOCK]
+        # 1 1 3 3 has fresh values at places 0 and 2; `last` carries the comparison over to the next block.
         fresh = np.empty(len(block), dtype=bool)
         fresh[0] = last is None or block[0] != last
         np.not_equal(block[1:], block[:-1], out=fresh[1:])
@@ -248,6 +254,7 @@ def _chunked(bitext: Bitext) -> Iterator[tuple[Group, ...]]:
                 yield tuple(groups)
                 groups, used = [], 0
                 continue
+            # A pair with more cells than a chunk is a chunk by itself.
             taken = min(max(fitting, 1), stop - start)
             cells = slice(used, used + taken * rows * columns)
             groups.append(Group(order[start : start + taken], rows, columns, cells))

@@ -32,6 +32,7 @@ def check_comparable(distilled: Alignment, real: Alignment) -> None:
 
 
 def _check_sources(ours: Bitext, theirs: Bitext) -> None:
+    # Lines that both corpora hold, and the number of their pair in each: either may have skipped others.
     _, at, there = np.intersect1d(ours.lines, theirs.lines, assume_unique=True, return_indices=True)
     check_common(len(at), ours.name, theirs.name)
     one, other = ours.source.chosen(at), theirs.source.chosen(there)

@@ -27,6 +27,7 @@ class Weighting(NamedTuple):
 
     def weights(self, table: LexicalTable) -> Float[np.ndarray, " source_words"]:
         """Weight of each word; they sum to 1, and a word without a row has weight 0."""
+        # A word without a row has no entropy: it is left out of the sum and of the count.
         counts = table.has_row() * (table.source_frequencies if self.by_token else 1)
         return counts / counts.sum()
 
@@ -95,6 +96,7 @@ def faithfulness(
         raise UserError(f"smoothing = {smoothing}: expected a share between 0 and 1, such as {SMOOTHING}")
     words, real_number, distilled_number = _joined(real.target_words, distilled.target_words)
     background = np.zeros(len(words))
+    # q is the mean of two distributions, whatever the sizes of the corpora.
     background[real_number] += real.target_frequencies / (2 * real.target_frequencies.sum())
     background[distilled_number] += distilled.target_frequencies / (2 * distilled.target_frequencies.sum())
     rows = _rows_in(real.source_words, distilled)
@@ -231,6 +233,7 @@ def influences(
 
 def entropy_gradient(table: LexicalTable) -> Float[np.ndarray, " entries"]:
     """Derivative of a word's entropy by an entry's probability: -ln p, up to a constant."""
+    # d/dp (-p ln p) = -ln p - 1; the same constant for all entries of a row moves nothing.
     return -np.log(np.where(table.probabilities > 0, table.probabilities, 1.0))
 
 

@@ -15,7 +15,7 @@ _STEPS, _STEP = 8, 20.0
 def distances(generating: int, generated: int) -> Float[np.ndarray, "generating generated"]:
     """|i/m - j/n| with positions from 1 (Dyer et al. 2013, equation 1: its -h)."""
     rows, columns = np.arange(1, generating + 1) / generating, np.arange(1, generated + 1) / generated
-    return np.abs(rows[:, None] - columns)
+    return np.abs(rows[:, None] - columns)  # (generating, generated)
 
 
 def prior(generating: int, generated: int, *, tension: float, p0: float) -> Float[np.ndarray, "generating generated"]:

@@ -81,8 +81,10 @@ def faithfulness_of(
     found = faithfulness(real_table, table, weighting, smoothing=smoothing)
     value, weights = found.value, weighting.weights(real_table)
     number = {word: at for at, word in enumerate(real_table.source_words)}
+    # The real table's number of each word of the distilled one; -1 where it has none, and then nothing is moved.
     at = np.array([number.get(word, -1) for word in table.source_words])
     moved = np.zeros(real.bitext.num_lines)
+    # By line, from 1: a line drawn again brings its real and its distilled target, and both corpora move F.
     moved[real.bitext.lines - 1] += influences(
         real_table, found.real_gradient, real.bitext, real.forward, weights
     ) + _moved_by_words(weighting, real_table, real.bitext.source, found.divergences - value)
@@ -103,4 +105,5 @@ def _moved_by_words(
     """How much each sentence moves the mean by the words it has; `above`: each word's value less the mean."""
     if not weighting.by_token:
         return np.zeros(len(side.starts) - 1)
+    # A token of x adds its value less the mean, over all tokens: the derivative of a weighted mean by a weight.
     return sentence_values(side, above * table.has_row()) / (table.source_frequencies * table.has_row()).sum()

@@ -37,6 +37,7 @@ def maximise(
     totals = np.zeros(num_given)
     for part in slices(len(counts)):
         totals += np.bincount(given[part], weights=counts[part] + alpha, minlength=num_given)
+    # A word that nothing was counted for: 0 / 1, not 0 / 0.
     normalisers = digamma(np.where(totals > 0, totals, 1.0)) if alpha else np.where(totals > 0, totals, 1.0)
     for part in slices(len(counts)):
         own = normalisers[given[part]]

@@ -41,6 +41,7 @@ def resampled_interval(
     generator = np.random.default_rng(seed)
     chunk = max(1, _CHUNK_NUMBERS // len(units))
     moved = [
+        # (samples, units) -> (samples): each row draws n of n units, with replacement.
         units[generator.integers(len(units), size=(min(chunk, num_samples - start), len(units)))].sum(axis=1)
         for start in range(0, num_samples, chunk)
     ]

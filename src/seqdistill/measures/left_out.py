@@ -97,6 +97,7 @@ def _touched(table: LexicalTable, bitext: Bitext, links: Links) -> Iterator[_Tou
             side._replace(starts=side.starts[start : stop + 1]) for side in (bitext.source, bitext.target)
         )
         entries = table.entries_of(part.words(source, of_source=True), part.words(target, of_source=False))
+        # One number for sentence and entry; its count is t_i, the links that the sentence takes from the entry.
         keys = part.pairs() * np.int64(len(rows)) + entries
         keys, taken = np.unique(keys, return_counts=True)
         pairs, entries = np.divmod(keys, len(rows))
@@ -110,6 +111,7 @@ def _touched(table: LexicalTable, bitext: Bitext, links: Links) -> Iterator[_Tou
         words = words[begins]
         left = num_links[words] - np.add.reduceat(taken, begins)
         remaining = np.maximum(left, 1)
+        # H = ln N - (sum_i n_i ln n_i) / N of what remains; `fall` is the change of the sum by the entries taken.
         entropies = np.log(remaining) - (sums[words] + np.add.reduceat(fall, begins)) / remaining
         yield _Touched(pairs[begins] + start, words, left, np.where(left > 0, np.maximum(entropies, 0.0), 0.0))
 
@@ -121,6 +123,7 @@ def _occurrences(side: Side, touched: _Touched) -> Int[np.ndarray, " touched"]:
     pairs = np.repeat(np.arange(first, last + 1), side.lengths()[first : last + 1])
     width = np.int64(len(side.words))
     keys, counts = np.unique(pairs * width + side.ids[own], return_counts=True)
+    # A word with a link in a sentence occurs in it, so every key is found.
     return counts[np.searchsorted(keys, touched.pairs * width + touched.words)]
 
 

@@ -176,6 +176,7 @@ def table_of_links(bitext: Bitext, links: Links, signature: str) -> LexicalTable
     width = np.int64(len(bitext.target.words))
     sources = links.words(bitext.source, of_source=True)
     keys, counts = np.unique(sources * width + links.words(bitext.target, of_source=False), return_counts=True)
+    # Keys ascend by source, then target word: row x begins at the first key that is x * width or more.
     starts = np.searchsorted(keys, np.arange(len(bitext.source.words) + 1) * width)
     probabilities = counts.astype(np.float64)
     _normalise(probabilities, starts)
@@ -210,6 +211,7 @@ def _normalise(probabilities: np.ndarray, starts: np.ndarray) -> None:
     for block in _blocks(starts):
         own = slice(int(starts[block.start]), int(starts[block.stop]))
         lengths = np.diff(starts[block.start : block.stop + 1])
+        # (rows) -> (entries): each entry gets the sum of its row.
         sums = np.repeat(sum_rows(starts[block.start : block.stop + 1], probabilities[own]), lengths)
         chances = probabilities[own] / np.where(sums > 0, sums, 1.0)
         probabilities[own] = np.where(sums > 0, chances, 1 / np.repeat(lengths, lengths))
@@ -218,6 +220,7 @@ def _normalise(probabilities: np.ndarray, starts: np.ndarray) -> None:
 def _blocks(starts: np.ndarray) -> Iterator[slice]:
     first = 0
     while first < len(starts) - 1:
+        # The last row that ends within BLOCK_ENTRIES of the first; a longer row is a block by itself.
         fitting = int(np.searchsorted(starts, starts[first] + BLOCK_ENTRIES, side="right")) - 1
         last = max(fitting, first + 1)
         yield slice(first, last)

@@ -59,6 +59,7 @@ class Links(NamedTuple):
     def words(self, side: Side, *, of_source: bool) -> Int[np.ndarray, " links"]:
         """The word number of each link on one side of the bitext."""
         positions = self.source if of_source else self.target
+        # The start of each link's sentence plus its position there is its place among all words.
         return side.ids[np.repeat(side.starts[:-1], np.diff(self.starts)) + positions]
 
     @classmethod
@@ -94,6 +95,7 @@ def _linked(starts: np.ndarray, positions: np.ndarray) -> Links:
     """Links with the generated words as source."""
     lengths = np.diff(starts)
     pairs = np.repeat(np.arange(len(lengths)), lengths)
+    # Positions in their sentences: of 3 and 2 words 0 1 2 0 1.
     own = (np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)).astype(np.int32)
     linked = positions >= 0
     ends = np.cumsum(np.bincount(pairs[linked], minlength=len(lengths)))
@@ -105,6 +107,7 @@ def write_pharaoh(path: Path, links: Links, bitext: Bitext) -> None:
     with written_beside(path) as beside, beside.open("w", encoding="ascii", newline="\n") as file:
         written = 0
         for line, pair in zip(bitext.lines.tolist(), link_lists(links), strict=True):
+            # Pairs at lines 1 and 4: two empty lines between them.
             file.write("\n" * (line - 1 - written))
             file.write(" ".join(f"{source}-{target}" for source, target in pair) + "\n")
             written = line
@@ -152,6 +155,7 @@ def _of_pairs(path: Path, lines: Links, bitext: Bitext) -> Links:
             f"{path}, line {linked[0] + 1:,}: links, but this line of {bitext.name} has no sentence pair: the links "
             "are of another text; align it again"
         )
+    # Skipped lines have no links, so dropping their starts leaves the links themselves as they are.
     links = lines._replace(starts=np.append(lines.starts[bitext.lines - 1], lines.starts[-1]))
     _check_positions(path, links, bitext)
     return links

@@ -200,6 +200,7 @@ def difference(one: Measures, other: Measures, name: str) -> Difference:
     if ours is None or theirs is None:
         raise KeyError(name)
     value = one[name].value - other[name].value
+    # A drawn line moves both values, so what the two have in common cancels.
     moved = (ours - theirs)[np.union1d(one.lines, other.lines) - 1]
     return Difference(value, *resampled_interval(value, moved))
 
@@ -218,6 +219,7 @@ def training_bleu(distilled: Bitext, real: Bitext, *, num_samples: int = NUM_SAM
     sentences[ours] = sentence_bleu_rows(statistics)
     units = _grouped(statistics)
     generator = np.random.default_rng(seed)
+    # BLEU of the summed statistics of the drawn sentences, not a mean of sentences.
     sums = [units[generator.integers(len(units), size=len(units))].sum(axis=0) for _ in range(num_samples)]
     low, high = np.quantile(metric.aggregate(np.stack(sums)), [0.025, 0.975])
     target = distilled.signature.partition("|target:")[2]
@@ -229,6 +231,7 @@ def _grouped(statistics: Float[np.ndarray, "pairs statistics"]) -> Float[np.ndar
     """Sentences to draw from; very many are drawn in parts, as in `intervals`."""
     if len(statistics) <= MAX_UNITS:
         return statistics
+    # MAX_UNITS runs of neighbours, about equally long; `reduceat` sums from each edge to the next.
     edges = np.linspace(0, len(statistics), MAX_UNITS + 1).astype(np.int64)[:-1]
     return np.add.reduceat(statistics, edges, axis=0)
 

@@ -15,7 +15,6 @@ from seqdistill.errors import UserError
 from seqdistill.measures.tokenizers import WordTokenizer
 from seqdistill.metrics.significance import Share, share
 
-"""Added to the count of every word in every language."""
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -46,6 +45,7 @@ class LanguageModels:
     def word_posteriors(self) -> Float[np.ndarray, "words languages"]:
         """p(language | word) of every word under a uniform prior: p(y | l) / sum_k p(y | k), equation 2."""
         counts = self.counts + self.smoothing
+        # (languages, words): p(y | l), each row sums to 1; then by column p(l | y), each word sums to 1.
         chances = counts / counts.sum(axis=1, keepdims=True)
         return (chances / chances.sum(axis=0)).T
 

@@ -31,6 +31,7 @@ def reordering_scores(links: Links) -> Float[np.ndarray, " pairs"]:
     word_pair, position = pairs[first], sums / counts
     order = np.lexsort((np.arange(len(first)), position, word_pair))
     # Neighbours in the target's order that are successive numbers of one pair followed each other in the source too.
+    # In the example the order is 1 2 0, with steps 1 and -2: one joint, so 3 - 1 = 2 chunks.
     follows = (np.diff(order) == 1) & (np.diff(word_pair[order]) == 0)
     matched = np.bincount(word_pair, minlength=links.num_pairs)
     joined = np.bincount(word_pair[order][1:][follows], minlength=links.num_pairs)

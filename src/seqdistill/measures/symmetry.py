@@ -89,6 +89,7 @@ def _grown(forward: set[Link], reverse: set[Link], wanted: Wanted) -> set[Link]:
                 sources.add(i)
                 targets.add(j)
                 grown = True
+        # A link that was refused may have a neighbour in the next round.
         waiting = [link for link in waiting if link not in links]
     return links
 

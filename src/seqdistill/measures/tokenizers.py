@@ -99,6 +99,7 @@ def tokenised(
     waiting = iter(pairs)
     for one, other in waiting if workers == 1 else islice(waiting, OWN_LINES):
         yield source.split(one), target.split(other)
+    # Called until a chunk is empty. Nothing is started for a text that ended before.
     chunks = enumerate(iter(lambda: list(islice(waiting, CHUNK_LINES)), []))
     if (first := next(chunks, None)) is None:
         return
@@ -107,6 +108,7 @@ def tokenised(
     following = 0
     with closing(in_processes(start, chain([first], chunks), workers=workers)) as finished:
         for number, words in finished:
+            # Chunks come back in any order: those that are early wait for their turn.
             early[number] = words
             while following in early:
                 yield from early.pop(following)

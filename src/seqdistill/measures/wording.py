@@ -35,6 +35,7 @@ def ratio(above: Float[np.ndarray, " pairs"], below: Float[np.ndarray, " pairs"]
     total = below.sum()
     value = above.sum() / total if total else float("nan")
     own = np.where(below > 0, above / np.where(below > 0, below, 1.0), np.nan)
+    # d(A/B) = (dA - (A/B) dB) / B for the sentence's share of both sums; these add up to 0.
     return Ratio(float(value), own, (above - value * below) / total if total else np.zeros(len(above)))
 
 

@@ -88,6 +88,7 @@ def save(
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise UserError(f"{final}: cannot be written ({error}); free space and run the same again") from error
+    # The rename makes the checkpoint exist: `saved` does not see a folder whose name begins with a dot.
     beside.rename(final)
     return final
 
@@ -100,6 +101,7 @@ def find(directory: Path, *, record: Record, end: End, branch: Path | None = Non
             this end; none is left to grow from. Says what to do.
     """
     stable = None
+    # From the newest back: a training that has grown, or ends elsewhere, may have to go back to before a decay.
     for folder in reversed(list(saved(directory))):
         state = _read_state(folder)
         record.check(state.get("record"), folder)
@@ -139,6 +141,7 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tu
 
 def saved(directory: Path) -> Iterator[Path]:
     """The complete checkpoints in a directory, oldest first."""
+    # Eight digits with leading zeros: names sort as numbers do.
     return iter(sorted(path for path in directory.glob("[0-9]*") if path.is_dir()))
 
 
@@ -194,6 +197,7 @@ def average(folders: Sequence[Path]) -> dict[str, Tensor]:
 
 def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
+        # By name: the optimizer's own numbers depend on the order of the parameters.
         f"{name}.{moment}": tensor
         for name, parameter in model.named_parameters()
         for moment, tensor in optimizer.state.get(parameter, {}).items()
@@ -227,6 +231,7 @@ def _read(folder: Path, name: str, state: Mapping[str, Any]) -> dict[str, Tensor
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
         state = read_json(folder / STATE)
+        # Popped first: the seal is the hash of all the rest.
         if state.pop("seal") == sha256_json(state):
             return state
     except (UserError, KeyError, AttributeError):

@@ -40,7 +40,7 @@ class Ranks:
 
     def share(self, count: int) -> range:
         """The numbers of 0..count-1 that are this rank's: every size-th."""
-        return range(self.rank, count, self.size)
+        return range(self.rank, count, self.size)  # of 4 for 2 ranks: 0 2 and 1 3
 
     def all_sum(self, *values: int | float) -> list[float]:
         """Sums each value over the ranks, in float64."""
@@ -53,6 +53,7 @@ class Ranks:
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Adds up every parameter's gradient over the ranks; a parameter that no loss reached gets zeros."""
         for parameter in parameters:
+            # All ranks must send messages of one length, whichever parameters their losses reached.
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.size == 1:

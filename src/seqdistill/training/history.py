@@ -19,6 +19,7 @@ def chosen(history: list[Validation], *, metric: str, average: str, count: int) 
     """Updates of the `count` best validations by a metric (of equals, the first), or of the last; in order of time."""
     rows = history
     if average == "best":
+        # Best first; `sorted` keeps the order of equals, so the earlier one is taken.
         sign = -1 if METRICS[metric] else 1
         rows = sorted(history, key=lambda row: sign * row.scores[metric])[:count]
     return sorted(row.update for row in rows[-count:])

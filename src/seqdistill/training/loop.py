@@ -119,6 +119,7 @@ def train(
                 batches.log_metrics()  # of updates that were only timed
                 told()
             log.settled(settled)
+            # `iter(draw, None)` calls `draw` for ever, as no batch is None.
             dtype, upcoming = settled.dtype, chain(settled.drawn, iter(draw, None))
             while run.update < options.max_updates and not exhausted(run.history, options):
                 run.update += 1
@@ -233,6 +234,7 @@ def _resume(
             f"{folder}: written by {len(streams)} processes with batches of their own; continue with that many, "
             f"not {ranks.size}"
         )
+    # One stream is that of every rank; several are one for each.
     batches.restore(streams[ranks.rank % len(streams)])
     run.history = [] if place == branch else regular(run.history, options)
     ranks.barrier()  # every rank has read what is deleted now
@@ -253,6 +255,7 @@ def _save(
 ) -> None:
     """Writes a checkpoint on the first rank, and deletes those that are no longer needed."""
     streams = ranks.gather(dict(batches.state()))
+    # Ranks that read alike need one entry, and may then go on as any number of processes.
     if all(stream == streams[0] for stream in streams):
         streams = streams[:1]
     if ranks.first:

@@ -125,10 +125,12 @@ def _measured(
             began = perf_counter()
             _update(model, optimizer, objective, batches, dtype, options, ranks)
             seconds[name].append(perf_counter() - began)
+            # Adam as it was made: no moments, no steps.
             optimizer.state.clear()
             with torch.no_grad():
                 for tensor, value in zip(tensors, before, strict=True):
                     tensor.copy_(value)
+    # The least of the later turns: other programs only ever make an update slower.
     return Measured(*ranks.all_sum(*(min(found[TURNS // 2 :]) for found in seconds.values())))
 
 

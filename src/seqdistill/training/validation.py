@@ -63,6 +63,7 @@ def validation_scores(
         for number, batch in enumerate(batches):
             if number % ranks.size != ranks.rank:
                 continue
+            # By the number of the batch: any number of ranks draws the same.
             torch.manual_seed(seed + number)
             batch = batch._replace(source=batch.source.to(device), target=batch.target.to(device))
             learned = batch if longest is None else _up_to(batch, longest, padding=model.target_ids.pad)
@@ -81,6 +82,7 @@ def validation_scores(
             f"{store.path}: all {len(store)} targets are longer than the {longest} tokens that this model has a loss "
             "for; give shorter ones"
         )
+    # e^709 is about the largest float.
     scores = {"loss": total / count, "perplexity": math.exp(min(total / count, 700.0))}
     scores |= {"left_out": left_out} if left_out else {}
     if measure:
@@ -94,6 +96,7 @@ def validation_scores(
 def _up_to(batch: Batch, longest: int, *, padding: int) -> Batch:
     """Only the pairs whose targets have at most that many words."""
     lengths = (batch.target != padding).sum(1)
+    # `longest` counts words, `lengths` EOS too.
     rows = lengths <= longest + 1
     return batch._replace(
         source=batch.source[rows],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 
@@ -42,7 +42,7 @@ def read(kind: type[S], values: dict[str, Any], *, verb: str) -> S:
 
 def _parameter(option: Option, *, named: bool) -> inspect.Parameter:
     """An option for typer, of which None says that it was not given: defaults are the options' own business."""
-    kind: Any = list[str] if _is_mapping(option) else option.field.annotation
+    kind: Any = list[str] if _is_mapping(option) else _without_ranges(option.field.annotation)
     if not named:
         argument = typer.Argument(help=option.help)
         return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, argument])
@@ -55,6 +55,14 @@ def _parameter(option: Option, *, named: bool) -> inspect.Parameter:
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, found]
     )
+
+
+def _without_ranges(annotation: Any) -> Any:
+    """`list[float]` of a list of numbers that have a range: typer knows no other lists, and the options check ranges."""
+    if get_origin(annotation) is not list:
+        return annotation
+    (part,) = get_args(annotation)
+    return list[get_args(part)[0]] if get_origin(part) is Annotated else annotation
 
 
 def _default(option: Option) -> str:

@@ -101,7 +101,7 @@ def test_every_verb_has_help_with_an_example(verb: str, call: Call) -> None:
             "language names de: expected two or more",
         ),
         ("study modes --output a=b --language de=train.de --language fr=train.en --out s", "b: no such file or"),
-        ("study decision-theory --a 0 --out s", "a: expected numbers above 0, at most 100, but got [0.0]"),
+        ("study decision-theory --a 0 --out s", "'a.0': Input should be greater than 0, but it is 0.0"),
         ("study decision-theory --b 2 --b 2 --out s", "b: [2.0, 2.0] has a value twice"),
         ("study decision-theory --normalise sum --b 1 --out s", "a: [2.0, 4.0, 8.0] are 3 values, but dividing"),
         (

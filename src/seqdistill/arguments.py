@@ -58,7 +58,7 @@ def _parameter(option: Option, *, named: bool) -> inspect.Parameter:
 
 
 def _without_ranges(annotation: Any) -> Any:
-    """`list[float]` of a list of numbers that have a range: typer knows no other lists, and the options check ranges."""
+    """`list[float]` of a list of numbers with a range: typer knows no other lists, and the options check ranges."""
     if get_origin(annotation) is not list:
         return annotation
     (part,) = get_args(annotation)

@@ -53,21 +53,21 @@ def write_text(bitext: Bitext, folder: Path, count: int) -> None:
 
 def ours(folder: Path, *, workers: int, measures: bool) -> dict[str, float]:
     """Alignment in both directions with links on disk, then complexity and faithfulness if asked for."""
-    began = time.time()
+    began = time.monotonic()
     plain = create_tokenizer(name="none")
     text = ParallelCorpus.from_files(folder / "source.txt", folder / "target.txt")
     bitext = read_bitext(text, plain, plain, name="text")
-    read = time.time()
+    read = time.monotonic()
     found = align(bitext, workers=workers, scratch=folder)
     write_pharaoh(folder / "ours.forward", found.forward, found.bitext)
     write_pharaoh(folder / "ours.reverse", found.reverse, found.bitext)
-    figures = {"read_seconds": read - began, "align_seconds": time.time() - read}
+    figures = {"read_seconds": read - began, "align_seconds": time.monotonic() - read}
     if measures:
-        aligned = time.time()
+        aligned = time.monotonic()
         figures["complexity"] = complexity(found.table)
         figures["faithfulness_to_itself"] = faithfulness(found.table, found.table).value
-        figures["measure_seconds"] = time.time() - aligned
-    figures["seconds"] = time.time() - began
+        figures["measure_seconds"] = time.monotonic() - aligned
+    figures["seconds"] = time.monotonic() - began
     return figures | {"entries": len(found.table.targets), "peak_mb": peak_mb()}
 
 
@@ -88,7 +88,7 @@ def thot_matrices(source: list[list[str]], target: list[list[str]]) -> Iterator[
 
 def thot(folder: Path) -> dict[str, float]:
     """The same by sil-thot."""
-    began = time.time()
+    began = time.monotonic()
     sides = [
         [line.split() for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()]
         for name in ("source", "target")
@@ -98,14 +98,14 @@ def thot(folder: Path) -> dict[str, float]:
             for matrix in thot_matrices(source, target):
                 links = zip(*(axis.tolist() for axis in np.nonzero(matrix)), strict=True)
                 file.write(" ".join(f"{i}-{j}" for i, j in links) + "\n")
-    return {"seconds": time.time() - began, "peak_mb": peak_mb()}
+    return {"seconds": time.monotonic() - began, "peak_mb": peak_mb()}
 
 
 def eflomal(folder: Path) -> dict[str, float]:
     """The same by eflomal (its own model, with fertilities); its work is done by a program of its own."""
     from eflomal import Aligner
 
-    began = time.time()
+    began = time.monotonic()
     with (folder / "source.txt").open() as source, (folder / "target.txt").open() as target:
         Aligner().align(
             source,
@@ -113,7 +113,7 @@ def eflomal(folder: Path) -> dict[str, float]:
             links_filename_fwd=str(folder / "eflomal.forward"),
             links_filename_rev=str(folder / "eflomal.reverse"),
         )
-    return {"seconds": time.time() - began, "peak_mb": peak_mb()}
+    return {"seconds": time.monotonic() - began, "peak_mb": peak_mb()}
 
 
 def main() -> None:

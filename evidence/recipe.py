@@ -44,7 +44,7 @@ def run_recipe(given: argparse.Namespace) -> tuple[Recipe, dict[str, dict[str, A
         pipeline.run(recipe, Terminal if given.jobs == 1 else lines, jobs=given.jobs)
     finished = [step for step in recipe.steps if status(step.directory) == "finished"]
     stages = {step.name: read_json(step.directory / FINISHED) for step in finished}
-    given.started = time.time() - sum(stage["wall_seconds"] for stage in stages.values()) / given.jobs
+    given.started = time.monotonic() - sum(stage["wall_seconds"] for stage in stages.values()) / given.jobs
     return recipe, stages
 
 

@@ -81,7 +81,7 @@ def write_result(
     """Writes `path`/NAME.json with the command, commit, machine and wall time filled in.
 
     Args:
-        started: `time.time()` at the beginning of the run.
+        started: `time.monotonic()` at the beginning of the run.
 
     Returns:
         the file written.
@@ -97,7 +97,7 @@ def write_result(
         "command": command(sys.orig_argv, Path.cwd()),
         "commit": commit(Path.cwd()),
         "machine": machine().model_dump(),
-        "wall_seconds": round(time.time() - started, 1),
+        "wall_seconds": round(time.monotonic() - started, 1),
         "figures": dict(figures),
         "rows": [dict(row) for row in rows],
     }

@@ -42,7 +42,7 @@ def arguments(text: str | None, **defaults: int | float | str | Path) -> argpars
     for name, default in {**defaults, "results": Path("results")}.items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=type(default), default=default, help=f"{HELP.get(name, '')} ({default})")
-    parser.set_defaults(started=time.time())
+    parser.set_defaults(started=time.monotonic())
     return parser
 
 

@@ -1,13 +1,16 @@
 """Files are whole or absent; directories have one writer."""
 
 import errno
+import hashlib
 import multiprocessing
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.files import locked, read_json, write_json, write_text, written_beside
+from seqdistill.files import locked, read_json, sha256_file, write_json, write_text, written_beside
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -49,6 +52,36 @@ def test_two_processes_cannot_hold_one_directory(tmp_path: Path) -> None:
     with locked(tmp_path):
         assert "another process is writing here" in other()
     assert other() == "got it"
+
+
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_makes_nothing_elsewhere(tmp_path: Path) -> None:
+    """Opened for appending, a link made an empty file wherever it pointed to, and a pipe was waited for."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    for make in (lambda: (out / ".lock").symlink_to(elsewhere), lambda: os.mkfifo(out / ".lock")):
+        make()
+        with pytest.raises(UserError, match=r"out/\.lock: is no plain file, so no lock of seqdistill"), locked(out):
+            pass
+        assert not elsewhere.exists()
+        (out / ".lock").unlink()
+    with locked(out):
+        pass
+
+
+def test_a_large_file_is_hashed_anew_when_it_changes(tmp_path: Path) -> None:
+    """One process reads it once; hashlib on the whole content is the oracle."""
+    path = tmp_path / "large"
+    content = bytearray(os.urandom(1 << 20))
+    for _ in range(3):
+        path.write_bytes(content)
+        assert sha256_file(path) == sha256_file(path) == hashlib.sha256(content).hexdigest()
+        content[7] ^= 1
+        time.sleep(0.02)
+
+
+def test_json_of_an_editor_that_puts_a_mark_in_front_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf{}")
+    assert read_json(tmp_path / "a.json") == {}
 
 
 def test_json_round_trip_and_damage(tmp_path: Path) -> None:

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from seqdistill.errors import UserError
 
+PART = re.compile(r"\..+\.\d+\.part")
+"""Name of what is still being written: .NAME.PID.part, beside NAME."""
+_LARGE = 1 << 20
+_digests: dict[tuple[int, ...], str] = {}
+"""Of large files that were read, by what changes when they do."""
+
 
 def sha256(data: bytes | str) -> str:
-    """Hex digest of bytes, or of text as UTF-8."""
-    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+    """Hex digest of bytes, or of text as UTF-8; file names that are not UTF-8 have half surrogate pairs."""
+    return hashlib.sha256(data.encode(errors="surrogatepass") if isinstance(data, str) else data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """Hex digest of a file's bytes, read in pieces."""
+    """Hex digest of a file's bytes. A process reads a large file once, as long as its size and times stay."""
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = os.fstat(file.fileno())
+        key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if key not in _digests:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if found.st_size < _LARGE:  # clocks of file systems are coarse: small files are soon read again
+                return digest
+            _digests[key] = digest
+        return _digests[key]
 
 
 def sha256_json(value: object) -> str:
@@ -52,7 +68,7 @@ def written_beside(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        if error.errno == 28:
+        if error.errno == errno.ENOSPC:
             raise UserError(
                 f"{path}: the disk is full ({shutil.disk_usage(path.parent).free:,} bytes free); no file was "
                 "overwritten: free some space and run the same command again, it continues"
@@ -62,10 +78,20 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def sweep(directory: Path) -> None:
+    """Removes what killed processes left half written, in every folder of a directory that this process holds."""
+    for path in [path for path in directory.rglob(".*.part") if PART.fullmatch(path.name)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text atomically."""
+    """Writes UTF-8 text atomically. Half a surrogate pair, of a file name that is not UTF-8, is written as `\\udcff`,
+    which JSON reads back."""
     with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -104,7 +130,7 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or is no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors of Windows put a BOM in front
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -120,7 +146,7 @@ def locked(directory: Path) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / ".lock").open("a")
+        lock = _opened_lock(directory / ".lock")
     except OSError as error:
         raise UserError(f"{directory}: cannot be the output directory ({error.strerror}); give another --out") from None
     with lock as file:
@@ -131,3 +157,20 @@ def locked(directory: Path) -> Iterator[None]:
                 f"{directory}: another process is writing here; wait for it, or give another --out"
             ) from None
         yield
+
+
+def _opened_lock(path: Path) -> IO[bytes]:
+    """A file of our own, made if need be; raises UserError for a link, which would make one elsewhere, or a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise UserError(
+                f"{path}: is no plain file, so no lock of seqdistill: remove it, or give another --out"
+            ) from None
+        raise
+    lock = os.fdopen(descriptor, "r+b", buffering=0)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        lock.close()
+        raise UserError(f"{path}: is no plain file, so no lock of seqdistill: remove it, or give another --out")
+    return lock

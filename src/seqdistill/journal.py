@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError
 
-EDITION = 2
+EDITION = 3
 """Of the records; what another edition wrote is not read."""
 
 FREE = {

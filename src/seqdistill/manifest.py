@@ -1,22 +1,33 @@
-"""A stage's directory: what it was asked, what it read and made; finished, unfinished, never silently reused."""
+"""A stage's directory: what it was asked, what it read and made; finished, unfinished, never silently reused.
+
+A manifest lists with their hashes `outputs`, which others read and which decide the stage's fingerprint, and `others`,
+such as logs and timings, which no two runs have alike. What it does not list is working state (checkpoints, shards),
+whose files have seals of their own. Whatever is read is checked against these hashes first.
+"""
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, sha256_file, sha256_json, write_json
-from seqdistill.journal import Record, check_edition, refusal
+from seqdistill.files import PART, sha256_file, sha256_json, sweep
+from seqdistill.journal import EDITION, Record, check_edition, refusal
+from seqdistill.seals import check_file, check_listing, listing, read_sealed, write_sealed
 
 Status = Literal["finished", "unfinished", "absent"]
 
 FINISHED, UNFINISHED = "manifest.json", "unfinished.json"
+BEGUN = (UNFINISHED, ".prepare.json")
+"""What a stage has written when it has only begun."""
+_DEPTH = 3
+"""Folders between a listed file and its manifest, one more at most."""
 _PACKAGES = ("seqdistill", "torch", "numpy", "pyarrow", "sentencepiece", "sacrebleu", "ctranslate2")
 
 
@@ -46,9 +57,10 @@ def recorded(directory: Path) -> dict[str, Any]:
     """The record of the stage that finished or began in this directory.
 
     Raises:
-        UserError: it is of another edition.
+        UserError: it is of another edition, or was altered.
     """
-    found = read_json(directory / (FINISHED if status(directory) == "finished" else UNFINISHED))
+    name = FINISHED if status(directory) == "finished" else UNFINISHED
+    found = read_sealed(directory / name, remedy=_remedy(directory))
     check_edition(found, directory)
     return found
 
@@ -76,7 +88,8 @@ def look(directory: Path, record: Record) -> Found:
 
 
 def begin(directory: Path, record: Record, *, machine: Mapping[str, Any]) -> Found:
-    """Checks whether the directory already holds this stage; marks it as begun if it is new, or grows.
+    """Checks whether the directory already holds this stage; marks it as begun if it is new, or grows. Of one that was
+    cut off, removes what is half written.
 
     Args:
         machine: what the last bits of the result depend on.
@@ -86,7 +99,7 @@ def begin(directory: Path, record: Record, *, machine: Mapping[str, Any]) -> Fou
 
     Raises:
         UserError: the directory holds another stage, other options, other inputs, or files that no stage wrote;
-            or a file of the finished stage is gone or has another size.
+            or a file of the finished stage is gone or was altered.
     """
     found = look(directory, record)
     if found.differences:
@@ -98,17 +111,18 @@ def begin(directory: Path, record: Record, *, machine: Mapping[str, Any]) -> Fou
                 f"{directory}: holds {', '.join(strangers[:5])}, but no stage of seqdistill wrote here; "
                 "give an empty or new directory as --out"
             )
-        write_json(directory / UNFINISHED, record.as_json() | {"seconds": 0.0, "machines": [dict(machine)]})
+        write_sealed(directory / UNFINISHED, record.as_json() | {"seconds": 0.0, "machines": [dict(machine)]})
         return found
     before = recorded(directory)
     if found.status == "finished":
         check_outputs(directory, before)
         if found.is_done:
             return found
+    sweep(directory)
     seconds = before["wall_seconds"] if found.status == "finished" else _seconds(directory, before)
     machines = before["machines"] + [dict(machine)] * (machine not in before["machines"])
     kept = {"seconds": seconds, "machines": machines, "growth": found.growth or before.get("growth", "")}
-    write_json(directory / UNFINISHED, record.as_json() | kept)
+    write_sealed(directory / UNFINISHED, record.as_json() | kept)
     (directory / FINISHED).unlink(missing_ok=True)
     return found
 
@@ -121,68 +135,116 @@ def _seconds(directory: Path, unfinished: Mapping[str, Any]) -> float:
 
 
 def abandon(directory: Path) -> None:
-    """Removes the record of a stage that failed at once, so that a corrected request can start in its directory."""
-    if all(path.name == UNFINISHED or path.name.startswith(".") for path in directory.iterdir()):
-        for path in directory.iterdir():
-            if path.is_file() and path.name != ".lock":
+    """Removes the record of a stage that failed at once, so that a corrected request can start in its directory.
+
+    Hidden files that are the user's stay, and so does everything where there is more than a record.
+    """
+    own = [path for path in directory.iterdir() if path.name in BEGUN or PART.fullmatch(path.name)]
+    if all(path in own or path.name.startswith(".") for path in directory.iterdir()):
+        for path in own:
+            if path.is_file():
                 path.unlink()
 
 
-def finish(directory: Path, record: Record, *, started: float, results: Mapping[str, Any], outputs: list[Path]) -> None:
+def finish(
+    directory: Path,
+    record: Record,
+    *,
+    started: float,
+    results: Mapping[str, Any],
+    outputs: Iterable[Path],
+    others: Iterable[Path] = (),
+) -> None:
     """Ends a stage: writes its manifest, after which it counts as finished.
 
     Args:
-        started: time.time() at the beginning of this run of the stage.
+        started: time.monotonic() at the beginning of this run of the stage.
         results: counts and scores to look up later.
-        outputs: the files others read; their sizes and hashes are recorded.
+        outputs: the files others read, which the stage's fingerprint is made of.
+        others: files that differ from run to run, such as logs.
     """
     before = recorded(directory)
+    names, more = ([path.relative_to(directory).as_posix() for path in sorted(paths)] for paths in (outputs, others))
     manifest = record.as_json() | {
         "results": dict(results),
-        "outputs": {
-            path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-            for path in sorted(outputs)
-        },
+        "outputs": listing(directory, names),
+        "others": listing(directory, more),
         "command": command_line(),
         "versions": versions(),
         "machines": before["machines"],
-        "wall_seconds": round(before["seconds"] + time.time() - started, 3),
+        "wall_seconds": round(before["seconds"] + time.monotonic() - started, 3),
     }
-    write_json(directory / FINISHED, manifest)
+    write_sealed(directory / FINISHED, manifest)
     (directory / UNFINISHED).unlink(missing_ok=True)
 
 
 def check_outputs(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises UserError when a file of a finished stage is gone or has another size than recorded."""
-    for name, output in manifest["outputs"].items():
-        path = directory / name
-        found = path.stat().st_size if path.exists() else None
-        if found != output["bytes"]:
-            seen = "is gone" if found is None else f"has {found:,} bytes"
-            raise UserError(
-                f"{path}: {seen}, but the manifest records {output['bytes']:,} bytes; "
-                f"delete {directory} and run the stage again"
-            )
+    """Raises UserError when a file of a finished stage is gone or is not the one that its manifest lists."""
+    check_listing(directory, manifest["outputs"], remedy=_remedy(directory))
+
+
+def checked(path: Path) -> Path:
+    """The path of a file to be read: if the manifest of a finished stage lists it, it is the file that was listed.
+
+    Raises:
+        UserError: it was altered since, or the manifest was.
+    """
+    for directory in path.absolute().parents[:_DEPTH]:
+        if (directory / FINISHED).is_file() and (manifest := _of_a_stage(directory)) is not None:
+            listed = {**manifest["outputs"], **manifest["others"]}
+            if expected := listed.get(path.absolute().relative_to(directory).as_posix()):
+                check_file(path, expected, remedy=_remedy(directory))
+            break
+    return path
+
+
+def _of_a_stage(directory: Path) -> dict[str, Any] | None:
+    """The manifest of a stage; None for a file of that name that another program wrote."""
+    try:
+        found = json.loads((directory / FINISHED).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    of_ours = isinstance(found, dict) and found.get("edition") == EDITION and "outputs" in found
+    return recorded(directory) if of_ours else None
+
+
+def _remedy(directory: Path) -> str:
+    return f"delete {directory} and run the stage again, or copy the whole directory again"
 
 
 def fingerprint(path: Path) -> str:
     """Content hash of a file, a finished stage or a model directory; the same wherever it lies.
 
+    Every byte is read once a process: whoever starts from it knows that it is what was written.
+
     Raises:
-        UserError: nothing is there, or a stage that is not finished.
+        UserError: nothing is there, a pipe, a stage that is not finished, or a file that was altered since its stage
+            ended.
     """
     if path.is_file():
-        return sha256_file(path)
+        return sha256_file(checked(path))
     if not path.is_dir():
-        raise UserError(f"{path}: no such file or directory")
+        raise UserError(f"{path}: {_no_content(path)}")
     if status(path) == "unfinished":
         raise UserError(f"{path}: its stage is not finished; run the command that began it again, it continues")
     if status(path) == "finished":
-        outputs = recorded(path)["outputs"]
-        return sha256_json({name: output["sha256"] for name, output in outputs.items()})
+        manifest = recorded(path)
+        check_outputs(path, manifest)
+        return recorded_fingerprint(manifest)
     files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
     seen = {place: file for place, file in files.items() if not any(part.startswith(".") for part in place.parts)}
     return sha256_json({place.as_posix(): sha256_file(file) for place, file in seen.items()})
+
+
+def recorded_fingerprint(manifest: Mapping[str, Any]) -> str:
+    """The fingerprint of a finished stage by its manifest, without a look at its files."""
+    return sha256_json(manifest["outputs"])
+
+
+def _no_content(path: Path) -> str:
+    if not path.exists():
+        return "no such file or directory"
+    return "a pipe or device, but what it holds is read more than once: write it to a file, and give that"
 
 
 def command_line() -> str:

@@ -10,11 +10,9 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.jobs import side_by_side
 from seqdistill.manifest import recorded, status
 from seqdistill.progress import Progress
-from seqdistill.recipe import Recipe, Step
+from seqdistill.recipe import REPORT, Recipe, Step
 from seqdistill.stages import Outcome, found_in, run_stage
 from seqdistill.verbs.report import write_report
-
-REPORT = "report.html"
 
 
 class Plan(NamedTuple):

@@ -39,6 +39,11 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.options import Options, ReportOptions
 from seqdistill.stages import STAGES
 
+REPORT = "report.html"
+"""The page of a run, among its stages."""
+LONGEST_NAME = 200
+"""Bytes of a stage's or a recipe's name; file systems allow 255, and what is written beside adds some."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -74,6 +79,7 @@ def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
     """
     content = _content(path)
     name = content.get("name", path.stem)
+    _check_name(name, f"{path}: name")
     directory = out or Path("runs") / name
     report = content.get("report")
     return Recipe(
@@ -88,7 +94,7 @@ def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
 def _content(path: Path) -> dict[str, Any]:
     """The file as plain values: keys and kinds of values are right, options of stages not yet looked at."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows put a BOM in front
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such recipe") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -122,6 +128,7 @@ def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
     steps = []
     for kind, name, values in tables:
         where = f"{path}: [{kind}.{name}]"
+        _check_name(name, where)
         if names.count(name) > 1:
             raise UserError(f"{where}: two stages are called {name!r}, and would share a directory; rename one")
         declared, others = STAGES[kind].settings, [other for other in names if other != name]
@@ -138,6 +145,23 @@ def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
             raise UserError(f"{where}: {error}") from None
         steps.append(Step(kind, name, settings, out / name, tuple(needs)))
     return steps
+
+
+def _check_name(name: str, where: str) -> None:
+    """Raises UserError for a name that is no name of a folder in a folder: `../up`, `/abs`, `a/b`, one with a NUL."""
+    if (
+        not name
+        or name.startswith(".")
+        or "/" in name
+        or not name.isprintable()
+        or len(name.encode(errors="replace")) > LONGEST_NAME
+    ):
+        raise UserError(
+            f"{where}: the name {name!r} is to be that of a folder: expected 1 to {LONGEST_NAME} bytes, without / and "
+            "what cannot be printed, and no dot in front; give it another"
+        )
+    if name == REPORT:
+        raise UserError(f"{where}: {REPORT} is the recipe's page, so no stage can be called so; give it another name")
 
 
 class _Table(NamedTuple):

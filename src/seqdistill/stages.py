@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,9 @@ class Stage(NamedTuple):
     perform: Callable[[Any, Path, Progress], dict[str, Any]]
     """Writes the stage's files, returns what is worth recording."""
     outputs: tuple[str, ...]
-    """Patterns of the files others read."""
+    """Patterns of the files others read, which are the same in every run; no hidden ones."""
+    others: tuple[str, ...] = ()
+    """Patterns of the files that differ from run to run, or show what the outputs hold."""
     check: Callable[[Any], None] = lambda _: None
     """Finds what is wrong with the options by themselves, before hours are spent on the stages before."""
     growth: Callable[[Any], Growth] | None = None
@@ -47,24 +49,26 @@ class Stage(NamedTuple):
 DATA_FILES = ("data.json", "*.arrow", "tokenizer/*")
 
 STAGES: dict[str, Stage] = {
-    "prepare": Stage(PrepareOptions, prepare.prepare, DATA_FILES, prepare.check),
-    "train": Stage(TrainOptions, train.train, ("model/**/*",), train.check, train.growth),
+    "prepare": Stage(PrepareOptions, prepare.prepare, DATA_FILES, check=prepare.check),
+    "train": Stage(TrainOptions, train.train, ("model/**/*",), ("log.jsonl",), check=train.check, growth=train.growth),
     "distill": Stage(DistillOptions, distill.distill, DATA_FILES),
     "tune-penalty": Stage(TunePenaltyOptions, tune_penalty.tune_penalty, (PENALTY_FILE,)),
     "evaluate": Stage(
         EvaluateOptions,
         evaluate.evaluate,
         ("hypotheses.txt", "references.txt", "sources.txt", "scores.json", evaluate.TRACES),
-        evaluate.check,
+        ("speed.json",),
+        check=evaluate.check,
     ),
     "measure": Stage(
         MeasureOptions,
         measure.measure_corpora,
         (measure.PAGE, "*/sentences.tsv", "*/*.pharaoh", "*/table.npz", "*/table.tsv.gz"),
-        measure.check,
+        ("*/alignment.json",),
+        check=measure.check,
     ),
     "decision-theory": Stage(DecisionTheoryOptions, decision_theory.run, ("study.json", "hmms/*.json")),
-    "modes": Stage(ModesOptions, modes.study, ("modes.json",), modes.check),
+    "modes": Stage(ModesOptions, modes.study, ("modes.json",), (modes.PAGE,), check=modes.check),
 }
 
 
@@ -95,16 +99,22 @@ def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, ti
         if found.is_done:
             return Outcome(False, recorded(out)["results"])
         title = f"{title} (grow: {found.growth})" if found.growth else title
-        started = time.time()
+        started = time.monotonic()
         try:
             results = stage.perform(settings, out, Titled(progress, title))
         except UserError:
             if found.status == "absent":
                 abandon(out)
             raise
-        outputs = sorted({path for pattern in stage.outputs for path in out.glob(pattern) if path.is_file()})
-        finish(out, record, started=started, results=results, outputs=outputs)
+        outputs, others = (_files(out, patterns) for patterns in (stage.outputs, stage.others))
+        finish(out, record, started=started, results=results, outputs=outputs, others=others)
     return Outcome(True, results)
+
+
+def _files(out: Path, patterns: Sequence[str]) -> set[Path]:
+    """The files of these patterns; what is hidden is no result, such as a file that a killed run was writing."""
+    found = {path for pattern in patterns for path in out.glob(pattern) if path.is_file()}
+    return {path for path in found if not any(part.startswith(".") for part in path.relative_to(out).parts)}
 
 
 def found_in(out: Path, kind: str, settings: Options) -> Found:

@@ -26,7 +26,6 @@ def test_round_trip(rows, pairs, tokenizers: Vocabularies, tmp_path, small_batch
     pairs = pairs[:rows]
     counts = build_store(iter(pairs), tokenizers, tmp_path / "train.arrow")
     store = Store.open(tmp_path / "train.arrow")
-    store.verify()
     assert len(store) == counts.pairs == rows
     assert list(zip(store.sources(), store.targets(), strict=True)) == pairs
     for i, (source, target) in enumerate(pairs):
@@ -55,7 +54,6 @@ def test_text_is_kept_as_given(tokenizers: Vocabularies, tmp_path):
 def test_an_empty_store_opens(tokenizers: Vocabularies, tmp_path):
     assert build_store([], tokenizers, tmp_path / "s.arrow").pairs == 0
     store = Store.open(tmp_path / "s.arrow")
-    store.verify()
     assert len(store) == len(store.source_lengths) == 0
     assert list(store.sources()) == []
 
@@ -128,39 +126,15 @@ def test_another_arrow_file_is_no_store(tmp_path):
     table = pa.table({"source": ["a"]})
     with pa.OSFile(str(tmp_path / "x.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write(table)
-    with pytest.raises(UserError, match="expected a seqdistill token store 1, found another Arrow file"):
+    with pytest.raises(UserError, match="expected a seqdistill token store 2, found another Arrow file"):
         Store.open(tmp_path / "x.arrow")
 
 
-def test_every_altered_byte_of_the_content_is_found(pairs, tokenizers: Vocabularies, tmp_path, small_batches):
-    """One byte changed in the text, or in any buffer of ids: opening or verifying says so."""
-    build_store(pairs[:20], tokenizers, tmp_path / "whole")
-    content = (tmp_path / "whole").read_bytes()
-    intact = Store.open(tmp_path / "whole")
-    altered = tmp_path / "altered"
-    checked = 0
-    for batch in intact._batches:
-        for buffer in (b for column in batch.columns for b in column.buffers() if b is not None):
-            at = content.index(buffer.to_pybytes())
-            changed = bytearray(content)
-            changed[at + buffer.size // 2] ^= 1
-            altered.write_bytes(changed)
-            with pytest.raises(UserError, match=r"content of pairs \d+-\d+ was altered"):
-                Store.open(altered).verify()
-            checked += 1
-    assert checked == 3 * (2 + 2 + 2 + 2)
-
-
-def test_altered_lengths_are_found_without_verifying(pairs, tokenizers: Vocabularies, tmp_path):
-    """Offsets that point outside the file's ids would read other sentences: whoever asks for lengths is told."""
-    build_store(pairs[:20], tokenizers, tmp_path / "s")
-    content = bytearray((tmp_path / "s").read_bytes())
-    offsets = Store.open(tmp_path / "s")._batches[0].column("target_ids").buffers()[1].to_pybytes()
-    at = content.index(offsets)
-    content[at + 4 * 20 + 2] = 0x7F
-    (tmp_path / "s").write_bytes(content)
-    with pytest.raises(UserError, match="lengths in target_ids were altered"):
-        _ = Store.open(tmp_path / "s").target_lengths
+def test_a_store_in_a_folder_whose_name_is_not_utf8(pairs, tokenizers: Vocabularies, tmp_path):
+    """Arrow's own functions for files refuse such paths."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.arrow")
+    build_store(pairs, tokenizers, path)
+    assert list(Store.open(path).sources()) == [source for source, _ in pairs]
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(pairs, tokenizers: Vocabularies, tmp_path, monkeypatch):

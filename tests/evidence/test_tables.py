@@ -35,7 +35,12 @@ def test_the_repositorys_own_tables_are_fresh():
 def root(tmp_path) -> Path:
     """A repository with one result, shown in README and in a document below docs."""
     write_result(
-        "speed", claim="Fast.", figures={"ratio": 10.625}, rows=ROWS, started=time.time(), path=tmp_path / "results"
+        "speed",
+        claim="Fast.",
+        figures={"ratio": 10.625},
+        rows=ROWS,
+        started=time.monotonic(),
+        path=tmp_path / "results",
     )
     text = "# Title\n<!-- results:speed -->\nold\n<!-- /results -->\nend\n"
     (tmp_path / "README.md").write_text(text)
@@ -60,7 +65,7 @@ def test_refreshing_twice_changes_once(root):
 
 def test_figures_that_the_table_shows_are_not_repeated_and_intervals_stand_with_theirs(tmp_path):
     figures = {"nat_bleu": 30.1, "gain_bleu": 1.25, "gain_low": 0.5, "gain_high": 2.0, "below_low": 3.0}
-    write_result("gains", claim="Better.", figures=figures, rows=ROWS, started=time.time(), path=tmp_path)
+    write_result("gains", claim="Better.", figures=figures, rows=ROWS, started=time.monotonic(), path=tmp_path)
     text = markdown("gains", read_results(tmp_path)["gains"], results="results").lower()
     assert "\n\ngain bleu **1.250** [0.500, 2.000] · below low **3**\n\n" in text
 
@@ -68,7 +73,9 @@ def test_figures_that_the_table_shows_are_not_repeated_and_intervals_stand_with_
 def test_the_ends_of_an_interval_stand_in_the_cell_of_its_value(tmp_path):
     rows = [{"corpus": "one", "complexity": 1.5, "complexity_low": 1.4, "complexity_high": 1.62, "below_low": 3}]
     rows += [{"corpus": "other", "complexity": 1.75}]
-    write_result("ends", claim="Simple.", figures={"complexity": 1.5}, rows=rows, started=time.time(), path=tmp_path)
+    write_result(
+        "ends", claim="Simple.", figures={"complexity": 1.5}, rows=rows, started=time.monotonic(), path=tmp_path
+    )
     table = markdown("ends", read_results(tmp_path)["ends"], results="results")
     assert "| one | **1.500** [1.400, 1.620] | 3 |\n| other | 1.750 | – |" in table
 

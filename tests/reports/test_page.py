@@ -12,7 +12,7 @@ import pytest
 
 from seqdistill.errors import UserError
 from seqdistill.reports.page import Curve, Example, Page, _by_position, _time, render, write_page
-from seqdistill.reports.training_log import read_log
+from seqdistill.training.log import read_log
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

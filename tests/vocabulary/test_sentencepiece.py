@@ -173,7 +173,7 @@ def test_another_tokenizer_is_not_written_over(saved):
 
 def test_a_missing_model(saved):
     (saved / "target.model").unlink()
-    with pytest.raises(UserError, match=r"target\.model: no such file, but seqdistill\.json beside it names it"):
+    with pytest.raises(UserError, match=r"target\.model: is gone; copy the whole folder again"):
         Vocabularies.load(saved)
 
 
@@ -185,13 +185,13 @@ def test_a_missing_description(tmp_path):
 def test_a_cut_model(saved):
     path = saved / "target.model"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"target: not a whole SentencePiece model"):
+    with pytest.raises(UserError, match=r"target\.model: was cut or altered"):
         Vocabularies.load(saved)
 
 
 def test_an_exchanged_model(saved):
     (saved / "source.model").write_bytes((saved / "target.model").read_bytes())
-    with pytest.raises(UserError, match=r"files are not those that seqdistill\.json describes"):
+    with pytest.raises(UserError, match=r"source\.model: was cut or altered"):
         Vocabularies.load(saved)
 
 

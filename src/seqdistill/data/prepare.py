@@ -111,7 +111,7 @@ def prepare(
             # What the filters kept and no later step accounts for was too near to a held-out source.
             near = filtered.counts["kept"] - counts.pairs - sum(counted.values())
             state["filters"] = filtered.counts | {"held_out": counted.pop("held_out"), "near_held_out": near} | counted
-        note(out, state, name, num_targets=text.num_targets)
+        note(out, state, name, counts, num_targets=text.num_targets)
     return finish(out, state, tokenizers)
 
 

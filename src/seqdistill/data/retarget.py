@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdistill.data.directory import DataDirectory
-from seqdistill.data.store import Store
+from seqdistill.data.store import Store, StoreCounts
 from seqdistill.data.targets import DistinctSources
 from seqdistill.data.unfinished import AGAIN, begin, build, finish, note, results
 from seqdistill.errors import UserError
@@ -67,24 +67,24 @@ def retarget(
         return results(state)
     state["filters"] = {"read": len(data.train), "kept": counts.pairs, "empty": len(sources) - counts.pairs}
     state["filters"] |= {} if distinct is None else {"same_source": len(data.train) - distinct}
-    note(out, state, "train", num_targets=1)
+    note(out, state, "train", counts, num_targets=1)
     taken.save(out / "tokenizer")
     for name, store in (("valid", data.valid), ("test", data.test)):
         if store is not None:
-            _copy(store, taken, out, name, progress)
-            note(out, state, name, num_targets=data.num_targets[name])
+            counts = _copy(store, taken, out, name, progress)
+            note(out, state, name, counts, num_targets=data.num_targets[name])
     return finish(out, state, taken)
 
 
-def _copy(store: Store, tokenizers: Vocabularies, out: Path, name: str, progress: Progress) -> None:
+def _copy(store: Store, tokenizers: Vocabularies, out: Path, name: str, progress: Progress) -> StoreCounts:
     """The same text in another directory, encoded again if the tokenizers are others."""
     path = out / f"{name}.arrow"
     if store.tokenizers_fingerprint == tokenizers.fingerprint:
         with written_beside(path) as copy:
             shutil.copyfile(store.path, copy)
-    else:
-        pairs = ParallelCorpus(str(store.path), lambda: zip(store.sources(), store.targets(), strict=True))
-        build(pairs, tokenizers, path, name, progress)
+        return store.counts
+    pairs = ParallelCorpus(str(store.path), lambda: zip(store.sources(), store.targets(), strict=True))
+    return build(pairs, tokenizers, path, name, progress)
 
 
 def _retargeted(path: Path, sources: Store | DistinctSources, targets: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seqdistill.data.directory import DESCRIPTION, UNFINISHED, directory_fingerprint
-from seqdistill.data.store import Store, StoreCounts, build_store
+from seqdistill.data.directory import DESCRIPTION, REMEDY, UNFINISHED, Split, directory_fingerprint, splits_of
+from seqdistill.data.store import StoreCounts, build_store
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, write_json
 from seqdistill.journal import Record
 from seqdistill.progress import Progress
+from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -27,7 +27,7 @@ def begin(out: Path, record: Record) -> dict[str, Any]:
     """What an earlier run of the same preparation finished, or nothing yet; removes half-written files of a killed run.
 
     Raises:
-        UserError: the directory holds other data; names what differs.
+        UserError: the directory holds other data (names what differs), or a finished part was altered.
     """
     out.mkdir(parents=True, exist_ok=True)
     for part in [*out.glob(".*.part"), *(out / "tokenizer").glob(".*.part"), *out.glob(AGAIN)]:
@@ -35,12 +35,14 @@ def begin(out: Path, record: Record) -> dict[str, Any]:
     kept = next((out / name for name in (DESCRIPTION, UNFINISHED) if (out / name).exists()), None)
     if kept is None:
         state = {"record": record.as_json(), "splits": {}}
-        write_json(out / UNFINISHED, state)
+        write_sealed(out / UNFINISHED, state)
         return state
     if kept.name == DESCRIPTION:
         (out / UNFINISHED).unlink(missing_ok=True)
-    state = read_json(kept)
+    state = read_sealed(kept, remedy=REMEDY)
     record.check(state.get("record"), out)
+    for name, split in splits_of(state).items():
+        split.check(out / f"{name}.arrow")
     return state
 
 
@@ -57,25 +59,30 @@ def build(text: ParallelCorpus, tokenizers: Vocabularies, path: Path, name: str,
     return counts
 
 
-def note(out: Path, state: dict[str, Any], name: str, *, num_targets: int) -> None:
+def note(out: Path, state: dict[str, Any], name: str, counts: StoreCounts, *, num_targets: int) -> None:
     """Notes a finished split; `num_targets`: the most targets of a line."""
-    store = Store.open(out / f"{name}.arrow")
-    described = {"fingerprint": store.fingerprint, "num_targets": num_targets}
-    state["splits"][name] = described | store.counts._asdict()
-    write_json(out / UNFINISHED, state)
+    state["splits"][name] = Split.of(out / f"{name}.arrow", num_targets)._asdict() | counts._asdict()
+    write_sealed(out / UNFINISHED, state)
 
 
 def finish(out: Path, state: dict[str, Any], tokenizers: Vocabularies) -> dict[str, Any]:
     """Describes the whole, after which it is a data directory; returns what is worth recording of it."""
-    splits = {name: row["fingerprint"] for name, row in state["splits"].items()}
     state["vocabulary"] = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
+<<<<<<< HEAD
     state["fingerprint"] = directory_fingerprint(tokenizers, splits)
     # In this order: a kill in between leaves both, and `begin` takes the description.
     write_json(out / DESCRIPTION, state)
+=======
+    state["fingerprint"] = directory_fingerprint(tokenizers, splits_of(state))
+    write_sealed(out / DESCRIPTION, state)
+>>>>>>> 4c709a9 (Stored files are believed only after they were checked: seals, hashes in manifests, conversions in the cache; names, markup, packed text (work in progress))
     (out / UNFINISHED).unlink()
     return results(state)
 
 
 def results(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A description without the record of what was asked."""
-    return {key: value for key, value in state.items() if key != "record"}
+    """A description without the record of what was asked, and without hashes of files."""
+    splits = {
+        name: {key: row[key] for key in row if key not in ("sha256", "bytes")} for name, row in state["splits"].items()
+    }
+    return {**{key: value for key, value in state.items() if key != "record"}, "splits": splits}

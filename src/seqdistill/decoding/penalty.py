@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from seqdistill.decoding.corpus import Engine
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, write_json
 from seqdistill.options import DecodingOptions
+from seqdistill.seals import read_sealed, write_sealed
 
 FORMAT = "seqdistill penalty 1"
 FILE = "penalty.json"
@@ -70,23 +70,20 @@ def write_penalty(path: Path, penalty: float, *, fingerprint: str, details: Mapp
         fingerprint: of the model that the penalty was tuned for.
         details: how it was found, as JSON.
     """
-    write_json(path, {"format": FORMAT, "model": fingerprint, "penalty": penalty, **details})
+    write_sealed(path, {"format": FORMAT, "model": fingerprint, "penalty": penalty, **details})
 
 
 def read_penalty(path: Path, *, fingerprint: str) -> float:
     """The penalty of a file, or of the directory of `tune-penalty`, for the model with this fingerprint.
 
     Raises:
-        UserError: no such file, no penalty file, or one of another model.
+        UserError: no such file, no penalty file, an altered one, or one of another model.
     """
     path = path / FILE if path.is_dir() else path
-    stored = read_json(path)
-    if (
-        not isinstance(stored, dict)
-        or stored.get("format") != FORMAT
-        or type(stored.get("penalty")) not in (int, float)
-    ):
-        raise UserError(f"{path}: not a penalty file; give the one that `seqdistill tune-penalty` wrote for this model")
+    remedy = "give the file that `seqdistill tune-penalty` wrote for this model"
+    stored = read_sealed(path, remedy=remedy)
+    if stored.get("format") != FORMAT:
+        raise UserError(f"{path}: not a penalty file; {remedy}")
     if stored.get("model") != fingerprint:
         raise UserError(
             f"{path}: is for another model (fingerprint {str(stored.get('model'))[:12]}, but this one has "

@@ -25,11 +25,11 @@ from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import Engine, TextHypothesis
 from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, source_hash, write_shard
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, write_json
 from seqdistill.journal import Record
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import SHARD_LINES
 from seqdistill.progress import Progress, Silent
+from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.workers import in_processes
 
 _DESCRIPTION = "store.json"
@@ -64,7 +64,7 @@ class ShardStore:
             UserError: names the first faulty shard.
         """
         path = Path(path)
-        decoding = Record.kept(read_json(path / _DESCRIPTION), path / _DESCRIPTION)
+        decoding = Record.kept(_described(path), path / _DESCRIPTION)
         headers, corpus = [], hashlib.sha256()
         for number, (first, last) in enumerate(_ranges(decoding.options["lines"], decoding.options["shard_lines"])):
             header, shard = read_shard(_shard_path(path, number))
@@ -210,7 +210,7 @@ def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
     _sweep(out)
     expected = {_shard_path(out, number) for number in range(len(headers))}
     if (out / _DESCRIPTION).exists():
-        headers[0].decoding.check(read_json(out / _DESCRIPTION), out)
+        headers[0].decoding.check(_described(out), out)
         strangers = sorted(set(out.glob("*.parquet")) - expected)
     else:
         strangers = sorted(out.glob("*"))
@@ -219,7 +219,13 @@ def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
             f"{out}: holds {strangers[0].name}, which is not part of this decoding; "
             "give another directory, or delete what is there"
         )
-    write_json(out / _DESCRIPTION, headers[0].decoding.as_json())
+    write_sealed(out / _DESCRIPTION, headers[0].decoding.as_json())
+
+
+def _described(out: Path) -> dict[str, Any]:
+    """The record of what is there, as it was kept."""
+    remedy = f"delete {out} and run the same command again: it decodes again"
+    return read_sealed(out / _DESCRIPTION, remedy=remedy)
 
 
 def _is_there(out: Path, number: int, header: ShardHeader) -> bool:

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, write_json
 from seqdistill.journal import differences
 from seqdistill.measures.aligner import FORWARD, REVERSE, WordModel, best_links, train
 from seqdistill.measures.bitext import Bitext
@@ -20,8 +19,9 @@ from seqdistill.measures.links import Links, read_pharaoh, write_pharaoh
 from seqdistill.measures.symmetry import symmetrize
 from seqdistill.options import AlignerOptions
 from seqdistill.progress import Progress
+from seqdistill.seals import check_listing, listing, read_sealed, write_sealed
 
-_DESCRIPTION = "alignment.json"
+_DESCRIPTION, _FILES = "alignment.json", ("forward.pharaoh", "reverse.pharaoh", "table.npz")
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Alignment:
         return chances / chances.sum(axis=0)
 
     def save(self, folder: Path) -> None:
-        """Writes `forward.pharaoh`, `reverse.pharaoh`, `table.npz`, and last `alignment.json`, which says of what."""
+        """Writes three files, and last `alignment.json`, which says of what, with their hashes."""
         write_pharaoh(folder / "forward.pharaoh", self.forward, self.bitext)
         write_pharaoh(folder / "reverse.pharaoh", self.reverse, self.bitext)
         self.table.save(folder / "table.npz")
-        write_json(folder / _DESCRIPTION, self._description())
+        write_sealed(folder / _DESCRIPTION, self._description() | {"files": listing(folder, _FILES)})
 
     @classmethod
     def load(cls, folder: Path, bitext: Bitext, options: AlignerOptions) -> Alignment:
@@ -77,7 +77,9 @@ class Alignment:
         """
         if not (folder / _DESCRIPTION).is_file():
             raise UserError(f"{folder}: no alignment (it holds no {_DESCRIPTION}); align {bitext.name} first")
-        recorded = read_json(folder / _DESCRIPTION)
+        remedy = f"delete {folder} and run the same again: it aligns again"
+        recorded = read_sealed(folder / _DESCRIPTION, remedy=remedy)
+        check_listing(folder, recorded.pop("files"), remedy=remedy)
         forward, reverse = (read_pharaoh(folder / f"{name}.pharaoh", bitext) for name in ("forward", "reverse"))
         one, other = recorded["tensions"]
         found = cls(bitext, options, forward, reverse, LexicalTable.load(folder / "table.npz"), (one, other))

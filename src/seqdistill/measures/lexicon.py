@@ -111,7 +111,12 @@ class LexicalTable:
 
     def write_text(self, path: Path) -> None:
         """Writes `source<tab>target<tab>probability`, a line an entry, gzipped and atomically: for other programs."""
-        with written_beside(path) as beside, gzip.GzipFile(beside, "wb", compresslevel=6, mtime=0) as packed:
+        # Neither a name, which has the number of the process, nor a time in the header: the same table, the same bytes.
+        with (
+            written_beside(path) as beside,
+            beside.open("wb") as file,
+            gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as packed,
+        ):
             for row, word in enumerate(self.source_words):
                 own = slice(int(self.starts[row]), int(self.starts[row + 1]))
                 entries = zip(self.targets[own].tolist(), self.probabilities[own].tolist(), strict=True)

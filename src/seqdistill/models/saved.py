@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
-from seqdistill.files import read_json, sha256_json, write_json, written_beside
+from seqdistill.files import sha256_json, written_beside
 from seqdistill.journal import differences
 from seqdistill.models.building import built
 from seqdistill.models.family import (
@@ -28,10 +28,12 @@ from seqdistill.models.family import (
 )
 from seqdistill.models.interface import ExpertsModel, Model
 from seqdistill.models.sizes import config_of
+from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Side, side_for_model
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer"
+REMEDY = "copy the whole model directory again, or train again"
 
 
 class LoadedModel(NamedTuple):
@@ -80,7 +82,9 @@ def save_model(model: Model, tokenizers: Vocabularies, directory: Path) -> None:
     """Writes tokenizer/, model.safetensors and config.json, each atomically, config.json last.
 
     A directory that holds the same architecture and tokenizer gets the new weights in one rename; so a reader finds the
-    old model or the new one, never a mixture. Tied weights are stored once.
+    old model or the new one, never a mixture. Tied weights are stored once. Each file says itself what it must be:
+    config.json by its seal, the weights by their hash, the tokenizer by its own description. So a copy of the directory
+    is a whole model, and a stage's manifest is not needed to check it.
 
     Raises:
         UserError: the directory holds another model or another tokenizer.
@@ -94,7 +98,9 @@ def save_model(model: Model, tokenizers: Vocabularies, directory: Path) -> None:
         "tokenizer": tokenizers.fingerprint,
     }
     if (directory / CONFIG).exists():
-        there = {key: value for key, value in read_json(directory / CONFIG).items() if key in description}
+        there = {
+            key: value for key, value in read_sealed(directory / CONFIG, remedy=REMEDY).items() if key in description
+        }
         if changes := differences(there, description):
             raise UserError(f"{directory}: holds another model ({'; '.join(changes)}); give another directory")
     # config.json comes last: where it is, the rest is there too.
@@ -102,7 +108,7 @@ def save_model(model: Model, tokenizers: Vocabularies, directory: Path) -> None:
     with written_beside(directory / WEIGHTS) as beside:
         save_file(weights, beside, metadata={"sha256": hash_of(weights)})
     if not (directory / CONFIG).exists():
-        write_json(directory / CONFIG, {**description, "seqdistill": __version__})
+        write_sealed(directory / CONFIG, {**description, "seqdistill": __version__})
 
 
 def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: int | None = None) -> LoadedModel:
@@ -117,8 +123,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
             named), or the tokenizer is not the one the model was trained with.
     """
     directory = _model_directory(Path(directory))
-    description = read_json(directory / CONFIG)
-    _check_description(description, directory / CONFIG)
+    description = _description(directory)
     name, values, expected = description["model"], description["config"], description["tokenizer"]
     tokenizers = Vocabularies.load(directory / TOKENIZER)
     if tokenizers.fingerprint != expected:
@@ -155,10 +160,7 @@ def saved_family(directory: Path) -> Family:
     Raises:
         UserError: no model, or an altered description.
     """
-    path = _model_directory(Path(directory)) / CONFIG
-    description = read_json(path)
-    _check_description(description, path)
-    return FAMILIES[description["model"]]
+    return FAMILIES[_description(_model_directory(Path(directory)))["model"]]
 
 
 def stored_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -181,12 +183,12 @@ def _model_directory(directory: Path) -> Path:
     raise UserError(f"{directory}: {state}; give the output directory of a finished training, or its model folder")
 
 
-def _check_description(description: Any, path: Path) -> None:
-    types = {"model": str, "config": dict, "tokenizer": str}
-    if not isinstance(description, dict) or any(type(description.get(key)) is not types[key] for key in types):
-        raise UserError(f"{path}: must hold model, config and tokenizer; the file was altered: copy it again")
-    if description["model"] not in FAMILIES:
-        raise UserError(f"{path}: unknown model {description['model']!r}; {nearest(description['model'], FAMILIES)}")
+def _description(directory: Path) -> dict[str, Any]:
+    """Content of config.json; raises UserError if it was altered, or names a model that this version does not have."""
+    found = read_sealed(directory / CONFIG, remedy=REMEDY)
+    if found["model"] not in FAMILIES:
+        raise UserError(f"{directory / CONFIG}: unknown model {found['model']!r}; {nearest(found['model'], FAMILIES)}")
+    return found
 
 
 def _check_vocabulary(config: Any, source: Side, target: Side, directory: Path) -> None:

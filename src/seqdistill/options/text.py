@@ -89,7 +89,7 @@ class PrepareOptions(
         description="Training text, target side, line by line with --source; given again, a source has several.",
     )
     table: Path | None = Field(
-        default=None, description="Training text in one file: .tsv, .jsonl (also .gz) or .parquet."
+        default=None, description="Training text in one file: .tsv, .jsonl (also compressed) or .parquet."
     )
     valid_source: Path | None = Field(default=None, description="Validation text, source side.")
     valid_target: Annotated[list[Path], OneOrMore] = Field(

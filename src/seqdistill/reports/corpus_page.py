@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from seqdistill.files import write_text
 from seqdistill.measures.advice import Advised
 from seqdistill.measures.measure import Measures
 from seqdistill.reports.corpus_plots import AlignedPair, Value, density_plot, interval_plot, pair_plot
-from seqdistill.reports.page import Group, Plot, Section, TableColumn, rendered
+from seqdistill.reports.page import Group, Plot, Section, TableColumn, rendered, write_html
 from seqdistill.reports.plots import Labels, inline
 
 TITLES = {
@@ -88,7 +87,7 @@ def write_corpus_page(page: CorpusPage, path: Path) -> None:
     groups = [group for group in groups if group.columns or group.plots]
     sections = [Section(group.anchor, group.heading) for group in groups] + [Section("definitions", "Definitions")]
     html = rendered("corpora.html", page=page, sections=sections, groups=groups, definitions=definitions(page.corpora))
-    write_text(path, html)
+    write_html(path, html)
 
 
 def corpus_table(corpora: Sequence[Measures]) -> list[TableColumn]:

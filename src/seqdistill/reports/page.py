@@ -13,17 +13,20 @@ from markupsafe import Markup
 
 from seqdistill import __version__
 from seqdistill.decoding.trace import Trace
+from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
 from seqdistill.reports.figures import cost_plots
 from seqdistill.reports.plots import Labels, Line, category_plot, inline, line_plot, share_plot
 
 FOLDER = Path(__file__).parent
+GENERATOR, _HEAD = b'<meta name="generator" content="seqdistill ', 1000
+"""What every page of ours has within so many bytes."""
 SYSTEMS_NOTE = "One row a system; the best value of a column is marked."
 
 
 class Curve(NamedTuple):
-    """The training of one system: its rows of log.jsonl (see `training_log.read_log`)."""
+    """The training of one system: its rows of log.jsonl (see `training.log.read_log`)."""
 
     name: str
     rows: Sequence[Mapping[str, Any]]
@@ -80,8 +83,21 @@ class Page:
 
 
 def write_page(page: Page, path: Path) -> None:
-    """Writes the page as one HTML file that loads nothing."""
-    write_text(path, render(page))
+    """Writes the page as one HTML file that loads nothing; raises as `write_html`."""
+    write_html(path, render(page))
+
+
+def write_html(path: Path, html: str) -> None:
+    """Writes a page, over an earlier one of ours if need be.
+
+    Raises:
+        UserError: there is something else under this name.
+    """
+    if path.exists() and not (path.is_file() and GENERATOR in path.open("rb").read(_HEAD)):
+        raise UserError(
+            f"{path}: is there, and no page that seqdistill wrote: give another name for the page, or move it"
+        )
+    write_text(path, html)
 
 
 def render(page: Page) -> str:

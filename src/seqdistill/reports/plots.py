@@ -1,6 +1,7 @@
 """Plots as SVG text, the same bytes for the same numbers: curves of training, BLEU by length, quality against cost.
 
-Text and lines take the colour of the text around them (`currentColor`), so a plot suits a light and a dark page.
+Text and lines take the colour of the text around them (`currentColor`), so a plot suits a light and a dark page. Names
+are written as they are: nothing in them is mathematics, markup, or hidden from a legend.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import html
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -27,6 +29,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STYLE: Any = {
     "svg.hashsalt": "seqdistill",
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "figure.facecolor": "none",
@@ -48,6 +51,8 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
 }
+# Characters that the font lacks are the reader's to draw: an SVG has the text itself.
+warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
 NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 THEME = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}</style>"
 
@@ -86,12 +91,12 @@ def line_plot(lines: Sequence[Line], labels: Labels) -> str:
     """Lines over a common axis, told apart by colour and marker."""
     with matplotlib.rc_context(STYLE):
         figure, axes = new_axes(labels)
-        look = looks([*labels.names, *(line.name for line in lines)])
+        look, drawn = looks([*labels.names, *(line.name for line in lines)]), []
         for line in lines:
             every = max(1, len(line.x) // 12)
-            axes.plot(line.x, line.y, **look[line.name], markevery=every, label=line.name)
+            drawn += axes.plot(line.x, line.y, **look[line.name], markevery=every)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-        _legend(axes, len(lines))
+        _legend(axes, drawn, [line.name for line in lines])
         return svg_of(figure, labels.title)
 
 
@@ -101,14 +106,14 @@ def category_plot(series: Mapping[str, Mapping[str, float]], labels: Labels) -> 
     categories = sorted(dict.fromkeys(name for values in series.values() for name in values), key=_first_number)
     with matplotlib.rc_context(STYLE):
         figure, axes = new_axes(labels)
-        look = looks([*labels.names, *series])
+        look, drawn = looks([*labels.names, *series]), []
         for name, values in series.items():
             x = [k for k, category in enumerate(categories) if category in values]
             y = [values[categories[k]] for k in x]
-            axes.plot(x, y, **look[name], label=name)
+            drawn += axes.plot(x, y, **look[name])
         axes.set_xticks(range(len(categories)), categories)
         axes.set_xlim(-0.3, len(categories) - 0.7)
-        _legend(axes, len(series))
+        _legend(axes, drawn, list(series))
         return svg_of(figure, labels.title)
 
 
@@ -117,14 +122,14 @@ def share_plot(shares: Mapping[str, Mapping[str, float]], labels: Labels) -> str
     parts = list(dict.fromkeys(part for values in shares.values() for part in values))
     with matplotlib.rc_context(STYLE):
         figure, axes = new_axes(labels, height=1.4 + 0.24 * len(shares))
-        begun = [0.0] * len(shares)
+        begun, drawn = [0.0] * len(shares), []
         for part, colour in zip(parts, COLOURS, strict=False):
             widths = [values.get(part, 0.0) for values in shares.values()]
-            axes.barh(list(shares), widths, left=begun, color=colour, label=part)
+            drawn.append(axes.barh(list(shares), widths, left=begun, color=colour))
             begun = [start + width for start, width in zip(begun, widths, strict=True)]
         axes.set_xlim(0, 1)
         axes.invert_yaxis()
-        _legend(axes, len(parts))
+        _legend(axes, drawn, parts)
         return svg_of(figure, labels.title)
 
 
@@ -222,13 +227,13 @@ def new_axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes, count: int) -> None:
+def _legend(axes: Axes, drawn: Sequence[Any], names: Sequence[str]) -> None:
     """Below the plot, in as many columns as have room for the longest name."""
-    if count > 1:
-        longest = max(len(name) for name in axes.get_legend_handles_labels()[1])
-        columns = max(1, min(4, int(WIDTH / (0.6 + 0.075 * longest))))
-        figure = axes.figure
-        figure.legend(loc="outside lower center", ncols=math.ceil(count / math.ceil(count / columns)), handlelength=2.2)  # type: ignore[union-attr]
+    count = len(drawn)
+    if count > 1:  # names are given here, as matplotlib leaves out those of labels that begin with _
+        columns = max(1, min(4, int(WIDTH / (0.6 + 0.075 * max(map(len, names))))))
+        ncols = math.ceil(count / math.ceil(count / columns))
+        axes.figure.legend(drawn, names[:count], loc="outside lower center", ncols=ncols, handlelength=2.2)  # type: ignore[union-attr]
 
 
 def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -253,7 +258,8 @@ def svg_of(figure: Figure, title: str) -> str:
     head = re.sub(r'\s(?:width|height)="[^"]*pt"', "", head)
     label = html.escape(title)
     svg = f'{head} role="img" aria-label="{label}">\n <title>{label}</title>{body}'
-    svg = svg.replace(INK, "currentColor").replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif")
+    font = "'DejaVu Sans'"
+    svg = _in_tags(svg, lambda tag: tag.replace(INK, "currentColor").replace(font, f"system-ui, {font}, sans-serif"))
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
@@ -264,4 +270,9 @@ def standalone(svg: str) -> str:
 
 def inline(svg: str, prefix: str) -> str:
     """A plot as part of a page: its identifiers get a prefix, so that several plots do not share one."""
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
+    return _in_tags(svg, lambda tag: re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", tag))
+
+
+def _in_tags(svg: str, change: Callable[[str], str]) -> str:
+    """Changes the tags, and leaves the text between them, such as names, as it is."""
+    return re.sub(r"<[^>]*>", lambda tag: change(tag[0]), svg)

@@ -21,15 +21,18 @@ from seqdistill.models.family import exporter
 from seqdistill.models.saved import LoadedModel, family_of
 from seqdistill.nn.attention import CrossAttention, SelfAttention
 from seqdistill.nn.layers import FeedForward, sinusoids
+from seqdistill.seals import listing, write_sealed
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Vocabulary
 
 MAX_POSITIONS = 4096
 """Positions a converted model knows, special ids included; our own model knows any number."""
+LISTING = "seqdistill.json"
+"""The hashes of the other files, sealed."""
 
 
 def convert(loaded: LoadedModel, directory: Path) -> None:
-    """Writes `directory` with a CTranslate2 model of the same outputs (float32), in one rename.
+    """Writes `directory` with a CTranslate2 model of the same outputs (float32) and LISTING, in one rename.
 
     Sources must be given without EOS. An existing directory is left as it is.
 
@@ -40,9 +43,10 @@ def convert(loaded: LoadedModel, directory: Path) -> None:
         return
     spec = exporter(family_of(loaded.model), "ctranslate2")(loaded.model, loaded.tokenizers)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
     try:
         spec.save(str(beside))
+        write_sealed(beside / LISTING, listing(beside, sorted(path.name for path in beside.iterdir())))
         beside.chmod(0o755)
         os.rename(beside, directory)  # noqa: PTH104 - Path.rename is the same call; this one says it fails if full
     except OSError:

@@ -20,7 +20,9 @@ from seqdistill.errors import UserError
 from seqdistill.models.saved import LoadedModel
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import NO_SAMPLES
-from seqdistill.runtime.conversion import MAX_POSITIONS, convert, pieces
+from seqdistill.runtime.conversion import MAX_POSITIONS, pieces
+from seqdistill.runtime.conversions import converted
+from seqdistill.text.sources import default_cache
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 CALL_LINES = 4096
@@ -49,16 +51,17 @@ class CTranslate2Engine:
     def __init__(
         self,
         loaded: LoadedModel,
-        directory: Path,
         *,
+        cache: Path | None = None,
         compute_type: str = "auto",
         workers: int = 0,
         threads: int = 1,
         max_tokens: int = 2048,
     ):
-        """Converts the model into `directory` unless that is there.
+        """Converts the model, unless its conversion lies in the cache.
 
         Args:
+            cache: `default_cache()` when None.
             compute_type: "auto" (the fastest whose outputs hardly differ: int8), or one of CTranslate2's.
             workers: batches decoded side by side; 0: one for each core.
             threads: threads of each worker.
@@ -67,13 +70,12 @@ class CTranslate2Engine:
         Raises:
             UserError: the model cannot be converted, or the processor lacks the compute type.
         """
-        convert(loaded, directory)
         self.compute_type = _checked_compute_type(compute_type)
         self.max_tokens = max_tokens
         self.loaded = loaded
-        with _torch_threads_kept():
+        with _torch_threads_kept(), converted(loaded, cache or default_cache()) as folder:
             self._translator = ctranslate2.Translator(
-                str(directory),
+                str(folder),
                 device="cpu",
                 compute_type=self.compute_type,
                 inter_threads=workers or usable_cores(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,12 @@ from seqdistill.decoding.corpus import Engine, TorchEngine
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
-from seqdistill.text.sources import default_cache
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import choose_precision
 
 
 def torch_engine(
     loaded: LoadedModel,
-    _: Path,
     *,
     device: str | torch.device = "cpu",
     max_tokens: int = 8192,
@@ -52,21 +49,14 @@ def torch_precision(compute_type: str, device: torch.device) -> torch.dtype:
     return choose_precision("float32" if compute_type == "auto" else compute_type, device)
 
 
-def ctranslate2_engine(loaded: LoadedModel, model_dir: Path, **options: Any) -> CTranslate2Engine:
-    """CTranslate2; the conversion is kept in the model's directory, or in the cache if that can only be read."""
-    folder = model_dir if os.access(model_dir, os.W_OK) else default_cache()
-    return CTranslate2Engine(loaded, folder / f".ctranslate2-{loaded.fingerprint[:16]}", **options)
+ENGINES: Mapping[str, Callable[..., Engine]] = {"torch": torch_engine, "ctranslate2": CTranslate2Engine}
+"""Name of an engine -> what makes it of a loaded model."""
 
 
-ENGINES: Mapping[str, Callable[..., Engine]] = {"torch": torch_engine, "ctranslate2": ctranslate2_engine}
-"""Name of an engine -> what makes it of a loaded model and its directory."""
-
-
-def create_engine(name: str, loaded: LoadedModel, model_dir: Path, **options: Any) -> Engine:
+def create_engine(name: str, loaded: LoadedModel, **options: Any) -> Engine:
     """An engine by name, with a model.
 
     Args:
-        model_dir: directory of the model, where an engine may keep its conversion.
         options: keyword arguments of `torch_engine` or `CTranslate2Engine`.
 
     Raises:
@@ -74,7 +64,7 @@ def create_engine(name: str, loaded: LoadedModel, model_dir: Path, **options: An
     """
     if name not in ENGINES:
         raise UserError(f"unknown engine {name!r}; {nearest(name, ENGINES)}")
-    return ENGINES[name](loaded, Path(model_dir), **options)
+    return ENGINES[name](loaded, **options)
 
 
 def load_engine(name: str, model_dir: Path, *, expert: int | None = None, **options: Any) -> Engine:
@@ -83,4 +73,4 @@ def load_engine(name: str, model_dir: Path, *, expert: int | None = None, **opti
     Raises:
         UserError: as `create_engine` and `load_model`.
     """
-    return create_engine(name, load_model(model_dir, expert=expert), model_dir, **options)
+    return create_engine(name, load_model(model_dir, expert=expert), **options)

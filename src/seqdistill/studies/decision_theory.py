@@ -21,10 +21,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from seqdistill.files import read_json, sha256, write_json
+from seqdistill.files import sha256, write_json
 from seqdistill.metrics.significance import share
 from seqdistill.options import DecisionTheoryOptions
 from seqdistill.progress import Progress
+from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.studies.bilstm import BiLSTM, train
 from seqdistill.studies.hmm import posterior_decoding, random_hmms, sample, viterbi_decoding
 from seqdistill.workers import in_processes
@@ -137,12 +138,17 @@ def run(options: DecisionTheoryOptions, out: Path, progress: Progress) -> dict[s
     with closing(_studied(missing, options, workers=workers)) as studied:
         for unit, found in studied:
             accuracies = {name: found[name]._asdict() for name in SYSTEMS}
-            write_json(out / unit.file, {**unit._asdict(), "accuracy": accuracies})
+            write_sealed(out / unit.file, {**unit._asdict(), "accuracy": accuracies})
             progress.advance()
     progress.finish()
-    results = summary([read_json(out / unit.file) for unit in units])
+    results = summary([_studied_before(out / unit.file) for unit in units])
     write_json(out / "study.json", results)
     return results
+
+
+def _studied_before(path: Path) -> dict[str, Any]:
+    """The result of a unit, by this run or an earlier one."""
+    return read_sealed(path, remedy=f"delete {path} and run the same again: this HMM is studied again")
 
 
 def _studied(

@@ -67,7 +67,7 @@ class ParallelCorpus:
 
     @classmethod
     def from_files(cls, source: Path, *targets: Path) -> ParallelCorpus:
-        """Files aligned line by line, plain or `.gz`; see `read_lines` for what a line is.
+        """Files aligned line by line, plain or compressed; see `read_lines` for what a line is.
 
         With several target files each line gives as many pairs: its source with each of its targets, in the order of
         the files.
@@ -84,7 +84,7 @@ class ParallelCorpus:
 
     @classmethod
     def from_table(cls, path: Path, source_column: str = "source", target_column: str = "target") -> ParallelCorpus:
-        """One `.tsv`, `.jsonl` (each also `.gz`) or `.parquet` file; see `read_table` for how columns are named.
+        """One `.tsv`, `.jsonl` (each also compressed) or `.parquet` file; see `read_table` for how columns are named.
 
         Raises, on reading:
             UserError: as `read_table`.

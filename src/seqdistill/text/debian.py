@@ -14,6 +14,7 @@ from typing import NamedTuple
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
 from seqdistill.progress import Progress
+from seqdistill.seals import check_listing, listing, read_sealed, write_sealed
 from seqdistill.text.corpus import ParallelCorpus, SentencePair, Splits
 from seqdistill.text.lines import read_lines
 from seqdistill.text.splits import connected, hold_out, source_key
@@ -21,6 +22,8 @@ from seqdistill.text.splits import connected, hold_out, source_key
 LANGUAGES = ("de", "fr", "it")
 """Those with tens of thousands of pairs; the archive has some for many more languages."""
 HELD_OUT = 1000
+FETCHED = "fetched.json"
+"""Written last: what lies there, with hashes."""
 
 _BULLET = re.compile(r"(?:[*\-+•·–—]|\d+[.)])\s+")
 _LONG_BLOCK = 40
@@ -151,7 +154,9 @@ def fetch_descriptions(languages: tuple[str, ...], cache: Path, progress: Progre
     """
     folder = cache / "debian-descriptions" / "-".join(languages)
     wanted = [folder / f"{language}.txt" for language in languages]
-    if all(path.exists() for path in wanted):
+    if (folder / FETCHED).exists():
+        remedy = f"delete {folder}: it is fetched again"
+        check_listing(folder, read_sealed(folder / FETCHED, remedy=remedy), remedy=remedy)
         return folder
     if shutil.which("apt-get") is None:
         raise UserError(
@@ -170,6 +175,7 @@ def fetch_descriptions(languages: tuple[str, ...], cache: Path, progress: Progre
                         f"{language!r}; choose one of {', '.join(LANGUAGES)}, and check that apt reads a Debian archive"
                     )
                 write_text(path, "\n\n".join(part.read_text(encoding="utf-8").strip("\n") for part in files[language]))
+        write_sealed(folder / FETCHED, listing(folder, [path.name for path in wanted]))
     finally:
         progress.finish()
     return folder

@@ -1,14 +1,19 @@
-"""Lines of text from plain or gzipped files, checked: every fault is told with file and line."""
+"""Lines of text from plain or compressed files, checked: every fault is told with file and line."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import pyarrow as pa
 
 from seqdistill.errors import UserError
 
@@ -16,22 +21,33 @@ MAX_LINE_BYTES = 1_000_000
 
 _BOM = b"\xef\xbb\xbf"
 _STARTS = {
-    b"\x1f\x8b": "the file begins like gzip: give it a name that ends in .gz",
     b"\xff\xfe": "the file begins like UTF-16: convert it to UTF-8",
     b"\xfe\xff": "the file begins like UTF-16: convert it to UTF-8",
     b"PAR1": "the file begins like Parquet: give it a name that ends in .parquet, and read it as a table",
 }
+_UNPACKED: tuple[tuple[bytes, str, Callable[[IO[bytes]], Any]], ...] = (
+    (rb"\x1f\x8b", "gzip", lambda file: gzip.GzipFile(fileobj=file)),
+    (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", "bzip2", bz2.BZ2File),
+    (rb"\xfd7zXZ\x00", "xz", lzma.LZMAFile),
+    (rb"\x28\xb5\x2f\xfd", "zstd", lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")),
+)
+"""What a compressed file begins with, its kind, and what unpacks it. Names do not count."""
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+"""How compressed files are called, usually."""
+_ARCHIVE = re.compile(rb"PK(\x03\x04|\x05\x06)")
+_HEAD = 10
+"""Bytes that tell."""
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Streams the lines of a UTF-8 file, plain or `.gz`, without their ends.
+    """Streams the lines of a UTF-8 file, plain or compressed (gzip, bzip2, xz, zstd, by its first bytes), without ends.
 
     A line ends with LF or CR LF and with nothing else: U+2028, U+0085, form feeds and the like are ordinary characters
     of a line. A CR elsewhere becomes a space. A byte order mark at the start of the file is dropped.
 
     Raises:
-        UserError: the file is missing, empty, or no gzip though named so; a line is not UTF-8, holds a NUL byte, or is
-            longer than a million bytes.
+        UserError: as `opened`; the file is empty; a line is not UTF-8, holds a NUL byte, or is longer than a million
+            bytes.
     """
     number = 0
     with opened(path) as file:
@@ -46,18 +62,26 @@ def read_lines(path: Path) -> Iterator[str]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a plain or gzipped file for reading bytes.
+    """Opens a plain or compressed file for reading bytes, in order; a pipe of the shell, as <(...), may be one.
 
     Raises:
-        UserError: it is missing, a folder, unreadable, or its gzip data are cut or broken.
+        UserError: it is missing, a folder, unreadable, a pipe with a name, a zip archive, or its compressed data are
+            cut or broken.
     """
-    path = Path(path)
+    path, kind = Path(path), ""
     try:
+        if path.is_fifo() and path.resolve().is_fifo():  # without a writer, opening it would wait for ever
+            raise UserError(f"{path}: is a pipe with a name; write what it gives to a file, and give that")
         with path.open("rb") as plain:
-            if path.suffix != ".gz":
+            head = plain.peek(_HEAD)[:_HEAD]
+            if _ARCHIVE.match(head):
+                raise UserError(f"{path}: is a zip archive; unpack it, and give a file that was in it")
+            found = next(((kind, unpack) for start, kind, unpack in _UNPACKED if re.match(start, head)), None)
+            if found is None:
                 yield plain
             else:
-                with gzip.GzipFile(fileobj=plain) as unpacked, io.BufferedReader(unpacked, 1 << 20) as file:
+                kind, unpack = found
+                with unpack(plain) as unpacked, io.BufferedReader(unpacked, 1 << 20) as file:
                     yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -65,12 +89,10 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise UserError(f"{path}: is a folder; expected a file") from None
     except PermissionError:
         raise UserError(f"{path}: may not be read by this user; change its permissions") from None
-    except EOFError:
-        raise UserError(f"{path}: the gzip file ends too early: it was cut; copy or download it again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(
-            f"{path}: named .gz, but not valid gzip ({error}); rename it if it is plain text, or copy it again"
-        ) from None
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        if not kind or getattr(error, "errno", None) is not None:  # of the system, not of what unpacks
+            raise
+        raise UserError(f"{path}: the {kind} data were cut or altered ({error}); copy or make the file again") from None
 
 
 def one_line(text: str) -> str:
@@ -92,6 +114,8 @@ def _line(path: Path, number: int, raw: bytes) -> str:
         line = raw[:-1].decode() if ended else raw.decode()
     except UnicodeDecodeError as error:
         hint = next((hint for start, hint in _STARTS.items() if number == 1 and raw.startswith(start)), None)
+        if hint is None and number == 1 and path.suffix in PACKED:
+            hint = f"it is named {path.suffix}, but does not begin so: copy or download it again"
         found = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4])
         raise UserError(
             f"{path}, line {number:,}, byte {error.start + 1:,}: expected UTF-8, found {found} ({error.reason}); "

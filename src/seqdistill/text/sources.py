@@ -44,10 +44,17 @@ class Source:
 
 
 def default_cache() -> Path:
-    """SEQDISTILL_CACHE, or $XDG_CACHE_HOME/seqdistill, or ~/.cache/seqdistill."""
+    """SEQDISTILL_CACHE, or $XDG_CACHE_HOME/seqdistill, or ~/.cache/seqdistill.
+
+    Raises:
+        UserError: neither variable is set, and there is no home.
+    """
     if own := os.environ.get("SEQDISTILL_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqdistill"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqdistill"
+    except RuntimeError:
+        raise UserError("this user has no home for a cache: set SEQDISTILL_CACHE to a folder") from None
 
 
 def load_source(

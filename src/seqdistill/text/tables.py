@@ -1,4 +1,4 @@
-"""Sentence pairs from one table: TSV, JSONL (each also gzipped) or Parquet."""
+"""Sentence pairs from one table: TSV, JSONL (each also compressed) or Parquet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqdistill.errors import UserError
-from seqdistill.text.lines import one_line, read_lines
+from seqdistill.text.lines import PACKED, one_line, read_lines
 
 FORMATS = (".tsv", ".jsonl", ".parquet")
 
@@ -28,14 +28,23 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]
             and whatever `read_lines` finds.
     """
     path = Path(path)
-    match path.name.removesuffix(".gz").rpartition("."):
-        case _, _, "tsv":
+    match table_format(path):
+        case ".tsv":
             return _read_tsv(path, columns)
-        case _, _, "jsonl":
+        case ".jsonl":
             return _read_jsonl(path, columns)
-        case _, _, "parquet" if path.suffix == ".parquet":
+        case ".parquet":
             return _read_parquet(path, columns)
-    raise UserError(f"{path}: not a table that can be read; expected {', '.join(FORMATS)}, or .gz of the first two")
+    packed = ", ".join(PACKED)
+    raise UserError(
+        f"{path}: not a table that can be read; expected {', '.join(FORMATS)}, or {packed} of the first two"
+    )
+
+
+def table_format(path: Path) -> str:
+    """Which of FORMATS a file is by its name, compressed or not; empty for none."""
+    suffix = path.with_suffix("").suffix if path.suffix in PACKED else path.suffix
+    return suffix if suffix in FORMATS and (suffix != ".parquet" or path.suffix == suffix) else ""
 
 
 def text_at(row: Mapping[str, Any], column: str, where: str) -> str:

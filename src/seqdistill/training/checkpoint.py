@@ -20,9 +20,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, sha256_file, sha256_json, write_json
+from seqdistill.files import sha256_file, sweep
 from seqdistill.journal import Record, differences
 from seqdistill.models.saved import stored_weights
+from seqdistill.seals import listing, read_sealed, write_sealed
 from seqdistill.training.growth import End, lies_on_the_way
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -70,8 +71,8 @@ def save(
         streams: the batches' state, one for each rank.
     """
     final = directory / f"{run.update:08d}"
-    beside = directory / f".{final.name}.part"
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = directory / f".{final.name}.{os.getpid()}.part"
+    sweep(directory)  # of a process that was killed within a save
     beside.mkdir(parents=True)
     try:
         _write(beside / MODEL, stored_weights(model))
@@ -81,10 +82,10 @@ def save(
             "end": end._asdict(),
             "run": asdict(run),
             "batches": [dict(stream) for stream in streams],
-            "sha256": {name: sha256_file(beside / name) for name in (MODEL, OPTIMIZER)},
+            "sha256": listing(beside, (MODEL, OPTIMIZER)),
         }
         # The state holds the tensors' hashes and is sealed with its own: one altered byte anywhere is found when read.
-        write_json(beside / STATE, state | {"seal": sha256_json(state)})
+        write_sealed(beside / STATE, state)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise UserError(f"{final}: cannot be written ({error}); free space and run the same again") from error
@@ -230,13 +231,9 @@ def _read(folder: Path, name: str, state: Mapping[str, Any]) -> dict[str, Tensor
 
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
-        state = read_json(folder / STATE)
-        # Popped first: the seal is the hash of all the rest.
-        if state.pop("seal") == sha256_json(state):
-            return state
-    except (UserError, KeyError, AttributeError):
-        pass
-    raise _altered(folder / STATE)
+        return read_sealed(folder / STATE, remedy="")
+    except UserError:
+        raise _altered(folder / STATE) from None
 
 
 def _altered(path: Path) -> UserError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from seqdistill.files import write_text
 from seqdistill.machine import machine
 from seqdistill.options import TrainingOptions
 from seqdistill.progress import Progress
+from seqdistill.seals import read_rows, sealed_row
 from seqdistill.training.checkpoint import Run
 from seqdistill.training.precision import Settled
 
@@ -97,7 +97,7 @@ class Log:
     def _write(self, kind: str, update: int, log_metrics: Mapping[str, Any]) -> None:
         if self._silent:
             return
-        self._file.write(json.dumps({"kind": kind, "update": update} | dict(log_metrics)) + "\n")
+        self._file.write(sealed_row({"kind": kind, "update": update} | dict(log_metrics)) + "\n")
         self._file.flush()
         if self._writer is not None:
             for name, value in log_metrics.items():
@@ -105,8 +105,22 @@ class Log:
                     self._writer.add_scalar(f"{kind}/{name}", value, update)
 
 
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a training's log.jsonl; a last row that a kill cut short, or that is being written, is left out.
+
+    Raises:
+        UserError: no such file, or a row that was altered.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such log; it is written by seqdistill train")
+    *lines, cut = path.read_bytes().decode(errors="replace").split("\n")
+    if cut[-2:-1] == "}":  # a whole row and another character: its line end was altered
+        lines.append(cut)
+    return read_rows(path, lines, remedy="copy it again; to train on without the rows so far, delete it")
+
+
 def _rows_until(path: Path, run: Run) -> list[str]:
-    """The rows of the run up to its update; a last row cut short by a kill is dropped."""
+    """The rows of the run up to its update."""
     if not path.exists():
         return []
     validated = {validation.update for validation in run.history}
@@ -114,8 +128,7 @@ def _rows_until(path: Path, run: Run) -> list[str]:
     def stays(row: dict[str, Any]) -> bool:
         return row["update"] <= run.update and (row["kind"] != "valid" or row["update"] in validated)
 
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("}\n") and stays(json.loads(line))]
+    return [sealed_row(row) + "\n" for row in read_log(path) if stays(row)]
 
 
 def _tensorboard(directory: Path, update: int) -> Any:

@@ -17,9 +17,9 @@ from torch import nn
 
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, write_json
 from seqdistill.models.interface import CountsUpdates, Objective
 from seqdistill.options import TrainingOptions
+from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.optim import choose_precision, computes_bfloat16, divide_and_clip, step
 
@@ -92,20 +92,25 @@ def settle(
     measured = _measured(model, optimizer, objective, drawn, options, ranks)
     if ranks.first:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / FILE, {"precision": measured.faster, "seconds_an_update": measured._asdict()})
+        write_sealed(folder / FILE, {"precision": measured.faster, "seconds_an_update": measured._asdict()})
     ranks.barrier()
     return Settled(measured.faster, measured, drawn)
 
 
 def _recorded(file: Path, device: torch.device, ranks: Ranks) -> str | None:
     """Precision that an earlier process of this run chose; None: none yet."""
-    (found, *_) = ranks.gather(read_json(file)["precision"] if ranks.first and file.exists() else None)
+    (found, *_) = ranks.gather(_read(file) if ranks.first and file.exists() else None)
     if found == "bfloat16" and not computes_bfloat16(device):
         raise UserError(
             f"{file}: this training was begun in bfloat16, which the {device.type} here has no instructions for: "
             "continue it where it was begun, or start again in another directory"
         )
     return found
+
+
+def _read(file: Path) -> str:
+    """What was measured, which every later update must be computed in."""
+    return read_sealed(file, remedy="start again in another directory")["precision"]
 
 
 def _measured(

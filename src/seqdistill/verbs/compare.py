@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seqdistill.errors import UserError
+from seqdistill.manifest import checked
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
@@ -18,8 +19,8 @@ def compare_files(options: CompareOptions, a: Path, b: Path) -> list[Comparison]
     Raises:
         UserError: files of different length, unreadable text, an unknown metric.
     """
-    baseline, system = list(read_lines(a)), list(read_lines(b))
-    sources = list(read_lines(options.source)) if options.source else None
+    baseline, system = list(read_lines(checked(a))), list(read_lines(checked(b)))
+    sources = list(read_lines(checked(options.source))) if options.source else None
     num_references = max(options.num_references, len(options.reference))
     return [
         compare(
@@ -36,7 +37,7 @@ def compare_files(options: CompareOptions, a: Path, b: Path) -> list[Comparison]
 
 def _references(paths: list[Path]) -> list[str]:
     """The lines of a file, or those of several with tabs between them."""
-    files = [list(read_lines(path)) for path in paths]
+    files = [list(read_lines(checked(path))) for path in paths]
     if len({len(lines) for lines in files}) > 1:
         counts = ", ".join(f"{path} {len(lines)}" for path, lines in zip(paths, files, strict=True))
         raise UserError(f"files of references have different numbers of lines ({counts}); give them line by line")

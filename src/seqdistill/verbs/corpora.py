@@ -16,6 +16,7 @@ from seqdistill.errors import UserError
 from seqdistill.measures.comparable import check_common, other_source
 from seqdistill.options import MeasureOptions
 from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.tables import table_format
 
 
 class Corpus(NamedTuple):
@@ -111,10 +112,9 @@ def _corpus(path: Path, name: str, settings: MeasureOptions) -> Corpus:
         return Corpus(name, ParallelCorpus.from_files(settings.source, path), False)
     if path.is_dir() or (path / DESCRIPTION).exists():
         data = DataDirectory.open(path)
-        data.train.verify()
         pairs = ParallelCorpus(str(path), lambda: zip(data.train.sources(), data.train.targets(), strict=True))
         return Corpus(name, pairs, data.tokenizers.target.lowercase)
-    if path.is_file() and not re.search(r"\.(tsv|jsonl)(\.gz)?$|\.parquet$", path.name):
+    if path.is_file() and not table_format(path):
         raise UserError(
             f"{path}: expected a data directory, or a table (.tsv, .jsonl, .parquet); if it is a file of targets, give "
             "their sources with --source"

@@ -29,7 +29,6 @@ def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str
     if inside and workers > 1:
         options["workers"] = 1
     data = DataDirectory.open(settings.data)
-    data.verify()
     teacher = open_teacher(settings, **options)
     return distill_corpus(
         data=data,

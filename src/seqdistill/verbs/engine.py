@@ -68,7 +68,7 @@ def open_engine(settings: EvaluateOptions | TranslateOptions) -> Opened:
     """
     loaded = load_model(settings.model, expert=settings.expert)
     if settings.first_model is None:
-        engine = create_engine(settings.engine, loaded, settings.model, **engine_options(settings))
+        engine = create_engine(settings.engine, loaded, **engine_options(settings))
     else:
         engine = _mixed(settings.first_model, loaded, settings)
     return Opened(_surrounded(engine, loaded, settings), loaded)
@@ -81,7 +81,7 @@ def open_teacher(settings: DistillOptions, **options: Any) -> Engine:
         options: of the engine.
     """
     loaded = load_model(settings.teacher[0], expert=settings.expert)
-    return _surrounded(create_engine(settings.engine, loaded, settings.teacher[0], **options), loaded, settings)
+    return _surrounded(create_engine(settings.engine, loaded, **options), loaded, settings)
 
 
 def tracing(engine: Engine) -> TracingEngine:

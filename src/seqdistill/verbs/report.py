@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqdistill.decoding.trace import Trace, trace_from
-from seqdistill.files import read_json
-from seqdistill.manifest import recorded, status
+from seqdistill.files import read_json, sha256_file
+from seqdistill.manifest import checked, recorded, status
 from seqdistill.metrics.metric import SEPARATOR
 from seqdistill.options import ReportOptions
 from seqdistill.reports.page import Curve, Example, Page, write_page
-from seqdistill.reports.training_log import read_log
 from seqdistill.text.lines import read_lines
+from seqdistill.training.log import read_log
 from seqdistill.verbs.evaluate import TRACES
 from seqdistill.verbs.systems import System, gains, row_of, systems_in
 
@@ -27,7 +27,9 @@ def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
     """
     systems = systems_in(directory)
     stages = [path for path in sorted(directory.iterdir()) if status(path) == "finished"]
-    curves = [Curve(path.name, read_log(path / "log.jsonl")) for path in stages if (path / "log.jsonl").exists()]
+    curves = [
+        Curve(path.name, read_log(checked(path / "log.jsonl"))) for path in stages if (path / "log.jsonl").exists()
+    ]
     by_length = {
         system.name: {bucket["length"]: bucket["bleu"] for bucket in system.scores["bleu_by_length"]}
         for system in systems
@@ -51,20 +53,22 @@ def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
 def _traces(systems: Sequence[System]) -> dict[str, list[Trace]]:
     """Iterations of outputs, for the systems whose evaluation kept them."""
     kept = {system.name: system.evaluation / TRACES for system in systems}
-    return {name: [trace_from(row) for row in read_json(path)] for name, path in kept.items() if path.exists()}
+    return {name: [trace_from(row) for row in read_json(checked(path))] for name, path in kept.items() if path.exists()}
 
 
 def _examples(systems: Sequence[System]) -> list[Example]:
     """Lines spread evenly over the text that most systems translated."""
     texts: dict[str, list[System]] = {}
     for system in systems:
-        texts.setdefault((system.evaluation / "sources.txt").read_text(encoding="utf-8"), []).append(system)
+        texts.setdefault(sha256_file(checked(system.evaluation / "sources.txt")), []).append(system)
     if not texts:
         return []
     shared = max(texts.values(), key=len)
     sources = list(read_lines(shared[0].evaluation / "sources.txt"))
-    references = [" / ".join(line.split(SEPARATOR)) for line in read_lines(shared[0].evaluation / "references.txt")]
-    hypotheses = {system.name: list(read_lines(system.evaluation / "hypotheses.txt")) for system in shared}
+    references = [
+        " / ".join(line.split(SEPARATOR)) for line in read_lines(checked(shared[0].evaluation / "references.txt"))
+    ]
+    hypotheses = {system.name: list(read_lines(checked(system.evaluation / "hypotheses.txt"))) for system in shared}
     step = max(1, len(sources) // NUM_EXAMPLES)
     return [
         Example(sources[line], references[line], {name: lines[line] for name, lines in hypotheses.items()})

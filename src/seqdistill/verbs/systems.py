@@ -9,7 +9,7 @@ from typing import Any
 
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED, fingerprint, recorded, status
+from seqdistill.manifest import FINISHED, checked, recorded, recorded_fingerprint, status
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
 from seqdistill.options import MetricOptions
@@ -45,7 +45,7 @@ def systems_in(directory: Path) -> list[System]:
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory; give the output directory of a run")
     stages = {path: recorded(path) for path in sorted(directory.iterdir()) if status(path) == "finished"}
-    by_content = {fingerprint(path): path for path in stages}
+    by_content = {recorded_fingerprint(manifest): path for path, manifest in stages.items()}
     systems = []
     for path, manifest in stages.items():
         if manifest["kind"] != "evaluate":
@@ -61,8 +61,8 @@ def systems_in(directory: Path) -> list[System]:
                 data=kinds[stages[data]["kind"]] if data else "",
                 evaluation=path,
                 training=training,
-                scores=read_json(path / "scores.json"),
-                speed=read_json(path / "speed.json"),
+                scores=read_json(checked(path / "scores.json")),
+                speed=read_json(checked(path / "speed.json")),
             )
         )
     return sorted(systems, key=lambda system: (system.evaluation / FINISHED).stat().st_mtime_ns)
@@ -108,8 +108,8 @@ def gain(baseline: System, system: System) -> Comparison:
     """BLEU of one system against that of another on the same text, by paired bootstrap."""
     number = baseline.scores.get("num_references", 1)
     metric = create_metric("bleu", metric_options(baseline), num_references=number)
-    before, after = (list(read_lines(each.evaluation / "hypotheses.txt")) for each in (baseline, system))
-    return compare(metric, before, after, list(read_lines(baseline.evaluation / "references.txt")))
+    before, after = (list(read_lines(checked(each.evaluation / "hypotheses.txt"))) for each in (baseline, system))
+    return compare(metric, before, after, list(read_lines(checked(baseline.evaluation / "references.txt"))))
 
 
 def _conditions(system: System) -> tuple[Any, ...]:

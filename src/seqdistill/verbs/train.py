@@ -144,7 +144,6 @@ def _finished(
 def _verified(directory: Path) -> tuple[DataDirectory, Store]:
     """The data and its validation part; raises UserError if there is none, or if a part was altered."""
     data = DataDirectory.open(directory)
-    data.verify()
     if data.valid is None:
         raise UserError(
             f"{directory}: holds no validation data, which choosing a checkpoint needs; "

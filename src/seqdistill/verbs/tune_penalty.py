@@ -10,13 +10,13 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.targets import lines_of
 from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write_penalty
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, write_json
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import create_metric
 from seqdistill.models.saved import load_model
 from seqdistill.options import DecodingOptions, MetricOptions, TunePenaltyOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.engines import create_engine
+from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.training.optim import choose_device
 
 TRIALS = "trials.json"
@@ -31,7 +31,7 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
     """
     text = _validation_text(settings)
     loaded = load_model(settings.model)
-    engine = create_engine("torch", loaded, settings.model, device=choose_device(settings.device))
+    engine = create_engine("torch", loaded, device=choose_device(settings.device))
     if not engine.traits.inserts:
         raise UserError(
             f"{settings.model}: inserts no words, so there is no penalty to tune; it is for Insertion and Levenshtein "
@@ -44,11 +44,11 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
     def bleu(hypotheses: Sequence[str]) -> float:
         return round(metric.corpus(hypotheses, text.references).value, 4)
 
-    trials = [Trial(**row) for row in read_json(out / TRIALS)] if (out / TRIALS).exists() else []
+    trials = _tried(out)
     progress.start("trying penalties", total=len(settings.penalties), unit="penalties", done=len(trials))
     for penalty in settings.penalties[len(trials) :]:
         trials.append(try_penalty(engine, text.sources, bleu, penalty=penalty, options=_options(settings)))
-        write_json(out / TRIALS, [trial._asdict() for trial in trials])
+        write_sealed(out / TRIALS, {"trials": [trial._asdict() for trial in trials]})
         progress.advance()
     progress.finish()
     best = best_of(trials)
@@ -59,6 +59,14 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
     }
     write_penalty(out / FILE, best.penalty, fingerprint=engine.fingerprint["model"], details=found)
     return {"penalty": best.penalty, **found}
+
+
+def _tried(out: Path) -> list[Trial]:
+    """What an earlier run of this stage tried."""
+    if not (out / TRIALS).exists():
+        return []
+    kept = read_sealed(out / TRIALS, remedy=f"delete {out / TRIALS} and run the same again: it begins anew")
+    return [Trial(**row) for row in kept["trials"]]
 
 
 class _Text(NamedTuple):

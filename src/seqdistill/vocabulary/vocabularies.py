@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, sha256, write_json, written_beside
-from seqdistill.vocabulary import huggingface, marian
-from seqdistill.vocabulary.folder import listing
+from seqdistill.files import sha256, written_beside
+from seqdistill.seals import check_listing, listing, read_sealed, write_sealed
+from seqdistill.vocabulary import folder, huggingface, marian
 from seqdistill.vocabulary.huggingface import HuggingFace
 from seqdistill.vocabulary.marian import Marian
 from seqdistill.vocabulary.sentencepiece import Kind, SentencePiece
@@ -17,6 +17,7 @@ from seqdistill.vocabulary.vocabulary import Vocabulary
 
 DESCRIPTION = "seqdistill.json"
 """A name that no other program's folder has."""
+REMEDY = "copy the whole folder again, or prepare the data again"
 
 Read = Callable[[Path, str, Mapping[str, Any]], Vocabulary]
 
@@ -47,17 +48,18 @@ class Vocabularies(NamedTuple):
             UserError: the directory holds another vocabulary.
         """
         if (directory / DESCRIPTION).exists():
-            if read_json(directory / DESCRIPTION).get("fingerprint") == self.fingerprint:
+            if read_sealed(directory / DESCRIPTION, remedy=REMEDY).get("fingerprint") == self.fingerprint:
                 return
             raise UserError(f"{directory}: holds another tokenizer already; give another directory, or remove this one")
         same = self.source is self.target
         sides = {"joint": self.source} if same else {"source": self.source, "target": self.target}
-        for side, vocabulary in sides.items():
-            for name, content in vocabulary.files(side).items():
-                with written_beside(directory / name) as beside:
-                    beside.write_bytes(content)
+        files = {name: content for side, each in sides.items() for name, content in each.files(side).items()}
+        for name, content in files.items():
+            with written_beside(directory / name) as beside:
+                beside.write_bytes(content)
         described = {side: {"kind": each.kind, "settings": each.settings} for side, each in sides.items()}
-        write_json(directory / DESCRIPTION, {"sides": described, "joint": self.joint, "fingerprint": self.fingerprint})
+        whole = {"sides": described, "joint": self.joint, "fingerprint": self.fingerprint}
+        write_sealed(directory / DESCRIPTION, whole | {"files": listing(directory, files)})
 
     @classmethod
     def load(cls, directory: Path) -> Vocabularies:
@@ -69,24 +71,14 @@ class Vocabularies(NamedTuple):
         path = directory / DESCRIPTION
         if not path.exists():
             raise UserError(
-                f"{directory}: expected {DESCRIPTION} and the files it names, found {listing(directory)}: not copied "
-                "whole, or of an earlier edition; prepare the data again"
+                f"{directory}: expected {DESCRIPTION} and the files it names, found {folder.listing(directory)}: not "
+                "copied whole, or of an earlier edition; prepare the data again"
             )
-        description = read_json(path)
-        try:
-            sides = {side: _read(directory, side, row) for side, row in description["sides"].items()}
-            joint, wanted = bool(description["joint"]), description["fingerprint"]
-        except (KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}: describes no tokenizer; prepare the data again") from None
-        if sides.keys() not in ({"joint"}, {"source", "target"}):
-            raise UserError(f"{path}: expected joint, or source and target; found {[*sides]}")
-        loaded = cls(sides.get("joint") or sides["source"], sides.get("joint") or sides["target"], joint)
-        if loaded.fingerprint != wanted:
-            raise UserError(
-                f"{directory}: the tokenizer's files are not those that {DESCRIPTION} describes (fingerprint "
-                f"{wanted[:12]} expected, {loaded.fingerprint[:12]} found): a file was altered; copy it again"
-            )
-        return loaded
+        description = read_sealed(path, remedy=REMEDY)
+        check_listing(directory, description["files"], remedy=REMEDY)
+        sides = {side: _read(directory, side, row) for side, row in description["sides"].items()}
+        source, target = (sides.get("joint") or sides[side] for side in ("source", "target"))
+        return cls(source, target, description["joint"])
 
 
 def train_vocabularies(
@@ -136,18 +128,12 @@ def taken_from(directory: Path, *, source_language: str = "", target_language: s
         return Vocabularies(*huggingface.take(directory, **languages), joint=True)
     raise UserError(
         f"{directory}: holds no tokenizer: expected a data directory with tokenizer/, a Marian folder "
-        f"({', '.join(marian.FILES)}) or a folder with {huggingface.FILE}; found: {listing(directory)}"
+        f"({', '.join(marian.FILES)}) or a folder with {huggingface.FILE}; found: {folder.listing(directory)}"
     )
 
 
 def _read(directory: Path, side: str, row: Mapping[str, Any]) -> Vocabulary:
-    if row["kind"] not in KINDS:
-        raise UserError(f"{directory / DESCRIPTION}: unknown kind {row['kind']!r}; there are {', '.join(KINDS)}")
     try:
         return KINDS[row["kind"]](directory, side, row["settings"])
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{error.filename}: no such file, but {DESCRIPTION} beside it names it; copy the whole folder"
-        ) from None
     except UserError as error:
         raise UserError(f"{directory}, {side}: {error}") from None

@@ -28,6 +28,14 @@ def unmeasured() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Conversions that tests make do not fill the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQDISTILL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real parallel text beside the repository (or SEQDISTILL_SHARED_DATA); the test skips without it."""

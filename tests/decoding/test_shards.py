@@ -183,9 +183,7 @@ def test_strange_files_are_refused_and_kept(tmp_path: Path) -> None:
 def test_a_store_description_that_is_none(tmp_path: Path) -> None:
     decode(tmp_path / "a", fake_sources(5))
     (tmp_path / "a/store.json").write_text("[]")
-    with pytest.raises(
-        UserError, match=r"store.json: has no seal: altered, or written by an earlier edition of seqdistill"
-    ):
+    with pytest.raises(UserError, match=r"store.json: has no seal: altered, or written by an earlier edition"):
         ShardStore.open(tmp_path / "a")
 
 

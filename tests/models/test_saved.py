@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from seqdistill.errors import UserError
 from seqdistill.models.family import family_named, preset_names, resolved
-from seqdistill.models.saved import create_model, hash_of, load_model, save_model, stored_weights
+from seqdistill.models.saved import create_model, hash_of, load_model, save_model, saved_family, stored_weights
+from seqdistill.seals import write_sealed
 from seqdistill.vocabulary.vocabularies import Vocabularies, train_vocabularies
 
 TINY = {"dim": 16, "ffn_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
@@ -223,17 +224,27 @@ class TestDamage:
         ("change", "message"),
         [
             ({"model": "transformr"}, "unknown model 'transformr'; did you mean 'transformer'"),
-            ({"model": 3}, "must hold model, config and tokenizer"),
             ({"config": {"dimm": 3}}, "unknown option 'dimm'; did you mean 'dim'"),
             ({"config": {"dim": 16}}, "source_vocab, target_vocab missing"),
             ({"config": {**TINY, "source_vocab": 7, "target_vocab": 7}}, "source_vocab is 7, but the tokenizer has 40"),
         ],
     )
-    def test_config_altered(self, saved: Path, change: dict, message: str) -> None:
+    def test_a_config_of_another_model(self, saved: Path, change: dict, message: str) -> None:
         path = saved / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+        content = json.loads(path.read_text())
+        del content["seal"]
+        write_sealed(path, {**content, **change})
         with pytest.raises(UserError, match=message):
             load_model(saved)
+
+    def test_every_character_of_the_config_counts(self, saved: Path) -> None:
+        """Two heads or four, with the same weights: each gives a model, and only one was trained."""
+        path = saved / "config.json"
+        path.write_text(path.read_text().replace('"heads": 2', '"heads": 4'))
+        with pytest.raises(UserError, match=r"config\.json: was altered since it was written .*; copy the whole model"):
+            load_model(saved)
+        with pytest.raises(UserError, match=r"config\.json: was altered"):
+            saved_family(saved)
 
     def test_config_cut(self, saved: Path) -> None:
         path = saved / "config.json"

@@ -12,6 +12,7 @@ import pytest
 
 from seqdistill.errors import UserError
 from seqdistill.reports.page import Curve, Example, Page, _by_position, _time, render, write_page
+from seqdistill.seals import sealed_row
 from seqdistill.training.log import read_log
 
 BROWSER = next(
@@ -113,14 +114,14 @@ def test_a_browser_renders_it_on_a_desk_and_on_a_phone(tmp_path: Path):
 
 def test_a_log_is_read_up_to_the_row_being_written(tmp_path):
     path = tmp_path / "log.jsonl"
-    path.write_text('{"kind": "valid", "update": 1}\n{"kind": "va')
-    assert read_log(path) == [{"kind": "valid", "update": 1}]
-    path.write_text("[1]\n")
-    with pytest.raises(UserError, match=r"log\.jsonl, line 1: expected a JSON object"):
-        read_log(path)
-    path.write_text("{}\nnonsense\n")
-    with pytest.raises(UserError, match=r"log\.jsonl, line 2: not JSON"):
-        read_log(path)
+    row = {"kind": "valid", "update": 1, "bleu": 31.25}
+    path.write_text(sealed_row(row) + '\n{"kind": "va')
+    assert read_log(path) == [row]
+    whole = f"{sealed_row(row)}\n{sealed_row(row)}\n".encode()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        with pytest.raises(UserError, match=r"log\.jsonl, line [12]: was altered since it was written"):
+            assert read_log(path) != [row, row]
     with pytest.raises(UserError, match="no such log"):
         read_log(tmp_path / "gone.jsonl")
 

@@ -2,7 +2,9 @@
 
 import itertools
 import os
-import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from seqdistill.decoding.processors import Given
 from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import DecodingOptions
+from seqdistill.runtime import conversions
 from seqdistill.runtime.conversion import MAX_POSITIONS
+from seqdistill.runtime.conversions import FOLDER, is_whole
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
 from seqdistill.runtime.engines import load_engine
 from seqdistill.training import optim
@@ -161,10 +165,22 @@ def test_untied_vocabularies_convert(tmp_path) -> None:
     assert any(h.text for (h,) in ours)
 
 
-def test_int8_is_close_and_conversion_is_kept(tokenizers, tmp_path) -> None:
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of its own; the folder of conversions in it."""
+    monkeypatch.setenv("SEQDISTILL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / FOLDER
+
+
+def conversion_in(cache: Path) -> Path:
+    (folder,) = (path for path in cache.iterdir() if not path.name.startswith("."))
+    return folder
+
+
+def test_int8_is_close_and_conversion_is_kept(tokenizers, tmp_path, cache) -> None:
     _, other = engines(tokenizers, tmp_path)
-    folder = next((tmp_path / "model").glob(".ctranslate2-*"))
-    assert not list((tmp_path / "model").glob(".*"))[1:]
+    assert not list((tmp_path / "model").glob(".*")), "the model's folder is the user's"
+    folder = conversion_in(cache)
     written = (folder / "model.bin").stat().st_mtime_ns
     quick = load_engine("ctranslate2", tmp_path / "model", compute_type="int8", workers=1)
     assert (folder / "model.bin").stat().st_mtime_ns == written
@@ -175,17 +191,52 @@ def test_int8_is_close_and_conversion_is_kept(tokenizers, tmp_path) -> None:
     assert sum(same) > 35
 
 
-def test_a_model_that_can_only_be_read_is_converted_into_the_cache(tokenizers, tmp_path, monkeypatch) -> None:
+def test_a_damaged_conversion_is_made_again(tokenizers, tmp_path, cache) -> None:
+    """Whatever bit of it was altered, and whatever is gone: the bytes are those of the first conversion again."""
     engines(tokenizers, tmp_path)
-    (folder,) = (tmp_path / "model").glob(".ctranslate2-*")
-    shutil.rmtree(folder)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    monkeypatch.setenv("SEQDISTILL_CACHE", str(tmp_path / "cache"))
-    assert load_engine("ctranslate2", tmp_path / "model").decode(
-        sentences(2, seed=8), DecodingOptions(beam=1, max_length=5)
+    folder = conversion_in(cache)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {"model.bin", "config.json"} <= whole.keys()
+    for name, content in whole.items():
+        for damaged in (content[: len(content) // 2] + b"#" + content[len(content) // 2 + 1 :], None):
+            (folder / name).unlink() if damaged is None else (folder / name).write_bytes(damaged)
+            assert not is_whole(folder)
+            load_engine("ctranslate2", tmp_path / "model", workers=1)
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
+def test_processes_that_convert_at_once_make_one_conversion(tokenizers, tmp_path, cache) -> None:
+    """Three begin together with a damaged conversion; each decodes, and one whole conversion is left."""
+    engines(tokenizers, tmp_path)
+    folder = conversion_in(cache)
+    (folder / "model.bin").write_bytes(b"#")
+    script = (
+        "import sys; from pathlib import Path; from seqdistill.runtime.engines import load_engine;"
+        "from seqdistill.options import DecodingOptions; sys.stdin.read();"
+        "engine = load_engine('ctranslate2', Path(sys.argv[1]), workers=1);"
+        "print(engine.decode(['a b c'], DecodingOptions(beam=1, max_length=5))[0][0].text)"
     )
-    assert not folder.exists()
-    assert (tmp_path / "cache" / folder.name / "model.bin").exists()
+    command = [sys.executable, "-c", script, str(tmp_path / "model")]
+    environment = os.environ | {"PYTHONPATH": str(Path(conversions.__file__).parents[2])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, env=environment, **pipes) for _ in range(3)]
+    said = [process.communicate("begin") for process in running]
+    assert all(process.returncode == 0 for process in running), said
+    assert len({out for out, _ in said}) == 1
+    assert is_whole(folder) and not list(cache.glob(".*.part"))
+
+
+def test_without_a_cache_that_can_be_written_a_temporary_conversion_does(tokenizers, tmp_path, monkeypatch) -> None:
+    """As in a home that can only be read; here the cache cannot be a folder."""
+    ours, _ = engines(tokenizers, tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEQDISTILL_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    lines, options = sentences(20, seed=8), DecodingOptions(beam=1, max_length=5)
+    found = _texts(load_engine("ctranslate2", tmp_path / "model", compute_type="float32", workers=1), lines, options)
+    assert found == _texts(ours, lines, options)
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_torch_keeps_its_threads(tokenizers, tmp_path) -> None:

@@ -148,11 +148,16 @@ else:
 def test_apt_fetches_into_a_folder_of_its_own(tmp_path, program, monkeypatch):
     monkeypatch.setenv("PATH", str(program("apt-get", FAKE_APT).parent))
     folder = fetch_descriptions(("en", "de"), tmp_path / "cache", Silent())
-    assert sorted(path.name for path in folder.iterdir()) == ["de.txt", "en.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["de.txt", "en.txt", "fetched.json"]
     assert list(read_descriptions(folder / "en.txt")) == [("stable", "1"), ("updates", "1")]
     assert read_descriptions(folder / "de.txt")["stable", "1"].synopsis == "Ein Werkzeug"
     monkeypatch.setenv("PATH", "")
     assert fetch_descriptions(("en", "de"), tmp_path / "cache", Silent()) == folder, "a second time no apt is needed"
+    altered = (folder / "de.txt").read_bytes()
+    (folder / "de.txt").write_bytes(altered[:3] + b"#" + altered[4:])
+    with pytest.raises(UserError, match=r"de\.txt: was cut or altered .*; delete .*: it is fetched again"):
+        fetch_descriptions(("en", "de"), tmp_path / "cache", Silent())
+    (folder / "de.txt").write_bytes(altered)
 
 
 def test_a_language_that_the_archive_lacks(tmp_path, program, monkeypatch):

@@ -113,7 +113,7 @@ def test_other_options_and_another_model_are_refused(tmp_path: Path) -> None:
 
 def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
     half = save(tmp_path, 1)
-    half.rename(tmp_path / ".00000001.part")
+    half.rename(tmp_path / ".00000001.7.part")
     assert list(checkpoint.saved(tmp_path)) == []
     assert save(tmp_path, 1).is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["00000001"]
@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_no_half_checkpoint(tmp_path: Path, monkeypatch: pyte
     def full(path: Path, value: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_json", full)
+    monkeypatch.setattr(checkpoint, "write_sealed", full)
     with pytest.raises(UserError, match=r"00000002: cannot be written .*No space left on device.; free space"):
         save(tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["00000001"]

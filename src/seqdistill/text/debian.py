@@ -23,7 +23,7 @@ LANGUAGES = ("de", "fr", "it")
 """Those with tens of thousands of pairs; the archive has some for many more languages."""
 HELD_OUT = 1000
 FETCHED = "fetched.json"
-"""Written last: what lies there, with hashes."""
+"""Written last: hashes of what was fetched; files that a user put there have none."""
 
 _BULLET = re.compile(r"(?:[*\-+•·–—]|\d+[.)])\s+")
 _LONG_BLOCK = 40
@@ -157,6 +157,7 @@ def fetch_descriptions(languages: tuple[str, ...], cache: Path, progress: Progre
     if (folder / FETCHED).exists():
         remedy = f"delete {folder}: it is fetched again"
         check_listing(folder, read_sealed(folder / FETCHED, remedy=remedy), remedy=remedy)
+    if all(path.exists() for path in wanted):
         return folder
     if shutil.which("apt-get") is None:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,24 @@ def test_faulty_text_is_named_by_file_and_line(text: Path, call: Call) -> None:
     (text / "short.de").write_text("eins\n")
     code, _, errors = call("prepare", "--source", "faulty.en", "--target", "short.de", "--out", "data9")
     assert code == 2 and "2" in errors and "1" in errors and "short.de" in errors
+
+
+def test_names_in_tables_and_files_that_are_not_utf8(text: Path, call: Call) -> None:
+    """[red] vanished; a stage with such a file could never write its manifest."""
+    source, out = os.fsdecode(b"caf\xe9.en"), os.fsdecode(b"[red] caf\xe9")
+    (text / "train.en").rename(source)
+    words = ["--source", source, "--target", "train.de", "--valid-size", "20", *TINY["prepare"].split(), "--out", out]
+    for _ in range(2):  # made, and found as made
+        assert call("prepare", *words)[0] == 0
+    code, shown, _ = call("status", ".")
+    assert code == 0 and "[red] caf\\udce9" in shown and "prepare" in shown
+    train = ["train", "--data", out, "--out", f"{out}-model", *TINY["train"].split()]
+    code, _, said = call(*train)
+    assert code == 2 and "TensorBoard writes into no folder whose name is not UTF-8" in said
+    assert call(*train, "--no-tensorboard")[0] == 0
+    scores = ["--model", f"{out}-model", "--data", out, "--split", "valid", "--out", f"{out}-scores"]
+    assert call("evaluate", *scores)[0] == 0
+    assert call("report", ".")[0] == 0
 
 
 def test_translate_names_the_line_that_is_not_utf8(text: Path, call: Call) -> None:

@@ -66,6 +66,18 @@ def test_a_log_gets_a_line_now_and_then_with_rate_and_time_left(wait: Callable[[
     assert len(lines_of(text)) == 2, "finishing twice says nothing new"
 
 
+@pytest.mark.parametrize("name", ["[/x]", "[red]a[/red]", ":warning:", "{task.total}", "$x_{$"])
+@pytest.mark.parametrize("bar", [True, False])
+def test_titles_are_shown_as_they_are(name: str, bar: bool) -> None:
+    """A stage called [/x] was a traceback of rich's, and [red] vanished."""
+    text = io.StringIO()
+    terminal = Terminal(Console(file=text, force_terminal=bar, width=200, color_system=None))
+    terminal.start(name, total=3, unit="updates")
+    terminal.advance(1, state=name)
+    terminal.finish()
+    assert f"{name}: 1/3 updates" in text.getvalue()
+
+
 def test_a_task_of_unknown_length_shows_no_time_left(wait: Callable[[float], None]) -> None:
     text = io.StringIO()
     terminal = Terminal(Console(file=text))

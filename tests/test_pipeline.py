@@ -139,6 +139,39 @@ def test_an_input_that_is_no_other_stage_and_not_there_is_found_before_anything_
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 
 
+NO_NAMES = ["../up", "/abs", "a/b", "[/x]", "", ".", "..", ".hidden", "nul\\u0000", "a\\nb", "x" * 201, "report.html"]
+NAMES = ["[x]", "[red]", "$x_{$", "<b>&", ":warning:", "日本語 学生", "-a", "_a", "a b", "{task}", "%s"]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+@pytest.mark.parametrize("place", ["[train.teacher]", 'name = "tiny"', "each"])
+def test_names_that_are_no_folders_name_are_refused(tmp_path: Path, name: str, place: str) -> None:
+    """`../up` wrote a stage beside the run's directory, and NUL was a ValueError of Python's."""
+    text = RECIPE.replace('"teacher"', f'"{name}"').replace("[train.teacher]", f'[train."{name}"]')
+    if place == "each":
+        text = RECIPE.replace("set = { dim = 32 }", f'each = {{ metric = ["{name}/bleu\\u0001"] }}')
+    elif place != "[train.teacher]":
+        text = RECIPE.replace(place, f'name = "{name}"')
+        if name == "report.html":
+            return  # a run may be called so: it is a folder below runs
+    with pytest.raises(UserError, match=r"the name '.*' is to be that of a folder|report\.html is the recipe's page"):
+        read_recipe(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_names_whatever_they_look_like(tmp_path: Path, name: str) -> None:
+    text = RECIPE.replace('"teacher"', f'"{name}"').replace("[train.teacher]", f'[train."{name}"]')
+    recipe = read_recipe(write(tmp_path, text), out=tmp_path / "out")
+    assert {step.directory for step in recipe.steps if step.name == name} == {tmp_path / "out" / name}
+    assert name in [row.step.name for row in plan(recipe)]
+
+
+def test_a_recipe_of_an_editor_that_puts_a_mark_in_front_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, RECIPE)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_recipe(path).name == "tiny"
+
+
 def test_a_missing_recipe_and_an_empty_directory_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such recipe"):
         read_recipe(tmp_path / "none.toml")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from seqdistill.files import locked, read_json
 from seqdistill.manifest import FINISHED, UNFINISHED
 from seqdistill.options import EvaluateOptions, Options, PrepareOptions, TrainOptions
 from seqdistill.progress import Progress, Silent
+from seqdistill.seals import write_sealed
 from seqdistill.stages import STAGES, Outcome, Stage, Titled, found_in, run_stage
 
 
@@ -61,7 +62,8 @@ def test_a_stage_is_done_once(performed: Performed, text: Path, tmp_path: Path) 
     assert prepare(text, out) == (True, {"pairs": 3})
     manifest = read_json(out / FINISHED)
     assert manifest["kind"] == "prepare" and manifest["results"] == {"pairs": 3}
-    assert manifest["outputs"]["train.arrow"]["bytes"] == 5 and manifest["inputs"].keys() == {"source", "target"}
+    assert manifest["outputs"] == {"train.arrow": hashlib.sha256(b"pairs").hexdigest()}
+    assert manifest["inputs"].keys() == {"source", "target"}
     assert prepare(text, out) == (False, {"pairs": 3}) and performed.calls == 1
     assert read_json(out / FINISHED) == manifest
 
@@ -133,7 +135,7 @@ def test_a_file_cannot_be_the_output_directory(performed: Performed, text: Path)
 def test_an_output_that_was_cut_is_noticed(performed: Performed, text: Path, tmp_path: Path) -> None:
     prepare(text, tmp_path / "out")
     (tmp_path / "out" / "train.arrow").write_text("pa")
-    with pytest.raises(UserError, match=r"train\.arrow: has 2 bytes, but the manifest records 5"):
+    with pytest.raises(UserError, match=r"train\.arrow: was cut or altered since it was written"):
         prepare(text, tmp_path / "out")
 
 
@@ -154,8 +156,8 @@ def test_a_stage_recorded_before_an_option_existed_is_one_with_its_default(
     out = tmp_path / "out"
     prepare(text, out)
     recorded = read_json(out / FINISHED)
-    assert recorded["options"].pop("train_size") == 0
-    (out / FINISHED).write_text(json.dumps(recorded))
+    assert recorded.pop("seal") and recorded["options"].pop("train_size") == 0
+    write_sealed(out / FINISHED, recorded)
     assert not prepare(text, out).done_now
     with pytest.raises(UserError, match=r"train_size: 0 there, 5 now"):
         prepare(text, out, train_size=5)

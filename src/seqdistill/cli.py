@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -22,6 +23,9 @@ def run() -> int:
 def _command_line() -> int:
     from seqdistill.command_line import execute
 
+    for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding does not have is shown as \\u2014
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     return execute(sys.argv[1:])
 
 

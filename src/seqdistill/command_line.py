@@ -200,7 +200,7 @@ def _show_traces(traces: Iterable[tuple[str, list[str]]]) -> None:
 def _standard_input() -> Iterator[str]:
     for number, line in enumerate(_lines_of(sys.stdin.buffer), 1):
         try:
-            yield line.decode("utf-8").rstrip("\r\n")
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise UserError(
                 f"standard input, line {number}: not UTF-8 ({error.reason}); convert it first, such as with iconv"

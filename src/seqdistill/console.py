@@ -91,9 +91,8 @@ class Terminal:
     def _log(self, now: float, *, final: bool = False) -> None:
         total = "" if self._total is None else f"/{self._total:,}"
         state = f"in {clock(now - self._started)}" if final else self._state(now)
-        self.console.print(
-            f"{self._title}: {self._done:,}{total} {self._unit}, {state}", highlight=False, soft_wrap=True
-        )
+        line = f"{self._title}: {self._done:,}{total} {self._unit}, {state}"
+        self.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def clock(seconds: float) -> str:

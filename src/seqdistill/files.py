@@ -138,6 +138,13 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
+def utf8_name(path: Path) -> Iterator[str]:
+    """Another name of a file, for libraries that open no path that is not UTF-8."""
+    with path.open("rb") as file:
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
+@contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Locks an output directory for this process; the lock ends with the process, even if it is killed.
 

@@ -133,6 +133,6 @@ def _detail(folder: Path, record: Mapping[str, Any]) -> str:
         return f"{record['wall_seconds']:,.0f} s"
     if shards := list(folder.glob("shards/*.parquet")):
         return f"{len(shards)} shards so far"
-    checkpoints = sorted(path.name for path in folder.glob("checkpoints/*") if not path.name.startswith("."))
+    checkpoints = sorted(path.name for path in folder.glob("checkpoints/[0-9]*"))
     growth = f"grow: {record['growth']}; " if record.get("growth") else ""
     return f"{growth}last checkpoint {checkpoints[-1]}" if checkpoints else "no result yet"

@@ -149,13 +149,8 @@ def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
 
 def _check_name(name: str, where: str) -> None:
     """Raises UserError for a name that is no name of a folder in a folder: `../up`, `/abs`, `a/b`, one with a NUL."""
-    if (
-        not name
-        or name.startswith(".")
-        or "/" in name
-        or not name.isprintable()
-        or len(name.encode(errors="replace")) > LONGEST_NAME
-    ):
+    of_one_folder = name.isprintable() and "/" not in name and not name.startswith(".")
+    if not of_one_folder or not 1 <= len(name.encode(errors="replace")) <= LONGEST_NAME:
         raise UserError(
             f"{where}: the name {name!r} is to be that of a folder: expected 1 to {LONGEST_NAME} bytes, without / and "
             "what cannot be printed, and no dot in front; give it another"

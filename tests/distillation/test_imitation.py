@@ -18,6 +18,7 @@ from seqdistill.distillation.word import full_distribution, hard_labels
 from seqdistill.errors import UserError
 from seqdistill.nn.divergences import Divergence
 from seqdistill.options import DecodingOptions, RolloutOptions, SearchOptions, TrainingOptions
+from seqdistill.training.log import read_log
 from seqdistill.training.loop import seed_everything, train
 from seqdistill.vocabulary.sentencepiece import PAD
 
@@ -186,7 +187,7 @@ def test_continued_in_the_middle_of_a_pool_it_gives_the_same_weights(tmp_path: P
         trained(tmp_path / "parts", updates=stop, kind=kind)
     parts = trained(tmp_path / "parts", updates=11, kind=kind)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    rows = read_log(tmp_path / "whole" / "log.jsonl")
     log_metrics = next(row for row in rows if row["kind"] == "train")
     name = "disagreement" if kind == "hard" else "divergence"
     assert {

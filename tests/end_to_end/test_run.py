@@ -20,7 +20,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 STAGES = ["data", "teacher", "distilled", "fast", "sru", "nat", "teacher-test", "sru-test", "nat-test"]
 TIMES = {"command", "wall_seconds", "lines_per_second", "tokens_per_second"}
-TIMES |= {"sentences_per_second", "milliseconds_per_sentence"}
+TIMES |= {"sentences_per_second", "milliseconds_per_sentence", "others", "seal"}
 """Figures that no two runs agree on, wherever they are recorded."""
 
 

@@ -112,6 +112,23 @@ def test_a_browser_renders_it_on_a_desk_and_on_a_phone(tmp_path: Path):
         assert columns_with_ink > 0.5
 
 
+def test_only_pages_of_ours_are_written_over(tmp_path: Path) -> None:
+    """`report --page thesis.html` wrote over the thesis."""
+    page, thesis = Page("A run"), tmp_path / "thesis.html"
+    thesis.write_text("<html>years of work</html>")
+    with pytest.raises(UserError, match=r"thesis\.html: is there, and no page that seqdistill wrote: give"):
+        write_page(page, thesis)
+    assert thesis.read_text() == "<html>years of work</html>"
+    with pytest.raises(UserError, match="is there, and no page"):
+        write_page(page, tmp_path)
+    write_page(page, tmp_path / "page.html")
+    write_page(Page("Another run"), tmp_path / "page.html")
+    assert "Another run" in (tmp_path / "page.html").read_text()
+    (tmp_path / "link.html").symlink_to(tmp_path / "nowhere")
+    write_page(page, tmp_path / "link.html")
+    assert not (tmp_path / "nowhere").exists(), "a link is replaced, not followed"
+
+
 def test_a_log_is_read_up_to_the_row_being_written(tmp_path):
     path = tmp_path / "log.jsonl"
     row = {"kind": "valid", "update": 1, "bleu": 31.25}

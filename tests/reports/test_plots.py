@@ -12,6 +12,7 @@ from seqdistill.reports.plots import (
     category_plot,
     inline,
     line_plot,
+    share_plot,
     standalone,
     trade_off_plot,
     undominated,
@@ -49,6 +50,26 @@ def test_plots_name_their_systems_and_axes_in_text():
     assert {"teacher", "student"} <= set(texts(lines)) & set(texts(categories))
     assert texts(categories).index("0-9") < texts(categories).index("10-19") < texts(categories).index("20+")
     assert {"slow", "fast", "bad", "twin"} <= set(texts(trade_off))
+
+
+HOSTILE = ["$x_{$", "$a$", "_hidden", "<b>&\"'", "[/x]", 'id="a"', "#010101", "'DejaVu Sans'", "日本語"]
+
+
+def test_names_are_written_as_they_are() -> None:
+    """$...$ was mathematics, or an error of it; a name that begins with _ was left out of the legend."""
+    labels = Labels("$title_{$", "$x_{$", "y", HOSTILE)
+    shares = {name: {other: 1 / len(HOSTILE) for other in HOSTILE[:8]} for name in HOSTILE}
+    drawn = [
+        line_plot([Line(name, [0, 1], [0, 1]) for name in HOSTILE], labels),
+        category_plot({name: {"0-9": 1.0, "10+": 2.0} for name in HOSTILE}, labels),
+        share_plot(shares, labels),
+        trade_off_plot([Point(name, 10 + i, i) for i, name in enumerate(HOSTILE)], labels, more_is_better=True),
+    ]
+    for svg in drawn:
+        for written in (svg, inline(svg, "prefix-1")):
+            found = texts(written)
+            assert not [name for name in HOSTILE if name not in found]
+            assert "$x_{$" in found, "the axis too"
 
 
 def test_colours_follow_the_reader():

@@ -56,7 +56,7 @@ def main(data: Path, out: Path, given: dict[str, Any]) -> None:
     name, dropout = given.pop("model", "transformer-tiny"), given.pop("dropout", 0.1)
     die_at = given.pop("die_at", None)
     if die_at == "writing":
-        checkpoint.write_json = die
+        checkpoint.write_sealed = die
     if die_at == "pruning":
         checkpoint.prune = die
     torch.set_num_threads(1)

@@ -1,6 +1,5 @@
 """Trainings that grow, and decays that are branched off: the bytes, the log and the scores of one that long at once."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from seqdistill.options import TrainingOptions
 from seqdistill.progress import Silent
 from seqdistill.training.checkpoint import saved
 from seqdistill.training.growth import GROWING, End, end_of, lies_on_the_way
+from seqdistill.training.log import read_log
 from seqdistill.training.loop import TrainingResult, train
 from seqdistill.training.options import scheduled_rate
 
@@ -60,7 +60,7 @@ def run(out: Path, *, cut: int = 0, branch: Path | None = None, **changes: Any) 
 
 
 def logged(out: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    rows = read_log(out / "log.jsonl")
     return [{key: value for key, value in row.items() if key != "tokens_per_second"} for row in rows]
 
 

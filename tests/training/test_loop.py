@@ -1,6 +1,5 @@
 """The loop against updates worked out by hand, and its rules for stopping, choosing, continuing and refusing."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from seqdistill.training import optim
 from seqdistill.training.checkpoint import Validation, saved
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.history import chosen, exhausted
+from seqdistill.training.log import read_log
 from seqdistill.training.loop import TrainingResult, seed_everything, train
 
 BATCHES = random_batches(12)
@@ -34,7 +34,7 @@ def run(out: Path, model: Bigram | None = None, stream: Stream | None = None, **
 
 
 def rows(out: Path, kind: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    lines = read_log(out / "log.jsonl")
     return [line for line in lines if line["kind"] == kind]
 
 
@@ -126,7 +126,7 @@ def test_a_prolonged_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert parts.history == whole.history
 
     def logged(out: Path) -> list[dict[str, Any]]:
-        every = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        every = read_log(out / "log.jsonl")
         return [{key: value for key, value in row.items() if key != "tokens_per_second"} for row in every]
 
     assert logged(tmp_path / "parts") == logged(tmp_path / "whole")

@@ -1,6 +1,5 @@
 """`--precision auto`: measured once, recorded, and nothing else of the training is changed by it."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from seqdistill.nn.losses import Loss
 from seqdistill.options import TrainingOptions
 from seqdistill.training import optim, precision
 from seqdistill.training.distributed import Ranks
+from seqdistill.training.log import read_log
 from seqdistill.training.loop import TrainingResult, train
 from seqdistill.training.precision import TURNS, Measured, settle
 
@@ -58,7 +58,7 @@ def run(out: Path, *, batch_of: Callable[[Batch], Loss] | None = None, **changes
 
 
 def rows(out: Path, kind: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    lines = read_log(out / "log.jsonl")
     return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in lines if line["kind"] == kind]
 
 

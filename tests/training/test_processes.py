@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from seqdistill.data.batches import ordered_batches
 from seqdistill.training import optim
 from seqdistill.training.checkpoint import saved
+from seqdistill.training.log import read_log
 from seqdistill.vocabulary.sentencepiece import PAD
 
 SCRIPT = Path(__file__).parent / "run_training.py"
@@ -49,7 +50,7 @@ def train_here(data: Data, out: Path, **options: Any) -> None:
 
 
 def logged(out: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    rows = read_log(out / "log.jsonl")
     return [{key: value for key, value in row.items() if key != "tokens_per_second"} for row in rows]
 
 

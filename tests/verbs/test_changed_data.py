@@ -1,7 +1,6 @@
 """Teachers that change the data (Zhou et al. 2020, section 5) through the verbs: mixtures of experts, born-again
 teachers, interpolation; each by recipe, and checked by what the stages recorded and by decoding again."""
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from seqdistill.recipe import read_recipe
 from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import Filters
+from seqdistill.training.log import read_log
 from seqdistill.verbs import train as train_verb
 from seqdistill.verbs.translate import translate_lines
 
@@ -190,12 +190,12 @@ class TestMixture:
             **{"max_updates": 4, "validate_every": 2, "average_count": 1, "average": "last", "tensorboard": False},
         )
         results = run_stage("train", settings, tmp_path / "mixture", Silent(), title="train").results
-        rows = [json.loads(line) for line in (tmp_path / "mixture" / "log.jsonl").open()]
+        rows = read_log(tmp_path / "mixture" / "log.jsonl")
         assert [row["bleu"] for row in rows if row["kind"] == "valid"] == [9.0, 8.0]
         assert results["expert"] == 2 and results["valid"] == {"bleu": 8.0}
 
     def test_the_log_tells_who_won_how_much(self, world: Path) -> None:
-        rows = [json.loads(line) for line in (world / "mixture" / "log.jsonl").open()]
+        rows = read_log(world / "mixture" / "log.jsonl")
         shares = [[row[f"expert_{number}_share"] for number in (1, 2, 3)] for row in rows if row["kind"] == "train"]
         assert len(shares) == 2 and all(sum(row) == pytest.approx(1, abs=1e-3) for row in shares)
 

@@ -1,6 +1,5 @@
 """Trainings that grow and decays that are branched off, through the stages: manifests, plans, refusals."""
 
-import json
 import random
 import shutil
 from pathlib import Path
@@ -10,14 +9,16 @@ import pytest
 
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import UserError
-from seqdistill.files import read_json, write_json
+from seqdistill.files import read_json
 from seqdistill.manifest import FINISHED, UNFINISHED
 from seqdistill.options import TrainOptions
 from seqdistill.pipeline import plan, run, stages_in
 from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, read_recipe
+from seqdistill.seals import write_sealed
 from seqdistill.stages import Outcome, found_in, run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
+from seqdistill.training.log import read_log
 
 WORDS = ["lamp", "door", "heat", "light", "open", "closed", "window", "sensor", "room", "off"]
 
@@ -50,7 +51,7 @@ def weights(out: Path) -> bytes:
 
 
 def logged(out: Path, after: int = 0) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    rows = read_log(out / "log.jsonl")
     timed = ("tokens_per_second", "rollout_time_share", "teacher_time_share")
     return [{key: row[key] for key in row if key not in timed} for row in rows if row["update"] > after]
 
@@ -120,11 +121,12 @@ def test_plan_and_status_say_grow(data: Path, tmp_path: Path) -> None:
     longer = recipe_of(data, tmp_path, 8)
     assert [row[1:] for row in plan(longer)] == [("grow", "max_updates: 4 there, 8 now")]
     out = tmp_path / "out" / "teacher"
-    manifest = {key: value for key, value in read_json(out / FINISHED).items() if key != "wall_seconds"}
+    dropped = ("wall_seconds", "seal")
+    manifest = {key: value for key, value in read_json(out / FINISHED).items() if key not in dropped}
     run(longer, Silent)
     assert [row.action for row in plan(longer)] == ["skip"] and not (out / UNFINISHED).exists()
     manifest |= {"seconds": 0.0, "growth": "max_updates: 8 there, 12 now"}  # as if killed while it grew once more
-    write_json(out / UNFINISHED, manifest)
+    write_sealed(out / UNFINISHED, manifest)
     (out / FINISHED).unlink()
     assert stages_in(out)[0].detail.startswith("grow: max_updates: 8 there, 12 now; last checkpoint 0000")
 

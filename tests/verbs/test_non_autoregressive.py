@@ -30,6 +30,7 @@ from seqdistill.options import (
 from seqdistill.pipeline import run as run_recipe
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
+from seqdistill.seals import write_sealed
 from seqdistill.stages import STAGES, run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import Filters
@@ -298,11 +299,12 @@ class TestPenalty:
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [({"penalty": 1.0}, "not a penalty file"), ([], "not a penalty file"), (None, "no such file")],
+        [({"penalty": 1.0}, "not a penalty file"), ({"seal": 3}, "was altered"), (None, "no such file")],
     )
     def test_what_is_no_penalty_file(self, world: Path, tmp_path: Path, content: Any, message: str) -> None:
         if content is not None:
-            write_json(tmp_path / "penalty.json", content)
+            write = write_json if "seal" in content else write_sealed
+            write(tmp_path / "penalty.json", content)
         with pytest.raises(UserError, match=message):
             translate(world, "toy", penalty_file=tmp_path / "penalty.json")
 

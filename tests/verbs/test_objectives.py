@@ -1,6 +1,5 @@
 """Every objective from settings to a trained model; every combination that means nothing is refused."""
 
-import json
 import os
 import random
 import subprocess
@@ -19,6 +18,7 @@ from seqdistill.models.saved import load_model
 from seqdistill.options import TrainOptions
 from seqdistill.progress import Silent
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
+from seqdistill.training.log import read_log
 from seqdistill.verbs.objectives import OBJECTIVES, check_objective
 from seqdistill.verbs.train import train
 
@@ -112,7 +112,7 @@ def test_two_processes_imitate_as_one(data: Path, teachers: list[Path], tmp_path
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OMP_NUM_THREADS": "1"}
     shared = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert shared.returncode == 0, shared.stderr
-    one, two = ([json.loads(line) for line in (tmp_path / name / "log.jsonl").open()] for name in ("one", "two"))
+    one, two = (read_log(tmp_path / name / "log.jsonl") for name in ("one", "two"))
     assert len(one) == len(two) == 8
     for row, its in zip(one, two, strict=True):
         same = row.keys() & {"kind", "update", "learning_rate", "loss", "gradient_norm", "perplexity", "bleu"}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
-from seqdistill.files import sha256_json, written_beside
+from seqdistill.files import sha256_json, utf8_name, written_beside
 from seqdistill.journal import differences
 from seqdistill.models.building import built
 from seqdistill.models.family import (
@@ -206,7 +206,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     if not path.exists():
         raise UserError(f"{path}: no such file; copy the whole model directory, or train again")
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_name(path) as name, safe_open(name, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             expected = (file.metadata() or {}).get("sha256")
     except SafetensorError as error:

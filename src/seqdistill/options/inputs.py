@@ -39,7 +39,7 @@ class SourceOptions(Options):
 
     source: Path | None = Field(
         default=None,
-        description="Text in the source language, a sentence a line, also compressed: to train on (`prepare`), to decode "
+        description="Text in the source language, a sentence a line, or packed: to train on (`prepare`), to decode "
         "(`evaluate`), of every corpus, which are targets then (`measure`), or for the metric comet (`compare`).",
     )
 

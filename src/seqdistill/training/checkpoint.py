@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from seqdistill.errors import UserError
-from seqdistill.files import sha256_file, sweep
+from seqdistill.files import sha256_file, sweep, utf8_name
 from seqdistill.journal import Record, differences
 from seqdistill.models.saved import stored_weights
 from seqdistill.seals import listing, read_sealed, write_sealed
@@ -223,7 +223,8 @@ def _read(folder: Path, name: str, state: Mapping[str, Any]) -> dict[str, Tensor
     path = folder / name
     try:
         if sha256_file(path) == state["sha256"][name]:
-            return safetensors.torch.load_file(path)
+            with utf8_name(path) as same:
+                return safetensors.torch.load_file(same)
     except (OSError, SafetensorError):
         pass
     raise _altered(path)

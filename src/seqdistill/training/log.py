@@ -136,4 +136,11 @@ def _tensorboard(directory: Path, update: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError("tensorboard is not installed: `pip install tensorboard`, or train without it") from None
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{directory}: TensorBoard writes into no folder whose name is not UTF-8: give --no-tensorboard, or "
+            "another --out"
+        ) from None
     return SummaryWriter(str(directory), purge_step=update + 1)

@@ -68,14 +68,9 @@ def note(out: Path, state: dict[str, Any], name: str, counts: StoreCounts, *, nu
 def finish(out: Path, state: dict[str, Any], tokenizers: Vocabularies) -> dict[str, Any]:
     """Describes the whole, after which it is a data directory; returns what is worth recording of it."""
     state["vocabulary"] = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
-<<<<<<< HEAD
-    state["fingerprint"] = directory_fingerprint(tokenizers, splits)
-    # In this order: a kill in between leaves both, and `begin` takes the description.
-    write_json(out / DESCRIPTION, state)
-=======
     state["fingerprint"] = directory_fingerprint(tokenizers, splits_of(state))
+    # In this order: a kill in between leaves both, and `begin` takes the description.
     write_sealed(out / DESCRIPTION, state)
->>>>>>> 4c709a9 (Stored files are believed only after they were checked: seals, hashes in manifests, conversions in the cache; names, markup, packed text (work in progress))
     (out / UNFINISHED).unlink()
     return results(state)
 

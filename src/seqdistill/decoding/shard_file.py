@@ -96,15 +96,8 @@ def write_shard(path: Path, header: ShardHeader, shard: Shard) -> None:
     counts = [len(hypotheses) for hypotheses in shard.hypotheses]
     flat = [hypothesis for hypotheses in shard.hypotheses for hypothesis in hypotheses]
     columns = {name: [getattr(hypothesis, name) for hypothesis in flat] for name in _COLUMNS}
-<<<<<<< HEAD
-    description = header.record.as_json() | {
-        "content_sha256": _content_hash(header.first_line, shard.sources, counts, columns)
-    }
-    offsets = pa.array([0, *_running_sum(counts)], pa.int32())  # counts 2 1: offsets 0 2 3
-=======
     description = header.record.as_json() | {"file_sha256": _UNKNOWN.decode()}
-    offsets = pa.array([0, *_running_sum(counts)], pa.int32())
->>>>>>> 4c709a9 (Stored files are believed only after they were checked: seals, hashes in manifests, conversions in the cache; names, markup, packed text (work in progress))
+    offsets = pa.array([0, *_running_sum(counts)], pa.int32())  # counts 2 1: offsets 0 2 3
     structs = pa.StructArray.from_arrays(
         [pa.array(columns[field.name], field.type) for field in _HYPOTHESIS], fields=list(_HYPOTHESIS)
     )
@@ -133,21 +126,6 @@ def read_shard(path: Path, expected: ShardHeader | None = None) -> tuple[ShardHe
     """
     if not path.is_file():
         raise UserError(f"{path}: no such shard; run the command that decodes again, it continues")
-<<<<<<< HEAD
-    try:
-        table = pq.ParquetFile(path).read()
-        description = json.loads((table.schema.metadata or {})[_METADATA])
-        content_sha256 = description.pop("content_sha256")
-        header = ShardHeader.kept(description, path)
-        if table.schema.remove_metadata() != SCHEMA:
-            raise UserError(f"{path}: expected the columns {SCHEMA.names}, found {table.schema.names}; {_REMEDY}")
-        columns = _columns(table)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        # A UserError is a ValueError too; it already says what is wrong.
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: this shard was cut or altered ({_first_line(error)}); {_REMEDY}") from None
-=======
     content = path.read_bytes()
     if not _is_whole(content):
         raise UserError(f"{path}: this shard was cut or altered (its checksum does not fit); {_REMEDY}")
@@ -155,7 +133,6 @@ def read_shard(path: Path, expected: ShardHeader | None = None) -> tuple[ShardHe
     description = json.loads(table.schema.metadata[_METADATA])
     del description["file_sha256"]
     header = ShardHeader.kept(description, path)
->>>>>>> 4c709a9 (Stored files are believed only after they were checked: seals, hashes in manifests, conversions in the cache; names, markup, packed text (work in progress))
     if expected:
         expected.record.check(description, path)
     sources, counts, flat = _columns(table)

@@ -53,6 +53,7 @@ def collate_sources(
 ) -> Int[Tensor, "batch source"]:
     """Appends EOS to each row and pads all to the longest, rounded up to a multiple of `pad_to`."""
     longest = _round_up(max(map(len, sources), default=0) + 1, pad_to)
+    # Sources 7 8 and 9 become 7 8 EOS and 9 EOS PAD.
     rows = np.full((len(sources), longest), ids.pad, dtype=np.int64)
     for row, tokens in zip(rows, sources, strict=True):
         row[: len(tokens)] = tokens

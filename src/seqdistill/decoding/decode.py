@@ -104,6 +104,7 @@ def mixed(
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, each submodule's own mode afterwards."""
+    # Not `model.eval()` and `model.train()`: a frozen part in evaluation mode must stay in it.
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False

@@ -15,7 +15,7 @@ from seqdistill.vocabulary.vocabulary import Vocabulary
 
 
 class Guide(NamedTuple):
-    """What is told of lines, in ids; empty: nothing is."""
+    """Rules for the outputs of lines, in token ids; empty: no rule."""
 
     prefix: Sequence[int] = ()
     """What every output begins with."""
@@ -26,7 +26,7 @@ class Guide(NamedTuple):
 
 
 class Guided:
-    """Decodes with an engine that keeps such rules; lines are told apart by their numbers."""
+    """An engine whose outputs keep the rules of a guide; those of a line are found by its number."""
 
     def __init__(self, engine: Engine, guide: Guide):
         """Raises UserError for an engine, or a model in it, that does not keep them."""
@@ -70,7 +70,7 @@ class Guided:
 
 
 _RULES = {"prefix": "prefixes", "prefixes": "prefixes", "allowed": "allowed"}
-"""What is told -> the rule that an engine must keep for it (`EngineTraits.rules`)."""
+"""Field of `Guide` -> the rule that an engine must keep for it (`EngineTraits.rules`)."""
 
 
 def _of(name: str, given: Sequence[Sequence[int]], numbers: Sequence[int]) -> Sequence[Sequence[int]]:
@@ -84,7 +84,7 @@ def _of(name: str, given: Sequence[Sequence[int]], numbers: Sequence[int]) -> Se
 def read_guide(
     tokenizer: Vocabulary, *, prefix: str = "", prefix_file: Path | None = None, allowed_file: Path | None = None
 ) -> Guide:
-    """Reads what is told of the lines.
+    """Reads a guide.
 
     Args:
         tokenizer: of the target side.

@@ -41,13 +41,14 @@ def refine(
 ) -> list[list[Hypothesis]]:
     """Decodes every sentence at its `beam` most probable lengths, side by side, in at most `iterations` iterations.
 
-    A row leaves the batch when an iteration returns the predictions of the one before (compared as predicted: a model
-    that masks part of its canvas does so at the beginning of an iteration). Of a model that does not settle it leaves
-    when an iteration has nothing left to do for it: mask-predict may keep every word while most are masked, and mend
-    them when more of them are seen. Candidates are ranked by
-    log_prob / tokens ** length_penalty, at the default of 1 their mean log-probability a token (Ghazvininejad et al.
-    2019, section 3.3); the probabilities of the length and of EOS, which these models do not write, do not count. Empty
-    candidates are last.
+    A row leaves the batch when an iteration gives back the words that it was given. (Predictions are compared: a model
+    that masks part of its canvas does so at the beginning of an iteration.) If the model does not settle, a row leaves
+    only when an iteration had nothing to do for it: mask-predict may keep every word while most of them are masked, and
+    still change some when it sees more.
+
+    Candidates are ranked by log_prob / tokens ** length_penalty, at the default of 1 their mean log-probability a token
+    (Ghazvininejad et al. 2019, section 3.3). The probabilities of the length and of EOS, which these models do not
+    write, do not count. Empty candidates are last.
 
     Returns:
         For each sentence its `n_best` best candidates. Two may be equal if the length limit cut both.

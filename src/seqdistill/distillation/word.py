@@ -53,5 +53,5 @@ def full_distribution(student: Any, teacher: Teacher, divergence: Divergence, *,
 
 
 def _sum(losses: list[Loss]) -> Loss:
-    """Of a batch's pieces, which hold little padding each."""
+    """The loss of a batch, from the losses of its pieces."""
     return Loss(torch.stack([loss.total for loss in losses]).sum(), sum(loss.count for loss in losses))

@@ -9,8 +9,8 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.measures.measure import Difference, Measures, difference
 
 COMPLEXITY, FAITHFULNESS = "complexity_by_token", "faithfulness_by_token"
-"""The measures it goes by. By type, as published, they say of a small corpus what its aligner makes of words that occur
-once, half of all; of Multi30k they put teachers in the reverse order (docs/measures.md)."""
+"""The measures that advice is based on. By type, as published, they mostly show, on a small corpus, what the aligner
+does with words that occur once (half of all words); on Multi30k they rank teachers in reverse (docs/measures.md)."""
 WEAKEST, STRONGEST = (11.4, 1 / 3), (25.2, 1.0)
 """BLEU on real data (WMT'14 English to German), and place of the best corpus, of `nat` and of `levt`: the second
 simplest of four teachers' corpora, and the most faithful one."""
@@ -70,7 +70,7 @@ class Advice(NamedTuple):
 
 
 class Excluded(NamedTuple):
-    """A corpus for no student: another one is simpler or more faithful beyond doubt, and neither is it the reverse."""
+    """A corpus advised to no student: another one is certainly better in one measure and not certainly worse in any."""
 
     corpus: str
     reason: str

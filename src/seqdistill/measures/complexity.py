@@ -42,9 +42,9 @@ class Faithfulness(NamedTuple):
         value: mean over the real corpus' source words, in nats; lower is more faithful.
         divergences: of each source word of the real table.
         real_gradient: how a real table's entry changes its word's divergence.
-        distilled_gradient: the same of the distilled table, for a fall as large as one occurrence less of the source
-            word (as far as the entry can fall), not for the smallest one: where the distilled table has nearly nothing
-            for a likely translation, the tangent is a thousand times the change that a sentence can make.
+        distilled_gradient: the same for the distilled table, but as the slope over a whole fall: by one occurrence of
+            the source word, or to 0. The tangent is too steep: where the distilled table has almost nothing for a
+            likely translation, it is a thousand times the change that a sentence can make.
         num_unseen: source words of the real table that the distilled one has no row for.
     """
 

@@ -34,9 +34,9 @@ def fit_tension(distance: float, shapes: Mapping[tuple[int, int], int], tension:
     """The tension moved towards the one under which links are as far from the diagonal as they are expected to be.
 
     As fast_align does it: eight steps of 20 times the difference of mean distances, within MIN_TENSION and
-    MAX_TENSION, words of NULL counting as links of distance 0. Its derivative swaps the two lengths in one place, which
-    ends its fit near 8 on captions; with the right one, here, it goes on to 13 or 14, and links of gold texts are worse
-    than with the tension kept at 4. So nothing is fitted unless asked for.
+    MAX_TENSION, words of NULL counting as links of distance 0. But fast_align's derivative swaps the two lengths in one
+    place, so its fit ends near 8 on captions. With the right derivative, used here, the tension rises to 13 or 14, and
+    texts with gold links are aligned worse than at a tension of 4. So nothing is fitted unless asked for.
 
     Args:
         distance: mean over all generated words of their link's expected distance.

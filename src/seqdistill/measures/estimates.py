@@ -3,9 +3,9 @@
 By type every word of the vocabulary counts once. In a small corpus most of them occur once, and the entropy of a word
 that was seen once says more about the aligner than about the text; by token a word counts as often as it occurs.
 
-How much a sentence moves them is of first order with a model's table, whose parameters hardly move with one sentence.
-A table counted on links has words with one link, which are gone without their sentence; see `left_out`. Either way the
-links are taken as given: that another draw of sentences trains another aligner is left out.
+The influence of a sentence is computed to first order for a model's table, whose parameters one sentence hardly moves.
+A table counted on links has words with a single link, which are gone without their sentence; see `left_out`. In both
+cases the links are taken as given: that other sentences would train another aligner is left out of account.
 """
 
 from __future__ import annotations

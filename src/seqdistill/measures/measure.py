@@ -148,6 +148,7 @@ def measure(
     def keep(name: str, figures: Ratio, signature: str, *, lines: np.ndarray = bitext.lines) -> None:
         interval = resampled_interval(figures.value, figures.influences, num_samples=num_samples, seed=seed)
         signature = f"{signature}|ci:95|bs:{num_samples}|seed:{seed}"
+        # By line of the corpus, not by pair: corpora that skipped other lines can be subtracted.
         by_line = np.zeros(bitext.num_lines)
         by_line[lines - 1] = figures.influences
         found[name] = Measure(name, figures.value, interval, DEFINITIONS[name], signature, figures.sentences, by_line)

@@ -61,6 +61,7 @@ class LanguageModels:
             words = _words(line, self.tokenizer)
             known = [self.vocabulary[word] for word in words if word in self.vocabulary]
             unknown = len(words) - len(known)
+            # (known, languages) -> (languages); each unknown word adds the prior.
             total = by_word[known].sum(axis=0) + unknown * uniform
             values.append(total / len(words) if words else np.full(len(uniform), np.nan))
             num_words.append(len(words))

@@ -55,7 +55,7 @@ class CountsUpdates(Protocol):
 
 @runtime_checkable
 class HasLogMetrics(Protocol):
-    """A model that has to tell how its training goes, beside its loss."""
+    """A model that reports more of its training than its loss."""
 
     def log_metrics(self) -> Mapping[str, float]:
         """Values since the last call; they go into the log."""

@@ -18,14 +18,14 @@ DIVERGENCES = ("cross-entropy", "forward-kl", "reverse-kl", "js")
 
 
 class Projected(NamedTuple):
-    """A model's logits, states times weight transposed, which are never all in memory."""
+    """A model's logits in two factors, states times the transpose of weight; multiplied a chunk of rows at a time."""
 
     states: Float[Tensor, "labels dim"]
     weight: Float[Tensor, "vocab dim"]
 
 
 class Divergence(NamedTuple):
-    """Which divergence, of which form of the two distributions."""
+    """A divergence, and how the two distributions are changed before they are compared."""
 
     kind: str
     """A name of DIVERGENCES. With m = s p + (1-s) q and 0 < s < 1, "js" is KL(p, m) / (1-s) + KL(q, m) / s: the
@@ -45,8 +45,8 @@ class _Terms(NamedTuple):
     value: Float[Tensor, " rows"]
     """D."""
     slope: Float[Tensor, "rows events"]
-    """q times dD/dq, up to a multiple of q that is the same for all events: such a multiple is gone once the mean of
-    dD/dq under q is subtracted (`_value_and_slope`), so constants in dD/dq, as the 1 of d(q ln q)/dq, are left out."""
+    """q times dD/dq. A constant in dD/dq, such as the 1 of d(q ln q)/dq, is left out: `_value_and_slope` subtracts the
+    mean of dD/dq under q, and any constant with it."""
 
 
 def _terms(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> _Terms:
@@ -129,7 +129,7 @@ def _value_and_slope(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> tu
 
 
 def _cross_entropy(p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for the cross-entropy of all tokens, whose derivative is q - p; `log_q` is overwritten."""
+    """`_value_and_slope` of the cross-entropy of all tokens; its derivative is q - p. Overwrites `log_q`."""
     # (rows, 1, vocab) @ (rows, vocab, 1): the sum over words without storing p * log_q.
     value = -torch.bmm(p[:, None], log_q[:, :, None]).flatten()
     return value, log_q.exp_().sub_(p)

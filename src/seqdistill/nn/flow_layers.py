@@ -38,7 +38,7 @@ class Condition(NamedTuple):
     memory_mask: Bool[Tensor, "rows source"]
 
     def halved(self) -> Condition:
-        """The same for sequences of which every second position is left, or of which two are one."""
+        """The condition for sequences half as long: every second position is left, or two have become one."""
         return self._replace(mask=self.mask[:, ::2])
 
 

@@ -15,7 +15,7 @@ CHUNK_ELEMENTS = {"cpu": 4 * 2**20, "cuda": 64 * 2**20}
 
 
 def exact(logits: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """The same in float32, if they are less exact (under autocast): probabilities are compared by small differences."""
+    """The logits in float32 at least. In half precision they are too coarse to compare probabilities."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

@@ -132,7 +132,7 @@ def each_way(
 def both_ways(
     hidden: Float[Tensor, "directions time batch part"], final: Float[Tensor, "directions batch part"]
 ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch 1 dim"]]:
-    """What the directions found, side by side and in the order of the sequence."""
+    """States of all directions side by side; the backward ones are turned round into the order of the sequence."""
     if len(hidden) == 1:
         # (batch, part) -> (batch, 1, dim): a state has a dimension for its tensors, here one.
         return hidden[0], final[0][:, None]

@@ -26,7 +26,7 @@ def chosen(history: list[Validation], *, metric: str, average: str, count: int) 
 
 
 def regular(history: list[Validation], options: TrainingOptions) -> list[Validation]:
-    """The validations of a training with these options: without the last one of a shorter one that has grown since."""
+    """The validations that these options ask for; the last one of a shorter training, grown since, is left out."""
     return [row for row in history if row.update % options.validate_every == 0 or row.update == options.max_updates]
 
 

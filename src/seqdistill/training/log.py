@@ -126,6 +126,7 @@ def _rows_until(path: Path, run: Run) -> list[str]:
     validated = {validation.update for validation in run.history}
 
     def stays(row: dict[str, Any]) -> bool:
+        # A validation stays if the run has kept it: that at the end of a shorter training is dropped when it grows.
         return row["update"] <= run.update and (row["kind"] != "valid" or row["update"] in validated)
 
     return [sealed_row(row) + "\n" for row in read_log(path) if stays(row)]

@@ -68,7 +68,7 @@ class TrainingResult(NamedTuple):
     history: list[Validation]
     """Every validation on the way."""
     precision: str
-    """float32 or bfloat16: what `auto` came to."""
+    """float32 or bfloat16; with `auto`, the one that was chosen."""
 
 
 def train(

@@ -31,6 +31,7 @@ def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, max_u
     """
     if update <= warmup:
         return peak * update / warmup
+    # Every factor is 1 where the warm-up ends; that of wsd stays so up to `stable`.
     return peak * SCHEDULES[schedule](update, stable if schedule == "wsd" else warmup, max_updates)
 
 

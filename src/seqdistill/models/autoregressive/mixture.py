@@ -30,7 +30,7 @@ class Mixture(Model):
     expert: Tensor
     """The expert that writes, counted from 0; training lets the one write that is best on validation data."""
     won: Tensor
-    """Sentences that each expert has won in this process since the figures were last told."""
+    """Sentences that each expert has won in this process since `log_metrics` was last called."""
 
     def __init__(self, config: MixtureConfig, *, source_ids: SpecialIds = OURS, target_ids: SpecialIds = OURS) -> None:
         super().__init__()
@@ -77,8 +77,8 @@ class Mixture(Model):
     def winners(self, batch: Batch) -> Int[Tensor, " batch"]:
         """The expert that gives each sentence the highest log-probability (the first among equals), counted from 0.
 
-        Without dropout, which would blur what the experts disagree on, label smoothing and length normalisation
-        (Shen et al. 2019, section 3).
+        Computed without dropout, which would hide how the experts differ, and without label smoothing or length
+        normalisation (Shen et al. 2019, section 3).
         """
         labels = batch.target if batch.labels is None else batch.labels
         # Evaluation mode for the scores only: the loss that follows is computed with dropout.

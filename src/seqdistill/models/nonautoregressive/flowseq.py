@@ -191,12 +191,12 @@ class FlowSeq(Model):
         )
 
     def rescored(self, canvas: Canvas, memory: EncodedSource, *, samples: int) -> Canvas:
-        """Each row's log-probabilities are equal parts of an estimate of log p(y, T | x) from samples of the posterior,
-        T its words' number rounded up (section 3.5, importance-weighted decoding; Burda et al. 2016). Each sample takes
-        a run of the decoder.
+        """Estimates log p(y, T | x) of each row from samples of the posterior, and gives each word an equal part of it
+        (section 3.5, importance-weighted decoding; Burda et al. 2016). T is the number of words rounded up. Each sample
+        takes a run of the decoder.
 
-        The noise of a position is the same for every row, so a row's estimate does not depend on the others, and the
-        candidates of a sentence differ by less than by their own noise.
+        All rows have the same noise at a position. So a row's estimate does not depend on the other rows, and the
+        candidates of a sentence are compared under the same noise.
         """
         # log p(y) = log E_q[p(y, z) / q(z)], by the mean of the samples' weights; a sum in the exponent, as weights of
         # long outputs are far below the smallest float.
@@ -216,9 +216,9 @@ class FlowSeq(Model):
         )
 
     def _fit_what_is_due(self, source: Int[Tensor, "rows source"], tokens: Int[Tensor, "rows padded"]) -> None:
-        """Fits to an update's first micro-batch what that update begins with.
+        """Fits the parameters that are to be initialised in this update (see `Phases`) to its first micro-batch.
 
-        Of several processes the first one fits, which has that micro-batch, and the others take over its parameters.
+        Of several processes the first one has that micro-batch and fits; the others take over its parameters.
         """
         phases = self.phases
         if phases.take_begun() and (phases.first or phases.first_with_prior):
@@ -250,10 +250,10 @@ class FlowSeq(Model):
         return self._decoded(z, condition)
 
     def _decoded(self, z: Latents, condition: Condition) -> Latents:
-        """The decoder's states. Positions ask for latent variables, as in the authors' code.
+        """The decoder's states. Its positions read z by attention, as in the authors' code.
 
-        An attention can learn to ignore what a latent variable has of noise alone. Where it entered as it is, the
-        decoder was lost at temperature 0, as noise made up most of its length in training.
+        Attention can learn to ignore the part of z that is noise. Added to the positions as it is, z misleads the
+        decoder at temperature 0, because in training most of its length is noise.
         """
         positions = self.target_embedding.positions_to(z.shape[1]).expand_as(z)
         x = positions + self.reading(positions, z, condition.mask[:, None, None])

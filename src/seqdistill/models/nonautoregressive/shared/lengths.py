@@ -48,8 +48,8 @@ class LengthPredictor(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """Negative log-likelihood of each target's length, in nats, times LENGTH_WEIGHT.
 
-        So that losses of batches add up, a model counts a sentence's once for each of its labels: divided by the number
-        of labels, the parts of words and lengths are then both means over labels.
+        A model adds it once for each label of the sentence. Divided by the number of labels, the losses of words and of
+        lengths are then both means over labels, and the losses of batches add up.
 
         Args:
             index: line numbers from 0, for the error message.

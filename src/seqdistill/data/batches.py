@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     """Each teacher's states for the target tokens, row by row without padding: its distributions before projection."""
 
     def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
+        """The batch on another device."""
         labels, states = self.labels, self.teacher_states
         return Batch(
             self.source.to(device),
@@ -190,7 +190,7 @@ class Batches:
         return _batch(self._store, self._rows[rows], self._source_ids, self._target_ids, self._pad_to)
 
     def _normal(self, epoch: int, position: int) -> tuple[int, int]:
-        """The same place with the position inside the epoch."""
+        """The same place in the stream, with the position inside its epoch."""
         while position >= (length := len(self._plan(epoch).starts)):
             epoch, position = epoch + 1, position - length
         return epoch, position

@@ -149,7 +149,7 @@ def _training_text(
 
 
 def _some(pairs: Iterable[SentencePair], filtered: FilteredPairs, name: str) -> Iterator[SentencePair]:
-    """The same pairs, of which there must be one."""
+    """Passes the pairs on; raises UserError if there are none."""
     empty = True
     for pair in pairs:
         empty = False
@@ -179,7 +179,7 @@ def _taken(directory: Path | None, from_language: str, to_language: str) -> Voca
 def _tokenizers(
     out: Path, clean: ParallelCorpus, progress: Progress, vocab_size: int, kind: Kind, joint: bool, lowercase: bool
 ) -> Vocabularies:
-    """Those an earlier run finished, or trained ones."""
+    """The tokenizers that an earlier run finished, or newly trained ones."""
     if (out / "tokenizer" / DESCRIPTION).exists():
         return Vocabularies.load(out / "tokenizer")
     progress.start("training the tokenizer", total=None, unit="pairs")

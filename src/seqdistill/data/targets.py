@@ -31,7 +31,7 @@ class DistinctSources(Sequence[str]):
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(place[number], minlength=len(order)))])
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of different sources."""
         return len(self._first)
 
     @overload

@@ -64,12 +64,12 @@ class Engine(Protocol):
 
     @property
     def traits(self) -> EngineTraits:
-        """What it can do beside."""
+        """What else it can do."""
         ...
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
-        """What decides its output, as JSON: `engine` its name, and whatever else: model, precision."""
+        """What decides its output, as JSON: its name, as `engine`, and the rest, such as model and precision."""
         ...
 
     def decode(
@@ -210,7 +210,7 @@ class TorchEngine:
     def decode_ids(
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
     ) -> list[list[Hypothesis]]:
-        """The same in token ids, without BOS and EOS on either side."""
+        """As `decode`, in token ids without BOS and EOS on either side."""
         search = search_for(self.model, options)
         given = given if given.seeds else given._replace(seeds=range(len(sources)))
         # Sources without words are in no batch, so they keep this.

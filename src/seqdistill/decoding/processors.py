@@ -24,7 +24,7 @@ FREE = -1
 
 
 class Given(NamedTuple):
-    """What is given for each sentence of a batch beside its source; empty: nothing is."""
+    """What is given for each sentence of a batch besides its source; empty: nothing."""
 
     seeds: Sequence[int] = ()
     """A number for each, such as its line number, which with `options.seed` decides what sampling draws."""

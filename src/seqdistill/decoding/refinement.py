@@ -60,7 +60,7 @@ def refine(
 
 
 def trace(model: RefinementModel, source: Int[Tensor, "1 source"], options: DecodingOptions) -> list[TracedHypothesis]:
-    """The same for one sentence, with all that came before the final candidates."""
+    """Decodes one sentence as `refine` does, and keeps all versions of its candidates."""
     return _ranked(_traced(_iterations(model, source, options), options.beam, options, model.target_ids.pad))[
         : options.n_best
     ]

@@ -233,7 +233,7 @@ def _blocks(starts: np.ndarray) -> Iterator[slice]:
 
 
 def _packed(words: tuple[str, ...]) -> np.ndarray:
-    """As UTF-8 bytes; words hold no line break."""
+    """The words as UTF-8 bytes, a line each; words hold no line break."""
     return np.frombuffer("\n".join(words).encode(), dtype=np.uint8)
 
 

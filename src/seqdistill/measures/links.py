@@ -52,7 +52,7 @@ class Links(NamedTuple):
         return np.repeat(np.arange(self.num_pairs), np.diff(self.starts))
 
     def flipped(self) -> Links:
-        """The same links seen from the other language."""
+        """The same links with the two languages exchanged."""
         order = np.lexsort((self.source, self.target, self.pairs()))
         return Links(self.starts, self.target[order], self.source[order])
 

@@ -83,7 +83,7 @@ class Posteriors(NamedTuple):
     num_unknown: Int[np.ndarray, " lines"]
 
     def with_words(self) -> Float[np.ndarray, "written languages"]:
-        """Those of the lines that have a word."""
+        """The posteriors of the lines that have a word."""
         return self.values[self.num_words > 0]
 
 

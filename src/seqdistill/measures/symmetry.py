@@ -70,7 +70,7 @@ def grow_diagonal(forward: set[Link], reverse: set[Link]) -> set[Link]:
 
 
 def grow_diagonal_and(forward: set[Link], reverse: set[Link]) -> set[Link]:
-    """The same, but only by links that give both words their first one."""
+    """`grow_diagonal`, but only by links that give both words their first one."""
     return _grown(forward, reverse, lambda source, target: source and target)
 
 

@@ -195,6 +195,6 @@ class RescoringModel(RefinementModel, Protocol):
     """A model with latent variables, which can say more of its outputs than how probable their words are."""
 
     def rescored(self, canvas: Canvas, memory: Memory, *, samples: int) -> Canvas:
-        """The same tokens; the log-probabilities of each row sum to an estimate, from `samples` samples, of the
-        logarithm of its probability given the source, all else integrated out."""
+        """The same tokens with other log-probabilities: those of a row sum to an estimate, from `samples` samples, of
+        the log-probability of the row given its source, with the latent variables integrated out."""
         ...

@@ -65,7 +65,7 @@ class CacheRows:
 
     @property
     def hidden(self) -> Float[Tensor, "groups 1 group cache_rows"] | None:
-        """What to add to attention scores: 0 where a row sees a cache row, else minus infinity; None: all see all."""
+        """Added to attention scores: 0 where a row sees a cache row, otherwise minus infinity; None: all see all."""
         return None if self._hidden is None else self._hidden[:, None, :, : self.used]
 
     def repeat(self, n: int) -> None:

@@ -101,7 +101,7 @@ class InvertibleHeads(nn.Module):
         return self._multiplied(y, torch.linalg.inv(self.weight)), -self._log_det() * condition.mask.sum(1)
 
     def _log_det(self) -> Float[Tensor, ""]:
-        """Of one position."""
+        """log |det J| of one position."""
         return self.heads * torch.linalg.slogdet(self.weight).logabsdet
 
     def _multiplied(self, x: Sequences, weight: Float[Tensor, "size size"]) -> Sequences:

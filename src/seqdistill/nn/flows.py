@@ -129,7 +129,7 @@ class MultiScaleFlow(nn.Module):
 
 
 def squeeze(x: Float[Tensor, "rows length dim"]) -> Float[Tensor, "rows half double"]:
-    """Of two neighbouring positions makes one, twice as wide.
+    """Joins every two neighbouring positions into one, twice as wide.
 
     >>> squeeze(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]))
     tensor([[[0., 1., 2., 3.]]])

@@ -37,13 +37,13 @@ class OutputLayer(nn.Module):
         return F.linear(self._scaled(hidden), weight, self.bias)
 
     def states(self, hidden: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows width"]:
-        """What stands for h in a single product; width is dim, with a bias one more."""
+        """The h of a single product; its width is dim, or dim + 1 with a bias."""
         # (..., dim) -> (..., dim + 1): the appended 1 meets the bias column of `weight`.
         scaled = self._scaled(hidden)
         return scaled if self.bias is None else F.pad(scaled, (0, 1), value=1.0)
 
     def weight(self, weight: Float[Tensor, "vocab dim"]) -> Float[Tensor, "vocab width"]:
-        """What stands for W in a single product."""
+        """The W of a single product."""
         return weight if self.bias is None else torch.cat([weight, self.bias[:, None]], dim=1)
 
     def _scaled(self, hidden: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:

@@ -148,7 +148,7 @@ def _update(
     options: TrainingOptions,
     ranks: Ranks,
 ) -> None:
-    """As in the loop, but without seeding and checks."""
+    """An update as in the loop, but without seeding and checks."""
     if isinstance(model, CountsUpdates):
         model.begin_update()
     count = 0.0

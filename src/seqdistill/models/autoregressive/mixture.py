@@ -116,7 +116,7 @@ class Mixture(Model):
 
     @property
     def start(self) -> Float[Tensor, " dim"]:
-        """What the expert that writes reads first."""
+        """The first decoder input of the expert that writes."""
         return self.starts[self.expert]
 
     def choose(self, number: int) -> None:

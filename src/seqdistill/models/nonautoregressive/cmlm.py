@@ -111,7 +111,7 @@ class CMLM(Model):
 
 
 def random_masks(words: Int[Tensor, "rows length"], *, padding: int) -> Bool[Tensor, "rows length"]:
-    """Of each row of n words a uniform number from 1 to n, drawn from torch's global generator (section 2.1)."""
+    """Masks k words of each row of n, k uniform on 1 .. n; drawn from torch's global generator (section 2.1)."""
     mask = words != padding
     lengths = mask.sum(1)
     # Below, a row without words has number 1 and length 0: the minimum masks none.

@@ -21,7 +21,7 @@ MOST_STEPS = 100
 
 @dataclass(frozen=True)
 class NonAutoregressiveConfig(TransformerSizes):
-    """What they share; the defaults are the base size of Zhou et al. (2020), table 5."""
+    """What non-autoregressive models share; the defaults are the base size of Zhou et al. (2020), table 5."""
 
     dim: int = 512
     ffn_dim: int = 2048
@@ -33,7 +33,7 @@ class NonAutoregressiveConfig(TransformerSizes):
 
 @dataclass(frozen=True)
 class LengthPredictingConfig(NonAutoregressiveConfig):
-    """What those share that predict a length before they write."""
+    """What models share that predict a length before they write."""
 
     length: LengthKind = "offset"
     """Whether length classes are differences to the source's length, or lengths themselves."""

@@ -260,7 +260,7 @@ class FlowSeq(Model):
         return self.decoder(x, condition.mask, condition.memory, condition.memory_mask, causal=False)
 
     def _common_noise(self, samples: int, length: int) -> Float[Tensor, "samples length dim"]:
-        """Of each position always the same, however long the rest is."""
+        """Noise that is always the same at a position, whatever the length of the row."""
         # By blocks of `unit` positions, the least that lengths differ by: the first blocks of a long row are those of a
         # short one. Drawn on the CPU, so that all devices have the same.
         blocks = []
@@ -271,5 +271,5 @@ class FlowSeq(Model):
 
 
 def _condition(memory: EncodedSource, mask: Bool[Tensor, "rows padded"]) -> Condition:
-    """What flow, posterior and decoder are conditioned on at these positions of targets."""
+    """The condition of flow, posterior and decoder at these positions of targets."""
     return Condition(mask, memory.states, memory.mask)

@@ -132,7 +132,7 @@ class InsertionTransformer(Model):
 
 
 def slot_targets(words: Int[Tensor, "rows target"], part: Bool[Tensor, "rows target"], *, padding: int) -> SlotTargets:
-    """What is missing where, if of these words only a part is there.
+    """The words that each slot misses when only a part of the words is kept.
 
     Of four words the second is there: slot 0 misses one, slot 1 two.
 

@@ -86,7 +86,7 @@ def with_placeholders(
 
 
 def random_part(target: Int[Tensor, "rows target"], *, padding: int) -> Bool[Tensor, "rows target"]:
-    """Which tokens to keep: how many is uniform on 0 .. all of them, which ones is uniform too; False at padding.
+    """Chooses tokens to keep: their number is uniform on 0 .. all of them, and so is the choice; False at padding.
 
     Stern et al. (2019), section 4. Whole targets are among them, which teach that nothing is missing. Drawn from
     torch's global generator of the device.

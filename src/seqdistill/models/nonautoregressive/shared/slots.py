@@ -44,14 +44,14 @@ def neighbours(states: Float[Tensor, "rows words dim"]) -> Float[Tensor, "rows w
 
 
 def slots(tokens: Int[Tensor, "rows length"], *, padding: int) -> Bool[Tensor, "rows length+1"]:
-    """Which slots are there: one more than the row has tokens."""
+    """Which slots exist: a row has one more than it has tokens."""
     return pad(tokens != padding, (1, 0), value=True)
 
 
 def compacted(
     values: Shaped[Tensor, "rows length"], keep: Bool[Tensor, "rows length"], *, padding: int = 0
 ) -> Shaped[Tensor, "rows kept"]:
-    """What is kept moves together at the left, padding follows.
+    """Moves what is kept to the left, without gaps; padding follows.
 
     >>> compacted(torch.tensor([[7, 8, 9]]), torch.tensor([[True, False, True]]))
     tensor([[7, 9]])
@@ -64,7 +64,7 @@ def compacted(
 
 
 def kept(canvas: Canvas, keep: Bool[Tensor, "rows length"], *, padding: int) -> Canvas:
-    """Only those tokens of the canvas."""
+    """The canvas with only those tokens."""
     tokens = compacted(canvas.tokens, keep, padding=padding)
     return canvas._replace(tokens=tokens, log_probs=compacted(canvas.log_probs, keep))
 

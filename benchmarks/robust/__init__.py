@@ -1,0 +1,1 @@
+"""What `benchmarks/robustness.py` tries: command lines, interruptions, kills, full disks."""

@@ -57,7 +57,7 @@ CONFLICTS: dict[str, list[list[str]]] = {
     "prepare": [["--table", "table.tsv"], ["--valid-size", "5"], ["--languages", "en-de"], ["--target", "train.tgt"]],
     "train": [
         ["--teacher", "at"],
-        ["--decay", "0.5", "--schedule", "constant"],
+        ["--data-labels", "data"],
         ["--mixing", "linear"],
         ["--init", "data"],
     ],

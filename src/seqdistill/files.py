@@ -130,11 +130,28 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or is no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors of Windows put a BOM in front
+        text = Path(path).read_text(encoding="utf-8-sig")  # editors of Windows put a BOM in front
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); the file was altered or cut: create it again") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error}); the file was altered or cut: create it again") from None
+    return parse_json(text, where=path, remedy="the file was altered or cut: create it again")
+
+
+def parse_json(text: str | bytes, *, where: Path | str, remedy: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        UserError: it is no JSON; it has numbers of thousands of digits, or brackets within thousands of others, which
+            no program of ours wrote.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise UserError(f"{where}: not JSON that can be read (too many brackets within others); {remedy}") from None
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, or a number with too many digits
+        cause = str(error).partition(";")[0]
+        raise UserError(f"{where}: not valid JSON ({cause}); {remedy}") from None
 
 
 @contextmanager

@@ -97,8 +97,10 @@ def _content(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows put a BOM in front
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such recipe") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not TOML that can be read: too many brackets within others") from None
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, or a number with too many digits
+        raise UserError(f"{path}: not valid TOML: {str(error).partition(';')[0]}") from None
     texts, valid = ("name", "description"), ["name", "description", "defaults", "report", *STAGES]
     for key, value in content.items():
         if key not in valid:

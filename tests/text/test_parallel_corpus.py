@@ -78,7 +78,7 @@ def test_line_breaks_inside_a_cell_become_spaces(tmp_path):
             '{"source": "a", "target": "b"}\n{"source": "a"}\n',
             r"t\.jsonl, line 2: no column 'target'; .*source",
         ),
-        ("t.jsonl", '{"source": "a", "target": "b"}\n{oops\n', r"t\.jsonl, line 2, column 2: not JSON"),
+        ("t.jsonl", '{"source": "a", "target": "b"}\n{oops\n', r"t\.jsonl, line 2: not valid JSON"),
         ("t.jsonl", "[1, 2]\n", r"t\.jsonl, line 1: expected a JSON object, found \[1, 2\]"),
         ("t.jsonl", '{"source": 3, "target": "b"}\n', r"line 1: expected text in column 'source', found 3"),
         ("t.jsonl", '{"source": null, "target": "b"}\n', r"line 1: expected text in column 'source', found null"),

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seqdistill.errors import UserError
+from seqdistill.files import parse_json
 from seqdistill.text.lines import PACKED, one_line, read_lines
 
 FORMATS = (".tsv", ".jsonl", ".parquet")
@@ -115,12 +116,7 @@ def _read_jsonl(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...
     """Rows of a JSONL file."""
     for number, line in enumerate(read_lines(path), 1):
         where = f"{path}, line {number:,}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{where}, column {error.colno}: not JSON ({error.msg}); expected an object a line"
-            ) from None
+        row = parse_json(line, where=where, remedy="expected an object a line")
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected a JSON object, found {_short(row)}")
         yield tuple(text_at(row, column, where) for column in columns)
@@ -141,9 +137,23 @@ def _read_parquet(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, .
                 raise UserError(f"{path}: no column {column!r}; there: {', '.join(file.schema_arrow.names)}")
         number = 0
         roots = list(dict.fromkeys(column if column in names else column.split(".")[0] for column in columns))
-        for batch in file.iter_batches(batch_size=10_000, columns=roots):
-            for row in batch.to_pylist():
+        for rows in _batches(path, file, roots):
+            for row in rows:
                 number += 1
                 yield tuple(text_at(row, column, f"{path}, row {number:,}") for column in columns)
         if number == 0:
             raise UserError(f"{path}: the table has no rows")
+
+
+def _batches(path: Path, file: pq.ParquetFile, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """The rows, some thousands at a time; pages are unpacked, and so found to be damaged, only here."""
+    batches = file.iter_batches(batch_size=10_000, columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+            rows = None if batch is None else batch.to_pylist()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: a part of the Parquet file is damaged ({error}); copy or make it again") from None
+        if rows is None:
+            return
+        yield rows

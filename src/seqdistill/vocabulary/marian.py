@@ -14,7 +14,7 @@ from typing import Any
 import sentencepiece
 
 from seqdistill.errors import UserError
-from seqdistill.files import sha256
+from seqdistill.files import parse_json, sha256
 from seqdistill.vocabulary.folder import language_code, listing, special_symbols
 from seqdistill.vocabulary.ids import SpecialIds
 
@@ -120,10 +120,7 @@ def pieces_of(table: bytes, *, where: Path | str = TABLE) -> dict[str, int]:
     Raises:
         UserError: not such a table, or not one with the ids 0, 1, 2, ...
     """
-    try:
-        found = json.loads(table)
-    except ValueError:
-        raise UserError(f"{where}: expected JSON, found a file that was cut or altered; copy it again") from None
+    found = parse_json(table, where=where, remedy="the file was cut or altered; copy it again")
     if not isinstance(found, dict) or sorted(map(str, found.values())) != sorted(map(str, range(len(found)))):
         raise UserError(f"{where}: expected pieces with the ids 0, 1, 2, ..., each once; copy the file again")
     return found

@@ -1,0 +1,62 @@
+"""Does anything lie, hang, get lost or end in a traceback? Thousands of trials, drawn by a seed; writes robustness.
+
+    python -m benchmarks.robustness [--parts command_lines,interrupts,kills,full_disks,bit_flips] [--seed 1]
+
+Each part is done once and kept in --work; the result is written when all are there. A part that was cut off begins
+again, but for command lines, which go on where they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.robust.command_lines import command_lines
+from benchmarks.robust.full_disks import full_disks
+from benchmarks.robust.interrupts import interrupts
+from benchmarks.robust.kills import kills
+from evidence.script import arguments, execute, record, tell
+from seqdistill.errors import UserError, nearest
+from seqdistill.files import read_json, write_json
+
+PARTS: dict[str, tuple[Callable[[int, int, Path], dict[str, int]], int]] = {
+    "command_lines": (command_lines, 2400),
+    "interrupts": (interrupts, 60),
+    "kills": (kills, 100),
+    "full_disks": (full_disks, 15),
+}
+"""Part -> what does it with a number of trials, a seed and a folder; and the number."""
+FAULTS = {"tracebacks", "hangs", "silent", "refused_wrongly", "interrupts_unclean", "kills_differing"}
+FAULTS |= {"full_disks_unclean", "full_disks_differing", "flips_silent", "flips_crashed"}
+
+
+def main() -> None:
+    given = arguments(
+        __doc__, parts=",".join(PARTS), seed=1, scale=1.0, work=Path("build/benchmarks/robustness")
+    ).parse_args()
+    work = given.work.absolute()
+    for part in given.parts.split(","):
+        if part not in PARTS:
+            raise UserError(f"--parts {part!r}: there is no such part; {nearest(part, PARTS)}")
+        trial, count = PARTS[part]
+        kept = work / f"{part}-{given.seed}.json"
+        if not kept.exists():
+            write_json(kept, trial(max(1, round(count * given.scale)), given.seed, work))
+        tell(f"{part}: {read_json(kept)}")
+    parts = {part: work / f"{part}-{given.seed}.json" for part in PARTS}
+    if missing := [part for part, kept in parts.items() if not kept.exists()]:
+        tell(f"not yet done: {', '.join(missing)}; results/robustness.json is written when they are")
+        return
+    figures = {name: value for kept in parts.values() for name, value in read_json(kept).items()}
+    record(
+        "robustness",
+        given,
+        claim="Trials of malformed and sound command lines, interruptions, kills, full disks and flipped bits, and "
+        "how many of them ended as they should not",
+        figures=figures,
+        rows=[{"figure": name, "number": value, "fault": name in FAULTS} for name, value in figures.items()],
+    )
+
+
+if __name__ == "__main__":
+    execute(main)

@@ -69,6 +69,8 @@ def _splits(settings: PrepareOptions, progress: Progress) -> Splits:
                 "prepare needs training text: --source with --target, --table, or --corpus with --languages "
                 "(`seqdistill sources` lists the corpora)"
             )
+        if settings.languages is not None:
+            raise UserError("--languages names the languages of a public --corpus, but none is given; leave it out")
         return Splits(train, valid, test)
     if train is not None:
         raise UserError("--corpus and --source/--table both name training text; give one of them")

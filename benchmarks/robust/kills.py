@@ -49,8 +49,15 @@ def kills(count: int, seed: int, folder: Path) -> dict[str, int]:
             code = performed(text, "killed", before=_killing(text / "killed", moment, delay))
             killed += code == -signal.SIGKILL
         runs += 1
-        differing += contents(text / "killed") != before
+        if others := different(before, contents(text / "killed")):
+            differing += 1
+            sys.stderr.write(f"run {runs} of kills differs: {', '.join(others)}\n")
     return {"kills": killed, "kills_runs": runs, "kills_differing": differing}
+
+
+def different(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Names of files that are not the same, or not in both."""
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
 def undisturbed(folder: Path) -> tuple[dict[str, str], Path]:

@@ -64,8 +64,8 @@ def run(
     if child == 0:
         _become(words, folder, stdin, stdout, out, err, before)
     code = wait(child, limit)
-    said = [path.read_bytes().decode(errors="replace") for path in (out, err)]
-    return Ended(code, *said, time.monotonic() - began)
+    told, said = (path.read_bytes().decode(errors="replace") for path in (out, err))
+    return Ended(code, told, said, time.monotonic() - began)
 
 
 def wait(child: int, limit: float) -> int | None:

@@ -29,10 +29,11 @@ from seqdistill.measures.bitext import Bitext, read_bitext
 from seqdistill.measures.complexity import complexity, faithfulness
 from seqdistill.measures.links import write_pharaoh
 from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.options import AlignerOptions
 from seqdistill.text.corpus import ParallelCorpus
 
 REPLACED = 0.05
-ITERATIONS = 5
+FITS = AlignerOptions().num_fits
 
 
 def write_text(bitext: Bitext, folder: Path, count: int) -> None:
@@ -80,7 +81,7 @@ def thot_matrices(source: list[list[str]], target: list[list[str]]) -> Iterator[
     for one, other in zip(source, target, strict=True):
         model.add_sentence_pair(one, other, 1)
     model.start_training()
-    for _ in range(ITERATIONS):
+    for _ in range(FITS):
         model.train()
     model.end_training()
     return (matrix.to_numpy() for _, matrix in model.get_best_alignments(source, target))

@@ -40,7 +40,7 @@ def count_moments(deadline: int) -> list[int]:
         return call
 
     store.ROWS = 50
-    store._encode = watched(store._encode)
+    store.encode = watched(store.encode)
     Path.replace = watched(Path.replace, after=True)
     os.fsync = watched(os.fsync)
     return moments

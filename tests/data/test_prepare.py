@@ -146,7 +146,7 @@ def test_no_limit_of_ratio_is_null_in_the_description(tmp_path):
 
 def test_asked_again_it_is_there(texts, data: DataDirectory, tmp_path, monkeypatch):
     out = copied(data, tmp_path / "d")
-    monkeypatch.setattr(store_module, "_encode", None)
+    monkeypatch.setattr(store_module, "encode", None)
     before = content(out)
     first = prepare(**texts, out=out, vocab_size=60)
     assert content(out) == before

@@ -33,10 +33,10 @@ def test_aggregated_statistics_are_sacrebleus_scores(name, multi30k):
     metric = create_metric(name, MetricOptions(tokenize="none"))
     rows = metric.statistics(hypotheses, references)
     for size in (1, 2, 5, 200):
-        program = metric.program.corpus_score(hypotheses[:size], [references[:size]]).score
+        program = metric.metric.program.corpus_score(hypotheses[:size], [references[:size]]).score
         assert metric.aggregate(rows[:size].sum(axis=0, keepdims=True))[0] == pytest.approx(program)
     programs = {"bleu": sacrebleu.BLEU(tokenize="none", effective_order=True)}
-    program = programs.get(name, metric.program)
+    program = programs.get(name, metric.metric.program)
     expected = [program.sentence_score(h, [r]).score for h, r in zip(hypotheses, references, strict=True)]
     assert metric.sentences(hypotheses, references) == pytest.approx(expected)
 

@@ -20,7 +20,7 @@ def test_p_values_equal_sacrebleus(name, key, multi30k):
     system, baseline, references = (column[:300] for column in multi30k)
     metric = create_metric(name, MetricOptions(tokenize="none"))
     ours = compare(metric, baseline, system, references)
-    test = PairedTest([("baseline", baseline), ("system", system)], {key: metric.program}, [references], "bs")
+    test = PairedTest([("baseline", baseline), ("system", system)], {key: metric.metric.program}, [references], "bs")
     theirs = dict(test()[1])[key][1]
     assert ours.p_value == pytest.approx(theirs.p_value, abs=0.003)
     assert ours.system == pytest.approx(theirs.score)

@@ -46,8 +46,8 @@ def another(verb: str, name: str) -> Any:
     option = VERBS[verb].offered()[name]
     field, default = option.field, option.default
     kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
-    if get_origin(field.annotation) is Literal:
-        return next(value for value in get_args(field.annotation) if value != default)
+    if get_origin(kinds[0]) is Literal or get_origin(field.annotation) is Literal:
+        return next(value for value in get_args(kinds[0]) or get_args(field.annotation) if value != default)
     if name == "set":
         return {"dim": 64, "tied": True, "cell": "gru"}
     if get_origin(field.annotation) is dict:
@@ -61,10 +61,12 @@ def another(verb: str, name: str) -> Any:
         return not default
     if kinds[0] is Path:
         return Path(f"some/{name}")
+    if name in ("source_language", "target_language"):
+        return "zh-Hans"
     if kinds[0] is str:
         return f"some {name}"
     value = default or 1
-    return next(kinds[0](each) for each in (value + 41, value * 0.75, 0.75) if within(field, each))
+    return next(kinds[0](each) for each in (value + 41, value * 0.75, 0.75, 0.99) if within(field, each))
 
 
 def within(field: FieldInfo, value: float) -> bool:

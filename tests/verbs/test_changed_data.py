@@ -150,9 +150,10 @@ class TestInterpolation:
         chosen = []
         for line, reference in zip(store, references, strict=True):
             assert len(line.hypotheses) == 5
-            first = [found.text for found in line.hypotheses[:3] if found.text]
+            first = [found.text for found in line.hypotheses[:3]]
             scores = [sentence_bleu(text, reference) for text in first]
-            chosen += [first[scores.index(max(scores))]] if first else []
+            best_one = first[scores.index(max(scores))]
+            chosen += [best_one] if best_one else []
         assert targets(world / "interpolated") == chosen
         best = [found[0].text for found in decoded(world / "generation1", sources, beam=5, n_best=5)]
         assert chosen != [text for text in best if text]

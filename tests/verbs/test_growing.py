@@ -158,7 +158,8 @@ def test_a_decay_branched_off_a_constant_training_is_that_of_wsd(data: Path, tmp
     train(options(data, average="last"), tmp_path / "whole")
     train(options(data, average="last", decay_from=at), tmp_path / "branch")
     assert weights(tmp_path / "branch") == weights(tmp_path / "whole")
-    assert logged(tmp_path / "branch") == logged(tmp_path / "whole", after=6)
+    rows = [row for row in logged(tmp_path / "whole", after=6) if row["kind"] != "tie"]
+    assert [row for row in logged(tmp_path / "branch") if row["kind"] != "tie"] == rows, "ties are with rows before it"
     assert read_json(tmp_path / "branch" / FINISHED)["inputs"].keys() == {"data", "decay_from"}
     assert train(options(data, average="last", decay_from=at, max_updates=10), tmp_path / "branch").done_now
 

@@ -17,6 +17,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import sha256_file, sha256_json
 from seqdistill.journal import check_edition
 from seqdistill.seals import check_file, read_sealed
+from seqdistill.text.languages import Languages
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 DESCRIPTION, UNFINISHED = "data.json", ".prepare.json"
@@ -51,14 +52,24 @@ class DataDirectory:
     path: Path
     tokenizers: Vocabularies
     fingerprint: str
-    """Hash of every split and of the tokenizers."""
+    """Hash of every split, of the tokenizers and of the languages."""
     num_targets: Mapping[str, int]
     """See `Split`, by split."""
+    languages: Languages
+    """Of the text, and so what words are when it is scored or measured."""
 
-    def __init__(self, path: Path, tokenizers: Vocabularies, splits: Mapping[str, Split], fingerprint: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tokenizers: Vocabularies,
+        splits: Mapping[str, Split],
+        languages: Languages,
+        fingerprint: str,
+    ) -> None:
         """Use `open`."""
         self.path, self.tokenizers, self.fingerprint, self._splits = path, tokenizers, fingerprint, splits
         self.num_targets = {name: split.num_targets for name, split in splits.items()}
+        self.languages = languages
 
     @cached_property
     def train(self) -> Store:
@@ -95,8 +106,8 @@ class DataDirectory:
         description = read_sealed(path / DESCRIPTION, remedy=REMEDY)
         check_edition(description.get("record"), path)
         tokenizers = Vocabularies.load(path / "tokenizer")
-        splits = splits_of(description)
-        fingerprint = directory_fingerprint(tokenizers, splits)
+        splits, languages = splits_of(description), Languages.read(description["languages"])
+        fingerprint = directory_fingerprint(tokenizers, splits, languages)
         if fingerprint != description["fingerprint"]:
             raise UserError(
                 f"{path / 'tokenizer'}: is not the tokenizer that the text beside it was encoded with; copy the whole "
@@ -108,7 +119,7 @@ class DataDirectory:
                 raise UserError(
                     f"{path / name}.arrow: expected a token store of {split.bytes:,} bytes, found {found:,}; {REMEDY}"
                 )
-        return cls(path, tokenizers, splits, fingerprint)
+        return cls(path, tokenizers, splits, languages, fingerprint)
 
     def _store(self, name: str) -> Store:
         self._splits[name].check(self.path / f"{name}.arrow")
@@ -121,7 +132,7 @@ def splits_of(description: Mapping[str, Any]) -> dict[str, Split]:
     return {name: Split(*(rows[name][field] for field in Split._fields)) for name in SPLITS if name in rows}
 
 
-def directory_fingerprint(tokenizers: Vocabularies, splits: Mapping[str, Split]) -> str:
-    """Hash of the tokenizers and of the fingerprint of each split."""
+def directory_fingerprint(tokenizers: Vocabularies, splits: Mapping[str, Split], languages: Languages) -> str:
+    """Hash of the tokenizers, of the fingerprint of each split, and of the languages, which decide what is scored."""
     content = {name: split.fingerprint for name, split in splits.items()}
-    return sha256_json({"tokenizers": tokenizers.fingerprint, "splits": content})
+    return sha256_json({"tokenizers": tokenizers.fingerprint, "splits": content, "languages": languages._asdict()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -16,11 +16,13 @@ from seqdistill.journal import Record
 from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.text.filters import FilteredPairs, Filters
+from seqdistill.text.languages import Languages, guessed_tokenizer
 from seqdistill.text.splits import drawn, hold_out, one_target_each
+from seqdistill.vocabulary.normalization import Normalization
 from seqdistill.vocabulary.sentencepiece import Kind
 from seqdistill.vocabulary.vocabularies import DESCRIPTION, Vocabularies, taken_from, train_vocabularies
 
-_CHUNK = 16_384
+_CHUNK, _LOOKED_AT = 16_384, 1000
 
 
 def prepare(
@@ -39,6 +41,9 @@ def prepare(
     kind: Kind = "bpe",
     joint: bool = True,
     lowercase: bool = False,
+    normalization: Normalization = "identity",
+    character_coverage: float = 1.0,
+    languages: Languages | None = None,
     tokenizer_from: Path | None = None,
     from_language: str = "",
     to_language: str = "",
@@ -58,8 +63,10 @@ def prepare(
             source, the sources held out with all their targets.
         one_target: keep one training pair of each source, drawn at random after the filters.
         train_size: training pairs kept of those that are left, drawn at random; 0: all.
+        languages: of the text. Where nothing says what the words of the targets are, and their letters are mostly of
+            scripts without blanks, sacreBLEU's tokeniser is guessed from them.
         tokenizer_from: what `taken_from` takes a tokenizer from; without it, one is trained on the training text, as
-            vocab_size, kind, joint and lowercase say.
+            vocab_size, kind, joint, lowercase, normalization and character_coverage say.
         from_language, to_language: languages whose codes a multilingual tokenizer puts before sources and targets.
         seed: for holding out and drawing.
 
@@ -70,7 +77,7 @@ def prepare(
         UserError: `valid_size` beside validation text; no pair is left after the filters (says which dropped how many),
             or fewer than `train_size`; `out` holds another preparation; faulty text; a full disk.
     """
-    progress, filters = progress or Silent(), filters or Filters()
+    progress, filters, languages = progress or Silent(), filters or Filters(), languages or Languages()
     if valid is not None and valid_size:
         raise UserError(
             f"{valid_size} training pairs were to be held out for validation, but there is validation text "
@@ -80,6 +87,7 @@ def prepare(
     valid, test = (None if text is None else text.cut(cut_source, 0) for text in (valid, test))
     tokenizers = _taken(tokenizer_from, from_language, to_language)
     trained = {"vocab_size": vocab_size, "kind": kind, "joint": joint, "lowercase": lowercase}
+    trained |= {"normalization": normalization, "character_coverage": character_coverage}
     options = {
         "filters": asdict(filters) | {"max_ratio": filters.max_ratio if math.isfinite(filters.max_ratio) else None},
         "num_targets": {name: text.num_targets for name, text in _present(train, valid, test)},
@@ -87,6 +95,7 @@ def prepare(
         "one_target": one_target,
         "train_size": train_size,
         "seed": seed,
+        "languages": languages._asdict(),
         "tokenizer": trained if tokenizers is None else tokenizers.fingerprint,
     }
     # All text is read once before anything is made: a changed file is another preparation, not a continued one.
@@ -101,7 +110,7 @@ def prepare(
     if train_size:
         clean, counted["not_drawn"] = drawn(clean, train_size, seed=seed)
     if tokenizers is None:
-        tokenizers = _tokenizers(out, clean, progress, vocab_size, kind, joint, lowercase)
+        tokenizers = _tokenizers(out, clean, progress, trained)
     tokenizers.save(out / "tokenizer")
     for name, text in _present(clean, valid, test):
         if name in state["splits"]:
@@ -109,10 +118,19 @@ def prepare(
         counts = build(text, tokenizers, out / f"{name}.arrow", name, progress)
         if name == "train":
             # What the filters kept and no later step accounts for was too near to a held-out source.
-            near = filtered.counts["kept"] - counts.pairs - sum(counted.values())
-            state["filters"] = filtered.counts | {"held_out": counted.pop("held_out"), "near_held_out": near} | counted
+            near = filtered.counts["kept"] - counts.pairs - counts.empty - sum(counted.values())
+            read = {name: filtered.counts[name] + sign * counts.empty for name, sign in (("kept", -1), ("empty", 1))}
+            read |= {"held_out": counted.pop("held_out"), "near_held_out": near}
+            state["filters"] = filtered.counts | read | counted
         note(out, state, name, counts, num_targets=text.num_targets)
-    return finish(out, state, tokenizers)
+    return finish(out, state, tokenizers, _with_words(languages, clean))
+
+
+def _with_words(languages: Languages, clean: ParallelCorpus) -> Languages:
+    """The languages, with a tokeniser guessed from the first targets where nothing says what their words are."""
+    if languages.target or languages.tokenize:
+        return languages
+    return languages._replace(tokenize=guessed_tokenizer(islice(clean.targets(), _LOOKED_AT)))
 
 
 def _present(
@@ -176,15 +194,13 @@ def _taken(directory: Path | None, from_language: str, to_language: str) -> Voca
     return None
 
 
-def _tokenizers(
-    out: Path, clean: ParallelCorpus, progress: Progress, vocab_size: int, kind: Kind, joint: bool, lowercase: bool
-) -> Vocabularies:
+def _tokenizers(out: Path, clean: ParallelCorpus, progress: Progress, options: Mapping[str, Any]) -> Vocabularies:
     """The tokenizers that an earlier run finished, or newly trained ones."""
     if (out / "tokenizer" / DESCRIPTION).exists():
         return Vocabularies.load(out / "tokenizer")
     progress.start("training the tokenizer", total=None, unit="pairs")
     watched = ParallelCorpus(clean.name, lambda: _watched(clean, progress))
-    tokenizers = train_vocabularies(watched, vocab_size=vocab_size, kind=kind, joint=joint, lowercase=lowercase)
+    tokenizers = train_vocabularies(watched, **options)
     progress.finish()
     return tokenizers
 

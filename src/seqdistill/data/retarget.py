@@ -17,6 +17,7 @@ from seqdistill.files import written_beside
 from seqdistill.journal import Record
 from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.letters import visible
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 
@@ -35,9 +36,9 @@ def retarget(
 ) -> dict[str, Any]:
     """Makes a data directory with other training targets, one for each of `sources_to_decode`.
 
-    Validation and test stay those of `data`: real text. A source whose new target is empty is dropped and counted as
-    `empty`; `same_source` counts the further pairs of sources with several targets. Called again after a kill, it gives
-    the same bytes.
+    Validation and test stay those of `data`: real text; so do its languages. A source whose new target is empty is
+    dropped and counted as `empty`; `same_source` counts the further pairs of sources with several targets. Called again
+    after a kill, it gives the same bytes.
 
     Args:
         targets: one line for each source, in their order.
@@ -73,7 +74,7 @@ def retarget(
         if store is not None:
             counts = _copy(store, taken, out, name, progress)
             note(out, state, name, counts, num_targets=data.num_targets[name])
-    return finish(out, state, taken)
+    return finish(out, state, taken, data.languages)
 
 
 def _copy(store: Store, tokenizers: Vocabularies, out: Path, name: str, progress: Progress) -> StoreCounts:
@@ -98,5 +99,5 @@ def _retargeted(path: Path, sources: Store | DistinctSources, targets: Iterable[
                 f"{path}: its {len(sources):,} {what} need as many new targets, but there are {found}; "
                 "decode all of them, an empty line where there is no translation"
             )
-        if target.strip():
+        if visible(target):
             yield source, target

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int, Integer
 
+from seqdistill.data.encoding import Encoded, encode
 from seqdistill.errors import UserError
 from seqdistill.files import sha256, written_beside
 from seqdistill.progress import Progress, Silent
@@ -40,14 +41,25 @@ class StoreCounts(NamedTuple):
     source_unknown: int
     """Source tokens that the vocabulary does not cover (UNK); 0 of a vocabulary that covers everything."""
     target_unknown: int
+    source_altered: int
+    """Source lines that decoding does not give back: normalised, or with a character that the vocabulary lacks."""
+    target_altered: int
+    empty: int
+    """Pairs left out because a side has no token."""
 
 
 def build_store(
-    pairs: Iterable[tuple[str, str]], tokenizers: Vocabularies, path: Path, *, progress: Progress | None = None
+    pairs: Iterable[tuple[str, str]],
+    tokenizers: Vocabularies,
+    path: Path,
+    *,
+    drop_empty: bool = False,
+    progress: Progress | None = None,
 ) -> StoreCounts:
     """Encodes the pairs into a new store, streaming: memory does not grow with their number.
 
     Args:
+        drop_empty: leave out pairs with a side of no token, which nothing can be learned from; `empty` counts them.
         path: written beside and renamed, so it is the whole store or absent.
 
     Raises:
@@ -64,9 +76,10 @@ def build_store(
         pa.ipc.new_file(file, schema) as writer,
     ):
         for chunk in _chunks(pairs):
-            record_batch = _encode(chunk, tokenizers, schema)
+            encoded = encode(chunk, tokenizers, drop_empty=drop_empty)
+            record_batch = _record_batch(encoded, schema)
             digests.append(_digest(record_batch))
-            total += _count(record_batch, tokenizers)
+            total += _count(record_batch, encoded, tokenizers, empty=len(chunk) - len(encoded.sources))
             writer.write_batch(record_batch)
             progress.advance(len(chunk))
         counts = StoreCounts(*total.tolist())
@@ -97,10 +110,8 @@ def _chunks(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]
         yield chunk
 
 
-def _encode(chunk: list[tuple[str, str]], tokenizers: Vocabularies, schema: pa.Schema) -> pa.RecordBatch:
-    sources, targets = (list(side) for side in zip(*chunk, strict=True))
-    columns = [sources, targets, tokenizers.source.encode_batch(sources), tokenizers.target.encode_batch(targets)]
-    return pa.record_batch([pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)], schema=schema)
+def _record_batch(encoded: Encoded, schema: pa.Schema) -> pa.RecordBatch:
+    return pa.record_batch([pa.array(c, field.type) for c, field in zip(encoded, schema, strict=True)], schema=schema)
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
@@ -126,7 +137,7 @@ def _digest(record_batch: pa.RecordBatch) -> str:
     return digest.hexdigest()
 
 
-def _count(record_batch: pa.RecordBatch, tokenizers: Vocabularies) -> StoreCounts:
+def _count(record_batch: pa.RecordBatch, encoded: Encoded, tokenizers: Vocabularies, *, empty: int) -> StoreCounts:
     source, target = (_views(record_batch.column(name)) for name in ("source_ids", "target_ids"))
     return StoreCounts(
         pairs=record_batch.num_rows,
@@ -134,6 +145,9 @@ def _count(record_batch: pa.RecordBatch, tokenizers: Vocabularies) -> StoreCount
         target_tokens=int(target[0][-1]),
         source_unknown=_occurrences(source, tokenizers.source.ids.unk),
         target_unknown=_occurrences(target, tokenizers.target.ids.unk),
+        source_altered=tokenizers.source.altered(encoded.sources, encoded.source_ids),
+        target_altered=tokenizers.target.altered(encoded.targets, encoded.target_ids),
+        empty=empty,
     )
 
 

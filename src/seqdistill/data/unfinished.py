@@ -17,6 +17,7 @@ from seqdistill.journal import Record
 from seqdistill.progress import Progress
 from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.languages import Languages
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 AGAIN = ".again.arrow"
@@ -47,12 +48,12 @@ def begin(out: Path, record: Record) -> dict[str, Any]:
 
 
 def build(text: ParallelCorpus, tokenizers: Vocabularies, path: Path, name: str, progress: Progress) -> StoreCounts:
-    """Stores a split, which must have a pair.
+    """Stores a split, which must have a pair; training pairs without a token on a side are left out.
 
     Raises:
         UserError: it has none.
     """
-    counts = build_store(text, tokenizers, path, progress=progress)
+    counts = build_store(text, tokenizers, path, drop_empty=name == "train", progress=progress)
     if not counts.pairs:
         path.unlink()
         raise UserError(f"{text.name}: no sentence pair for {name} ({path}); expected at least one: give other text")
@@ -65,10 +66,11 @@ def note(out: Path, state: dict[str, Any], name: str, counts: StoreCounts, *, nu
     write_sealed(out / UNFINISHED, state)
 
 
-def finish(out: Path, state: dict[str, Any], tokenizers: Vocabularies) -> dict[str, Any]:
+def finish(out: Path, state: dict[str, Any], tokenizers: Vocabularies, languages: Languages) -> dict[str, Any]:
     """Describes the whole, after which it is a data directory; returns what is worth recording of it."""
+    state["languages"] = languages._asdict()
     state["vocabulary"] = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
-    state["fingerprint"] = directory_fingerprint(tokenizers, splits_of(state))
+    state["fingerprint"] = directory_fingerprint(tokenizers, splits_of(state), languages)
     # In this order: a kill in between leaves both, and `begin` takes the description.
     write_sealed(out / DESCRIPTION, state)
     (out / UNFINISHED).unlink()

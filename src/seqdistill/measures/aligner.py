@@ -43,7 +43,7 @@ class WordModel:
     Args:
         table: probability of each entry of the cells, float32.
         null: probability of each generated word given NULL.
-        log_likelihoods: of the corpus in nats, before each iteration's maximisation.
+        log_likelihoods: of the corpus in nats, before each maximisation.
     """
 
     direction: Direction
@@ -96,8 +96,8 @@ def train(
     given, num_given = _given(cells, direction)
     shapes = _shapes(cells, direction)
     title = f"aligning {bitext.name}, {direction.name}"
-    progress.start(title, total=options.em_iterations * len(bitext), unit="pairs")
-    for iteration in range(options.em_iterations):
+    progress.start(title, total=options.num_fits * len(bitext), unit="pairs")
+    for iteration in range(options.num_fits):
         # E-step: expected counts under the present model, chunk by chunk. M-step: new probabilities from these counts.
         counts.fill(0)
         null_counts = np.zeros(len(generated.words))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from jaxtyping import Float, Int
 from seqdistill.errors import UserError
 from seqdistill.measures.tokenizers import WordTokenizer
 from seqdistill.metrics.significance import Share, share
-
-_LETTER = re.compile(r"[^\W\d_]")
+from seqdistill.text.letters import has_letter
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def _count(lines: Iterable[str], tokenizer: WordTokenizer) -> Counter[str]:
 
 
 def _words(line: str, tokenizer: WordTokenizer) -> list[str]:
-    return [word for word in tokenizer.split(line) if _LETTER.search(word)]
+    return [word for word in tokenizer.split(line) if has_letter(word)]
 
 
 class SingleLanguage(NamedTuple):

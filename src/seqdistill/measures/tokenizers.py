@@ -11,10 +11,13 @@ from importlib.metadata import version
 from itertools import chain, islice
 from typing import Any, cast
 
-import sacrebleu
 from sacremoses import MosesTokenizer
 
 from seqdistill.errors import UserError, nearest
+from seqdistill.metrics.tokenizers import tokenizer
+from seqdistill.text.languages import base_code, words_of
+from seqdistill.text.letters import visible
+from seqdistill.vocabulary.normalization import Normalization, normalizer
 from seqdistill.workers import in_processes
 
 _BLANKS = re.compile(r"\s+")
@@ -26,8 +29,8 @@ def _moses(language: str) -> Callable[[str], list[str]]:
 
 
 def _sacrebleu(name: str) -> Callable[[str], list[str]]:
-    tokenizer = sacrebleu.BLEU(tokenize=name).tokenizer
-    return lambda line: tokenizer(line).split()
+    split = tokenizer(name)
+    return lambda line: split(line).split()
 
 
 TOKENIZERS: dict[str, Callable[[str], Callable[[str], list[str]]]] = {
@@ -41,9 +44,6 @@ TOKENIZERS: dict[str, Callable[[str], Callable[[str], list[str]]]] = {
 every character; words as they stand between blanks, for text that is tokenised."""
 
 OWN_LINES, CHUNK_LINES = 10_000, 2_000
-
-UNSPACED = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
-"""Languages written without blanks, for which Moses' rules would find whole sentences to be words."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +61,40 @@ class WordTokenizer:
     made_from: Mapping[str, Any]
 
 
-def create_tokenizer(language: str = "", *, name: str | None = None, lowercase: bool = False) -> WordTokenizer:
+def create_tokenizer(
+    language: str = "", *, name: str | None = None, lowercase: bool = False, normalization: Normalization = "identity"
+) -> WordTokenizer:
     """Makes a language's tokeniser.
 
     Args:
-        language: two-letter code; Moses' rules for a language it has no list of abbreviations for are the English.
-        name: a key of TOKENIZERS. None: the language's own of UNSPACED, otherwise Moses' rules.
+        language: its code; Moses' rules for a language it has no list of abbreviations for are the English.
+        name: a key of TOKENIZERS. None: the language's own of `text.languages`, otherwise Moses' rules.
         lowercase: whether case is dropped, which makes tables of small corpora less sparse.
+        normalization: what is done to a line first, so that a corpus that went through a tokenizer's normalisation has
+            the words of one that did not.
 
     Raises:
         UserError: no tokeniser has this name; tells the nearest.
     """
-    made_from = {"language": language, "name": name, "lowercase": lowercase}
-    name = name or UNSPACED.get(language, "moses")
+    made_from = {"language": language, "name": name, "lowercase": lowercase, "normalization": normalization}
+    name, language = name or words_of(language).measures, base_code(language)
     if name not in TOKENIZERS:
         raise UserError(f"unknown tokeniser {name!r}: {nearest(name, TOKENIZERS)}")
     words = TOKENIZERS[name](language)
     label = f"moses-{language or 'en'}" if name == "moses" else name
     library = {"moses": "sacremoses", "13a": "sacrebleu", "zh": "sacrebleu"}.get(name)
     parts = [f"tok:{label}", f"case:{'lc' if lowercase else 'mixed'}"]
+    if normalization != "identity":
+        parts.append(f"norm:{normalization}")
+    normalize = normalizer(normalization)
     if library:
         parts.append(f"{library}:{version(library)}")
-    return WordTokenizer("|".join(parts), (lambda line: words(line.lower())) if lowercase else words, made_from)
+
+    def split(line: str) -> list[str]:
+        line = normalize(line.lower() if lowercase else line)
+        return words(line) if visible(line) else []
+
+    return WordTokenizer("|".join(parts), split, made_from)
 
 
 Words = tuple[list[str], list[str]]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
+from unicodedata import is_normalized, normalize
 
 import numpy as np
 from jaxtyping import Float
 
 from seqdistill.errors import UserError
+from seqdistill.text.letters import visible
 
 
 class Score(NamedTuple):
@@ -31,7 +33,7 @@ SEPARATOR = "\t"
 def joined_references(references: Sequence[str]) -> str:
     """Several references as one line; blank ones are left out, if another is there."""
     plain = [" ".join(reference.split(SEPARATOR)) for reference in references]
-    return SEPARATOR.join([reference for reference in plain if reference.strip()] or plain[:1])
+    return SEPARATOR.join([reference for reference in plain if visible(reference)] or plain[:1])
 
 
 @runtime_checkable
@@ -76,6 +78,55 @@ class Metric(Protocol):
     def aggregate(self, sums: Float[np.ndarray, "samples statistics"]) -> Float[np.ndarray, " samples"]:
         """Corpus values of samples, each given as the sum of its lines' rows."""
         ...
+
+
+NFC = "|unicode:nfc"
+"""In a signature: some lines were not in NFC, and all were brought to it, so that equal characters are equal."""
+
+
+def composed(lines: Sequence[str]) -> list[str]:
+    """Lines in NFC: "ä" is one character, however it was typed."""
+    return [normalize("NFC", line) for line in lines]
+
+
+def signature_of(metric: Metric, *texts: Sequence[str]) -> str:
+    """The metric's signature for these texts; says where they had to be composed."""
+    changed = not all(is_normalized("NFC", line) for text in texts for line in text)
+    return metric.signature + NFC * changed
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A metric that composes all text first; text in NFC, as almost all is, has the metric's own values."""
+
+    metric: Metric
+
+    @property
+    def name(self) -> str:
+        return self.metric.name
+
+    @property
+    def signature(self) -> str:
+        return self.metric.signature
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric.higher_is_better
+
+    def corpus(self, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+        score = self.metric.corpus(composed(hypotheses), composed(references))
+        return score._replace(signature=signature_of(self.metric, hypotheses, references))
+
+    def sentences(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+        return self.metric.sentences(composed(hypotheses), composed(references))
+
+    def statistics(
+        self, hypotheses: Sequence[str], references: Sequence[str]
+    ) -> Float[np.ndarray, "sentences statistics"]:
+        return self.metric.statistics(composed(hypotheses), composed(references))
+
+    def aggregate(self, sums: Float[np.ndarray, "samples statistics"]) -> Float[np.ndarray, " samples"]:
+        return self.metric.aggregate(sums)
 
 
 def check_parallel(hypotheses: Sequence[str], references: Sequence[str]) -> None:

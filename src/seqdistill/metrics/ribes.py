@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sacrebleu import BLEU
-
 from seqdistill.metrics.metric import SentenceMean
+from seqdistill.metrics.tokenizers import tokenizer
 
 ALPHA, BETA = 0.25, 0.10
 
@@ -17,11 +16,14 @@ def ribes_metric(*, tokenize: str | None) -> SentenceMean:
 
     Args:
         tokenize: one of sacreBLEU's tokenisers; None takes words as they stand between blanks, as the program does.
+
+    Raises:
+        UserError: a tokeniser that needs what is not installed.
     """
-    tokenizer = BLEU(tokenize=tokenize or "none").tokenizer
+    split = tokenizer(tokenize or "none")
 
     def words(text: str) -> list[str]:
-        return tokenizer(text.rstrip()).lower().split()
+        return split(text.rstrip()).lower().split()
 
     def score_sentences(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
         pairs = zip(hypotheses, references, strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from collections.abc import Sequence
 
 from rouge_score.rouge_scorer import RougeScorer
@@ -11,18 +10,17 @@ from rouge_score.tokenizers import Tokenizer
 
 from seqdistill.errors import UserError
 from seqdistill.metrics.metric import SentenceMean
-
-WORDS = re.compile(r"[^\W_]+")
+from seqdistill.text.letters import words
 
 
 class UnicodeWords(Tokenizer):
-    """Lower-cased runs of letters and digits of any script; on ASCII text the same words as rouge-score's own.
+    """The words of `text.letters`, of any script; on ASCII text the same words as rouge-score's own.
 
     rouge-score's tokeniser keeps a-z and 0-9 only, which cuts German words at each umlaut and deletes Russian.
     """
 
     def tokenize(self, text: str) -> list[str]:
-        return WORDS.findall(text.lower())
+        return words(text)
 
 
 def rouge(name: str, *, language: str, stem: bool) -> SentenceMean:
@@ -49,6 +47,6 @@ def rouge(name: str, *, language: str, stem: bool) -> SentenceMean:
         return [100 * scorer.score(reference, hypothesis)[name].fmeasure for hypothesis, reference in pairs]
 
     version = importlib.metadata.version("rouge-score")
-    tokenizer = "rouge-score" if english else "unicode-words"
+    tokenizer = "rouge-score" if english else "unicode-words+unspaced-letters"
     signature = f"f1|case:lc|tok:{tokenizer}|stem:{'porter' if stem else 'no'}|scale:100|version:rouge-score-{version}"
     return SentenceMean(name, signature, score_sentences)

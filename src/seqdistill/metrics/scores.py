@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
-
-from sacrebleu import BLEU
 
 from seqdistill.errors import UserError
 from seqdistill.metrics import surface
 from seqdistill.metrics.beer import beer
 from seqdistill.metrics.comet import comet
 from seqdistill.metrics.meteor import meteor
-from seqdistill.metrics.metric import Metric, Score
+from seqdistill.metrics.metric import Composed, Metric, Score
 from seqdistill.metrics.ribes import ribes_metric
 from seqdistill.metrics.rouge import rouge
 from seqdistill.metrics.selection import sentence_bleu, sentence_chrf
+from seqdistill.metrics.tokenizers import check_tokenizer, closest, scored_words
 from seqdistill.options import MetricOptions
+from seqdistill.text.languages import base_code, words_of
 
 __all__ = [
     "METRICS",
@@ -29,7 +28,6 @@ __all__ = [
     "sentence_chrf",
 ]
 
-TOKENIZERS = tuple(BLEU.TOKENIZERS)
 MULTIPLE = ("bleu", "chrf", "chrf++", "ter")
 """Metrics that know what to do with several references of a line."""
 
@@ -45,7 +43,7 @@ class Text(NamedTuple):
 
 METRICS: dict[str, Callable[[MetricOptions, Text], Metric]] = {
     "bleu": lambda o, text: surface.bleu(
-        lowercase=o.lowercase, tokenize=o.tokenize, language=o.target_language, num_references=text.num_references
+        lowercase=o.lowercase, tokenize=scored_words(o), num_references=text.num_references
     ),
     "chrf": lambda o, text: surface.chrf(
         "chrf", lowercase=o.lowercase, word_order=0, num_references=text.num_references
@@ -53,12 +51,12 @@ METRICS: dict[str, Callable[[MetricOptions, Text], Metric]] = {
     "chrf++": lambda o, text: surface.chrf(
         "chrf++", lowercase=o.lowercase, word_order=2, num_references=text.num_references
     ),
-    "ter": lambda _, text: surface.ter(num_references=text.num_references),
-    "rouge1": lambda o, _: rouge("rouge1", language=o.target_language, stem=o.stem),
-    "rouge2": lambda o, _: rouge("rouge2", language=o.target_language, stem=o.stem),
-    "rougeL": lambda o, _: rouge("rougeL", language=o.target_language, stem=o.stem),
-    "ribes": lambda o, _: ribes_metric(tokenize=o.tokenize),
-    "meteor": lambda o, _: meteor(o.target_language),
+    "ter": lambda o, text: surface.ter(_ter_words(o), num_references=text.num_references),
+    "rouge1": lambda o, _: rouge("rouge1", language=base_code(o.target_language), stem=o.stem),
+    "rouge2": lambda o, _: rouge("rouge2", language=base_code(o.target_language), stem=o.stem),
+    "rougeL": lambda o, _: rouge("rougeL", language=base_code(o.target_language), stem=o.stem),
+    "ribes": lambda o, _: ribes_metric(tokenize=_ribes_words(o)),
+    "meteor": lambda o, _: meteor(base_code(o.target_language)),
     "beer": lambda o, _: beer(o.beer_home, lowercase=o.lowercase),
     "comet": lambda o, text: comet(o.comet_model, text.sources, gpus=o.comet_gpus),
 }
@@ -67,7 +65,7 @@ METRICS: dict[str, Callable[[MetricOptions, Text], Metric]] = {
 def check_name(name: str) -> None:
     """Raises UserError where no metric has this name; names the nearest."""
     if name not in METRICS:
-        raise UserError(f"unknown metric {name!r}{_nearest(name, METRICS)}; choose from {', '.join(METRICS)}")
+        raise UserError(f"unknown metric {name!r}{closest(name, METRICS)}; choose from {', '.join(METRICS)}")
 
 
 def create_metric(
@@ -93,14 +91,22 @@ def create_metric(
             f"{name} compares with one reference a line, but there are up to {num_references}; "
             f"take {', '.join(MULTIPLE)}, or give one reference"
         )
-    if options.tokenize is not None and options.tokenize not in TOKENIZERS:
-        raise UserError(
-            f"unknown tokeniser {options.tokenize!r}{_nearest(options.tokenize, TOKENIZERS)}; "
-            f"sacreBLEU has {', '.join(TOKENIZERS)}"
-        )
-    return METRICS[name](options, Text(sources, num_references))
+    if options.tokenize is not None:
+        check_tokenizer(options.tokenize)
+    return Composed(METRICS[name](options, Text(sources, num_references)))
 
 
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), list(valid), n=1, cutoff=0.4)
-    return f", did you mean {close[0]!r}?" if close else ""
+def _ter_words(options: MetricOptions) -> str:
+    """As BLEU's words: by the language or, where none is given, by the tokeniser."""
+    by_tokenizer = {"zh": "asian", "ja-mecab": "asian", "char": "char"}
+    return (
+        words_of(options.target_language).ter
+        if options.target_language
+        else by_tokenizer.get(options.tokenize or "", "tercom")
+    )
+
+
+def _ribes_words(options: MetricOptions) -> str | None:
+    """What stands between blanks, as the program has it, unless the language has none."""
+    words = words_of(options.target_language)
+    return options.tokenize or (None if words.spaced else words.bleu)

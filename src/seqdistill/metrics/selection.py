@@ -1,6 +1,7 @@
 """Smoothed sentence BLEU and chrF for choosing among n-best hypotheses: plain Python, one cached reference, no arrays.
 
-Both equal sacreBLEU's sentence scores (exponential smoothing and effective order for BLEU), which a test checks.
+Both equal sacreBLEU's sentence scores (exponential smoothing and effective order for BLEU) of text in NFC, which a test
+checks.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import lru_cache
-
-import sacrebleu
+from unicodedata import normalize
 
 from seqdistill.metrics.surface import CHRF_BETA, MAX_ORDER
+from seqdistill.metrics.tokenizers import tokenizer
 
 CHRF_ORDER = 6
 
@@ -41,7 +42,7 @@ def sentence_bleu(hypothesis: str, reference: str, *, tokenize: str = "13a") -> 
 
 def sentence_chrf(hypothesis: str, reference: str) -> float:
     """chrF of one sentence, 0 to 100: F2 of character n-grams up to 6, blanks left out (Popović 2015)."""
-    characters = "".join(hypothesis.split())
+    characters = "".join(normalize("NFC", hypothesis).split())
     reference_counts, reference_length = _reference_characters(reference)
     precision, recall, orders = 0.0, 0.0, 0
     for order in range(1, CHRF_ORDER + 1):
@@ -63,13 +64,8 @@ def _ngrams(words: tuple[str, ...], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(words[i:] for i in range(order)), strict=False))
 
 
-@lru_cache(maxsize=1)
-def _program(tokenize: str) -> sacrebleu.BLEU:
-    return sacrebleu.BLEU(tokenize=tokenize, force=True)
-
-
 def _tokens(text: str, tokenize: str) -> tuple[str, ...]:
-    return tuple(_program(tokenize).tokenizer(text.rstrip()).split())
+    return tuple(tokenizer(tokenize)(normalize("NFC", text).rstrip()).split())
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +79,7 @@ def _reference_words(reference: str, tokenize: str) -> tuple[Counter[tuple[str, 
 
 @lru_cache(maxsize=64)
 def _reference_characters(reference: str) -> tuple[Counter[str], int]:
-    text = "".join(reference.split())
+    text = "".join(normalize("NFC", reference).split())
     counts: Counter[str] = Counter()
     for order in range(1, CHRF_ORDER + 1):
         counts.update([text[i : i + order] for i in range(len(text) - order + 1)])

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from seqdistill.errors import UserError
 from seqdistill.metrics import surface
-from seqdistill.metrics.metric import Metric, check_parallel
+from seqdistill.metrics.metric import Composed, Metric, check_parallel, signature_of
 
 NUM_SAMPLES, SEED = 1000, 12345  # sacreBLEU's own defaults, so that both draw the same samples
 CHUNK_NUMBERS = 4_000_000
@@ -98,7 +98,7 @@ def compare_runs(
     # how often does the spread alone reach what was observed? (Moses takes the mean of absolute differences.)
     excess = np.abs(differences) - np.abs(differences).mean()
     p_value = (np.count_nonzero(excess >= abs(delta)) + 1) / (num_samples + 1)
-    signature = f"{metric.signature}|bs:{num_samples}|seed:{seed}"
+    signature = f"{signature_of(metric, references, *baselines, *systems)}|bs:{num_samples}|seed:{seed}"
     return Comparison(metric.name, whole[0], whole[1], delta, float(low), float(high), float(p_value), signature)
 
 
@@ -182,7 +182,7 @@ def bleu_by_length(
     bounds = [0, *edges, float("inf")]
     if any(low >= high for low, high in pairwise(bounds)):
         raise UserError(f"edges of length buckets must ascend from above 0, found {list(edges)}")
-    metric = surface.bleu(lowercase=lowercase, tokenize=tokenize, language="", num_references=num_references)
+    metric = Composed(surface.bleu(lowercase=lowercase, tokenize=tokenize, num_references=num_references))
     rows = metric.statistics(hypotheses, references)
     buckets = []
     for low, high in pairwise(bounds):

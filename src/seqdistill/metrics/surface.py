@@ -14,6 +14,7 @@ import sacrebleu
 from jaxtyping import Float
 
 from seqdistill.metrics.metric import SEPARATOR, Score, check_parallel
+from seqdistill.metrics.tokenizers import bleu_program
 
 MAX_ORDER = 4
 CHRF_BETA = 2
@@ -28,6 +29,7 @@ class SacreMetric:
         aggregate_rows: corpus values from sums of the program's statistics (samples, statistics).
         sentence_rows: sentence values from the statistics of each sentence.
         num_references: the most references of a line; above 1 a line is split at SEPARATOR.
+        split: applied to every line before the program sees it.
     """
 
     name: str
@@ -36,15 +38,17 @@ class SacreMetric:
     sentence_rows: Callable[[np.ndarray], np.ndarray]
     higher_is_better: bool = True
     num_references: int = 1
+    split: Callable[[str], str] | None = None
 
     @property
     def signature(self) -> str:
         self.program.num_refs = self.num_references  # sacreBLEU knows it only once it has scored
-        return self.program.get_signature().format()
+        split = f"|words:{self.split.__name__}" if self.split else ""
+        return self.program.get_signature().format() + split
 
     def corpus(self, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
         check_parallel(hypotheses, references)
-        value = self.program.corpus_score(list(hypotheses), self._streams(references)).score
+        value = self.program.corpus_score(self._words(hypotheses), self._streams(references)).score
         return Score(self.name, float(value), self.signature)
 
     def sentences(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
@@ -54,23 +58,26 @@ class SacreMetric:
         self, hypotheses: Sequence[str], references: Sequence[str]
     ) -> Float[np.ndarray, "sentences statistics"]:
         check_parallel(hypotheses, references)
-        rows = self.program._extract_corpus_statistics(list(hypotheses), self._streams(references))
+        rows = self.program._extract_corpus_statistics(self._words(hypotheses), self._streams(references))
         return np.asarray(rows, dtype=np.float64)
 
     def aggregate(self, sums: Float[np.ndarray, "samples statistics"]) -> Float[np.ndarray, " samples"]:
         return self.aggregate_rows(sums)
 
+    def _words(self, lines: Sequence[str]) -> list[str]:
+        return [*map(self.split, lines)] if self.split else list(lines)
+
     def _streams(self, references: Sequence[str]) -> list[Any]:
         """The first reference of every line, the second of every line, and so on; None where a line has no more."""
         if self.num_references == 1:
-            return [list(references)]
-        rows = [line.split(SEPARATOR, self.num_references - 1) for line in references]
+            return [self._words(references)]
+        rows = [self._words(line.split(SEPARATOR, self.num_references - 1)) for line in references]
         return [[row[at] if at < len(row) else None for row in rows] for at in range(max(map(len, rows)))]
 
 
-def bleu(*, lowercase: bool, tokenize: str | None, language: str, num_references: int = 1) -> SacreMetric:
+def bleu(*, lowercase: bool, tokenize: str, num_references: int = 1) -> SacreMetric:
     """BLEU (Papineni et al. 2002), 0 to 100; sentences with exponential smoothing and effective order."""
-    program = sacrebleu.BLEU(lowercase=lowercase, tokenize=tokenize, trg_lang=language, force=tokenize == "none")
+    program = bleu_program(tokenize, lowercase=lowercase)
     return SacreMetric("bleu", program, corpus_bleu_rows, sentence_bleu_rows, num_references=num_references)
 
 
@@ -80,10 +87,31 @@ def chrf(name: str, *, lowercase: bool, word_order: int, num_references: int = 1
     return SacreMetric(name, program, chrf_rows, chrf_rows, num_references=num_references)
 
 
-def ter(*, num_references: int = 1) -> SacreMetric:
-    """Translation edit rate (Snover et al. 2006), percent of reference words, without regard to case as tercom does."""
-    program = sacrebleu.TER()
-    return SacreMetric("ter", program, ter_rows, ter_rows, higher_is_better=False, num_references=num_references)
+TER_WORDS = ("tercom", "asian", "char")
+"""What TER counts: words between blanks as tercom does, tercom's words of Chinese and Japanese, or every character."""
+
+
+def ter(words: str = "tercom", *, num_references: int = 1) -> SacreMetric:
+    """Translation edit rate (Snover et al. 2006), percent of reference words, without regard to case as tercom does.
+
+    Args:
+        words: one of TER_WORDS.
+    """
+    split = characters if words == "char" else None
+    assert words in TER_WORDS
+    program = sacrebleu.TER(normalized=words == "asian", asian_support=words == "asian")
+    return SacreMetric(
+        "ter", program, ter_rows, ter_rows, higher_is_better=False, num_references=num_references, split=split
+    )
+
+
+def characters(line: str) -> str:
+    """Every character of a line between blanks.
+
+    >>> characters("ab c")
+    'a b c'
+    """
+    return " ".join("".join(line.split()))
 
 
 def corpus_bleu_rows(rows: Float[np.ndarray, "rows statistics"]) -> Float[np.ndarray, " rows"]:

@@ -29,6 +29,7 @@ from seqdistill.models.family import (
 from seqdistill.models.interface import ExpertsModel, Model
 from seqdistill.models.sizes import config_of
 from seqdistill.seals import read_sealed, write_sealed
+from seqdistill.text.languages import Languages
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Side, side_for_model
 
@@ -46,6 +47,8 @@ class LoadedModel(NamedTuple):
     """The model's config, such as a TransformerConfig."""
     fingerprint: str
     """Hash of weights, config and tokenizers: equal if and only if the model translates alike."""
+    languages: Languages
+    """Of the text it was trained on."""
 
 
 def create_model(preset: str, tokenizers: Vocabularies, **overrides: Any) -> Model:
@@ -78,7 +81,7 @@ def family_of(model: Model) -> str:
     return next(name for name, family in FAMILIES.items() if family.model == path)
 
 
-def save_model(model: Model, tokenizers: Vocabularies, directory: Path) -> None:
+def save_model(model: Model, tokenizers: Vocabularies, directory: Path, *, languages: Languages | None = None) -> None:
     """Writes tokenizer/, model.safetensors and config.json, each atomically, config.json last.
 
     A directory that holds the same architecture and tokenizer gets the new weights in one rename; so a reader finds the
@@ -96,6 +99,7 @@ def save_model(model: Model, tokenizers: Vocabularies, directory: Path) -> None:
         "model": family_of(model),
         "config": asdict(config),
         "tokenizer": tokenizers.fingerprint,
+        "languages": (languages or Languages())._asdict(),
     }
     if (directory / CONFIG).exists():
         there = {
@@ -143,7 +147,8 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
     if expert is not None:
         digest = _of_expert(cast(ExpertsModel, model), expert, digest)
     fingerprint = sha256_json({"model": name, "config": values, "weights": digest, "tokenizer": expected})
-    return LoadedModel(model.to(device).eval(), tokenizers, config, fingerprint)
+    languages = Languages.read(description["languages"])
+    return LoadedModel(model.to(device).eval(), tokenizers, config, fingerprint, languages)
 
 
 def _of_expert(model: ExpertsModel, expert: int, digest: str) -> str:

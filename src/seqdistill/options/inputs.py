@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from seqdistill.errors import UserError
 from seqdistill.options.base import OneOrMore, Options
 
 
@@ -68,12 +70,53 @@ class CaseOptions(Options):
     )
 
 
+def _language(code: str) -> str:
+    if code and not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*", code):
+        raise UserError(f"expected the code of a language, such as de, pt-BR or zho_Hans, but found {code!r}")
+    return code
+
+
+LanguageCode = Annotated[str, AfterValidator(_language)]
+"""As de, pt-BR, zho_Hans; empty where the language is not known."""
+
+
+class SourceLanguageOptions(Options):
+    """The language of sources, where something depends on it."""
+
+    source_language: LanguageCode = Field(
+        default="",
+        description="Language of the sources, as de or zh-Hans: what its words are; `prepare` keeps it with the data.",
+    )
+
+
 class TargetLanguageOptions(Options):
     """The language of targets, where something depends on it."""
 
-    target_language: str = Field(
+    target_language: LanguageCode = Field(
         default="",
-        description="Two-letter code of the target language: for the tokeniser of words, and metrics (meteor).",
+        description="Language of the targets, as de or zh-Hans: what its words are, in every score and measure; "
+        "`prepare` keeps it with the data, and then no other verb needs it.",
+    )
+
+
+class ScoredWordsOptions(Options):
+    """What the words of targets are when they are scored."""
+
+    tokenize: str | None = Field(
+        default=None,
+        description="sacreBLEU's tokeniser of words, for bleu (default: the language's, or 13a) and ribes (default: "
+        "the language's, or none); `prepare` keeps it with the data.",
+    )
+
+
+class NormalizationOptions(Options):
+    """What characters are made the same."""
+
+    normalization: Literal["identity", "nfc", "nfkc", "nmt_nfkc"] | None = Field(
+        default=None,
+        description="What the text's characters become: identity (what they are), nfc, nfkc (no full-width "
+        "punctuation, ½ or ™), or nmt_nfkc (SentencePiece's: also no ZWNJ and no runs of blanks). Default: of "
+        "`prepare` identity: a model writes the targets' own characters; of `measure` nmt_nfkc, for every corpus.",
     )
 
 

@@ -9,6 +9,8 @@ from pydantic import Field
 from seqdistill.options.base import MOST, Options
 from seqdistill.options.inputs import (
     CaseOptions,
+    NormalizationOptions,
+    SourceLanguageOptions,
     SourceOptions,
     TableOptions,
     TargetLanguageOptions,
@@ -27,7 +29,13 @@ class AlignerOptions(Options):
     table, from which C and F are, without.
     """
 
-    em_iterations: int = Field(default=5, ge=1, le=1000, description="Aligner: iterations of EM.")
+    em_iterations: int = Field(
+        default=5,
+        ge=2,
+        le=1000,
+        description="Aligner: iterations as fast_align's -I counts them: each but the last fits the model, the last "
+        "one only finds the links.",
+    )
     p0: float = Field(default=0.08, gt=0, lt=1, description="Aligner: probability that NULL generates a word.")
     tension: float = Field(
         default=4.0,
@@ -46,19 +54,26 @@ class AlignerOptions(Options):
     )
 
     @property
+    def num_fits(self) -> int:
+        """How often EM fits the model; fast_align's last iteration is none, it goes through the text for the links."""
+        return self.em_iterations - 1
+
+    @property
     def signature(self) -> str:
-        """As `model:fast_align|iterations:5|p0:0.08|tension:fitted-from-4.0|vb:0.01`."""
+        """As `model:fast_align|I:5|p0:0.08|tension:fitted-from-4.0|vb:0.01`; I as fast_align's option."""
         tension = f"fitted-from-{self.tension}" if self.fit_tension else str(self.tension)
-        return f"model:fast_align|iterations:{self.em_iterations}|p0:{self.p0}|tension:{tension}|vb:{self.alpha}"
+        return f"model:fast_align|I:{self.em_iterations}|p0:{self.p0}|tension:{tension}|vb:{self.alpha}"
 
 
 class MeasureOptions(
     AlignerOptions,
     SourceOptions,
     TableOptions,
+    SourceLanguageOptions,
     TargetLanguageOptions,
     TargetWordsOptions,
     CaseOptions,
+    NormalizationOptions,
     BootstrapOptions,
     WorkersOptions,
 ):
@@ -72,9 +87,6 @@ class MeasureOptions(
         ".parquet); with --source files of targets."
     )
     real: Path | None = Field(default=None, description="The corpus that the others were distilled from, line by line.")
-    source_language: str = Field(
-        default="", description="Two-letter code of the source language: for the tokeniser of words."
-    )
     source_tokenizer: str | None = Field(default=None, description="Words of the source side, as --target-tokenizer.")
     smoothing: float = Field(
         default=0.01, gt=0, lt=1, description="Faithfulness: share of the common background on each side."

@@ -15,19 +15,15 @@ from seqdistill.options.inputs import (
     DataOptions,
     ModelOptions,
     ReferenceOptions,
+    ScoredWordsOptions,
     SourceOptions,
     TargetLanguageOptions,
 )
 from seqdistill.options.running import MOST_PROCESSES, BootstrapOptions, DeviceOptions
 
 
-class BleuOptions(CaseOptions):
+class BleuOptions(CaseOptions, ScoredWordsOptions):
     """How BLEU counts. TER, ROUGE, RIBES and METEOR ignore case always, as their programs; COMET never does."""
-
-    tokenize: str | None = Field(
-        default=None,
-        description="sacreBLEU's tokeniser, for bleu (default 13a, or the language's) and ribes (default none).",
-    )
 
 
 class MetricOptions(BleuOptions, TargetLanguageOptions):

@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from seqdistill.options.base import MOST, OneOrMore, Options
-from seqdistill.options.inputs import CaseOptions, SourceOptions, TableOptions
+from seqdistill.options.inputs import (
+    CaseOptions,
+    NormalizationOptions,
+    ScoredWordsOptions,
+    SourceLanguageOptions,
+    SourceOptions,
+    TableOptions,
+    TargetLanguageOptions,
+)
 from seqdistill.options.running import SeedOptions
 
 
@@ -20,6 +28,13 @@ class VocabularyOptions(Options):
     )
     tokenizer: Literal["bpe", "unigram"] = Field(default="bpe", description="Kind of SentencePiece model.")
     joint: bool = Field(default=True, description="One vocabulary for both sides; otherwise one each.")
+    character_coverage: float = Field(
+        default=1.0,
+        ge=0.98,
+        le=1,
+        description="Share of the text's characters that the vocabulary holds; below 1 rare ones are left out and "
+        "become unknown, for large alphabets (0.9995 is usual for Chinese).",
+    )
     tokenizer_from: Path | None = Field(
         default=None,
         description="Train none: take that of a data directory, or of a folder with Marian's files or tokenizer.json.",
@@ -30,10 +45,14 @@ class LanguageCodeOptions(Options):
     """Languages of a tokenizer of many."""
 
     from_language: str = Field(
-        default="", description="Code of the sources' language in a tokenizer of many, as eng_Latn."
+        default="",
+        description="Code of the sources' language in a tokenizer of many (--tokenizer-from), as eng_Latn; what its "
+        "words are, --source-language says.",
     )
     to_language: str = Field(
-        default="", description="Code of the targets' language in a tokenizer of many, as deu_Latn."
+        default="",
+        description="Code of the targets' language in a tokenizer of many (--tokenizer-from), as deu_Latn; what its "
+        "words are, --target-language says.",
     )
 
 
@@ -63,7 +82,17 @@ class FilterOptions(Options):
 
 
 class PrepareOptions(
-    SourceOptions, TableOptions, VocabularyOptions, LanguageCodeOptions, CaseOptions, FilterOptions, SeedOptions
+    SourceOptions,
+    TableOptions,
+    SourceLanguageOptions,
+    TargetLanguageOptions,
+    ScoredWordsOptions,
+    VocabularyOptions,
+    LanguageCodeOptions,
+    CaseOptions,
+    NormalizationOptions,
+    FilterOptions,
+    SeedOptions,
 ):
     """Text to a data directory: read, filter, split, train the tokenizer, store token ids."""
 
@@ -82,7 +111,9 @@ class PrepareOptions(
 
     corpus: str | None = Field(default=None, description="A public source (see `seqdistill sources`) or hub:NAME.")
     languages: str | None = Field(
-        default=None, description="Language pair of the corpus, as en-de (source first); several targets as en-de+fr."
+        default=None,
+        description="Language pair of --corpus, as en-de (source first), which --source-language and --target-language "
+        "need not repeat; several targets as en-de+fr.",
     )
     target: Annotated[list[Path], OneOrMore] = Field(
         default_factory=list,

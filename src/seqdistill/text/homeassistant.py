@@ -18,6 +18,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import sha256_file
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus, Splits
+from seqdistill.text.letters import has_letter
 from seqdistill.text.splits import TEST, TRAIN, VALID, choose_parts, hash64, source_key
 
 VERSION = "2026.2.3"
@@ -27,7 +28,6 @@ HELD_OUT = 1000
 """Pairs in the validation set, and in the test set."""
 
 _FILE = re.compile(r"homeassistant/components/([^/]+)/translations/([^/]+)\.json")
-_LETTER = re.compile(r"[^\W\d_]")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
@@ -147,4 +147,4 @@ def _flat(nested: dict[str, object], prefix: str = "") -> Iterator[tuple[str, st
 
 def _has_words(text: str) -> bool:
     """Whether anything is left to translate beside placeholders, digits and signs."""
-    return _LETTER.search(_PLACEHOLDER.sub("", text)) is not None
+    return has_letter(_PLACEHOLDER.sub("", text))

@@ -20,7 +20,7 @@ from seqdistill.text.hub import HubData, load_hub
 SUMMARY = "summary"
 """In place of a language pair: a text and its summary, in one language."""
 
-_LANGUAGE = r"[a-z]{2,3}(?:-[A-Z0-9]\w*)?"
+_LANGUAGE = r"[a-z]{2,3}(?:-[A-Z0-9][A-Za-z0-9_]*)?"
 _PAIR = re.compile(rf"({_LANGUAGE})-({_LANGUAGE})")
 _ONE_TO_MANY = re.compile(rf"({_LANGUAGE})-({_LANGUAGE}(?:\+{_LANGUAGE})*)")
 _SPLITS = {"train": ("train",), "valid": ("validation", "valid", "val", "dev"), "test": ("test",)}

@@ -10,21 +10,21 @@ import numpy as np
 
 from seqdistill.errors import UserError
 from seqdistill.text.corpus import ParallelCorpus, SentencePair, Splits
+from seqdistill.text.letters import letters
 
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 
 _PLACEHOLDERS = re.compile(r"\{[^{}]*\}|%\([^()]*\)[a-z]|%[a-z]\b|</?[a-zA-Z][^<>]*>")
-_NO_LETTERS = re.compile(r"[\W\d_]+")
 _LARGEST_GROUP = 50
 
 
 def source_key(text: str) -> str:
-    """Key that near-identical texts share: their letters, in lower case.
+    """Key that near-identical texts share: their letters with their marks, in lower case and NFKC.
 
     Placeholders such as `{name}` and `%s`, tags, digits, punctuation and white space are folded away; a text without
     any letters outside them is its own key.
     """
-    return _NO_LETTERS.sub("", _PLACEHOLDERS.sub(" ", text.lower())) or text.strip().lower()
+    return letters(_PLACEHOLDERS.sub(" ", text.lower())) or text.strip().lower()
 
 
 def hash64(text: str, seed: int = 0) -> int:

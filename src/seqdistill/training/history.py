@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from seqdistill.options import TrainingOptions
 from seqdistill.training.checkpoint import Validation
 from seqdistill.training.growth import End
@@ -16,13 +18,27 @@ def exhausted(history: list[Validation], options: TrainingOptions) -> bool:
 
 
 def chosen(history: list[Validation], *, metric: str, average: str, count: int) -> list[int]:
-    """Updates of the `count` best validations by a metric (of equals, the first), or of the last; in order of time."""
+    """Updates of the `count` best validations by a metric, or of the last; in order of time.
+
+    Of equals by the metric, those of lower loss (a BLEU of 0 says nothing, their loss does); then the first.
+    """
     rows = history
     if average == "best":
         # Best first; `sorted` keeps the order of equals, so the earlier one is taken.
-        sign = -1 if METRICS[metric] else 1
-        rows = sorted(history, key=lambda row: sign * row.scores[metric])[:count]
+        rows = sorted(history, key=lambda row: rank(row.scores, metric))[:count]
     return sorted(row.update for row in rows[-count:])
+
+
+def rank(scores: Mapping[str, float], metric: str) -> tuple[float, float]:
+    """A key that is lowest for the best scores: by the metric, and of equals by the loss."""
+    return (-1 if METRICS[metric] else 1) * scores[metric], scores.get("loss", 0.0)
+
+
+def equals(history: list[Validation], metric: str) -> list[int]:
+    """Updates that are equal to the best by the metric, so that their loss decides; none where one is best alone."""
+    best = min((rank(row.scores, metric)[0] for row in history), default=0.0)
+    found = [row.update for row in history if rank(row.scores, metric)[0] == best]
+    return found if len(found) > 1 else []
 
 
 def regular(history: list[Validation], options: TrainingOptions) -> list[Validation]:

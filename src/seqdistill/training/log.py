@@ -14,17 +14,28 @@ from seqdistill.options import TrainingOptions
 from seqdistill.progress import Progress
 from seqdistill.seals import read_rows, sealed_row
 from seqdistill.training.checkpoint import Run
+from seqdistill.training.history import chosen, equals
 from seqdistill.training.precision import Settled
 
 
 class Log:
     """Writes `log.jsonl`. A continued run first drops the rows after its checkpoint: they come again."""
 
-    def __init__(self, out: Path, run: Run, *, options: TrainingOptions, progress: Progress, silent: bool):
+    def __init__(
+        self,
+        out: Path,
+        run: Run,
+        *,
+        options: TrainingOptions,
+        progress: Progress,
+        silent: bool,
+        scored_by: str = "",
+    ):
         """Args:
             run: where training begins; rows after its update are dropped. One that goes on on another machine, or with
                 another number of threads, gets a row of it.
             silent: write and report nothing (all ranks but the first).
+            scored_by: signature of the metric that decides which checkpoint is best; the first row.
 
         Raises:
             UserError: TensorBoard is wanted, but not installed.
@@ -38,6 +49,8 @@ class Log:
             if options.tensorboard:
                 self._writer = _tensorboard(out / "tensorboard", run.update)
             progress.start("training", total=options.max_updates, unit="updates", done=run.update)
+        if run.update == 0 and scored_by:
+            self._write("metric", 0, {"metric": options.metric, "signature": scored_by})
         if run.machine and run.machine != machine():
             self._write("machine", run.update, machine())
         run.machine = machine()
@@ -90,9 +103,13 @@ class Log:
             run.loss, run.labels = 0.0, 0.0
             self.restart_clock()
 
-    def validated(self, update: int, scores: Mapping[str, float]) -> None:
-        """Reports the scores of a validation."""
-        self._write("valid", update, scores)
+    def validated(self, run: Run) -> None:
+        """Reports the scores of the last validation; if several are best by the metric alone, which of them is kept."""
+        last, metric = run.history[-1], self._options.metric
+        self._write("valid", last.update, last.scores)
+        if last.update in (tied := equals(run.history, metric)):
+            (kept,) = chosen(run.history, metric=metric, average="best", count=1)
+            self._write("tie", last.update, {f"equal_{metric}": tied, "lowest_loss": kept})
 
     def _write(self, kind: str, update: int, log_metrics: Mapping[str, Any]) -> None:
         if self._silent:
@@ -127,7 +144,7 @@ def _rows_until(path: Path, run: Run) -> list[str]:
 
     def stays(row: dict[str, Any]) -> bool:
         # A validation stays if the run has kept it: that at the end of a shorter training is dropped when it grows.
-        return row["update"] <= run.update and (row["kind"] != "valid" or row["update"] in validated)
+        return row["update"] <= run.update and (row["kind"] not in ("valid", "tie") or row["update"] in validated)
 
     return [sealed_row(row) + "\n" for row in read_log(path) if stays(row)]
 

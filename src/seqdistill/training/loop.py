@@ -80,6 +80,7 @@ def train(
     validate: Callable[[], Mapping[str, float]],
     out: Path,
     branch: Path | None = None,
+    scored_by: str = "",
     progress: Progress | None = None,
     ranks: Ranks = ALONE,
 ) -> TrainingResult:
@@ -96,6 +97,7 @@ def train(
         validate: scores of the model as it is, in evaluation mode; must hold `options.metric`. Called on every rank.
         out: checkpoints and `log.jsonl` are written here.
         branch: a checkpoint of another training, where this one begins and, by schedule wsd, its decay.
+        scored_by: signature of the metric, for the log.
         ranks: the processes that train together, from `distributed.joined`.
 
     Raises:
@@ -109,7 +111,8 @@ def train(
     folder, end = out / "checkpoints", end_of(options.schedule, options.max_updates, options.decay, branch=branch)
     with locked(folder) if ranks.first else nullcontext():
         run = _resume(folder, model, optimizer, batches, options, end, branch, ranks)
-        with Log(out, run, options=options, progress=progress or Silent(), silent=not ranks.first) as log:
+        shown = {"options": options, "progress": progress or Silent(), "silent": not ranks.first}
+        with Log(out, run, **shown, scored_by=scored_by) as log:
             draw, records = partial(next, batches), branch.parent if branch else folder
             begun = run.update > 0
             settled = settle(
@@ -152,7 +155,7 @@ def train(
                 if validation_due := run.update % options.validate_every == 0 or run.update == options.max_updates:
                     scores = _scores(model, validate, options.metric)
                     run.history.append(Validation(run.update, scores))
-                    log.validated(run.update, scores)
+                    log.validated(run)
                 saving_due = run.update == end.stable or (options.save_every and run.update % options.save_every == 0)
                 if validation_due or saving_due:
                     _save(folder, model, optimizer, run, batches, options, end, ranks)

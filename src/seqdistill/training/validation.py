@@ -13,8 +13,10 @@ from seqdistill.decoding.decode import decode
 from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import create_metric
+from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.interface import Model
 from seqdistill.options import DecodingOptions, MetricOptions
+from seqdistill.text.languages import Languages
 from seqdistill.training.distributed import ALONE, Ranks
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -27,7 +29,7 @@ def validation_scores(
     metric: str,
     max_tokens: int,
     num_targets: int = 1,
-    language: str = "",
+    languages: Languages | None = None,
     seed: int = 1,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
@@ -43,14 +45,13 @@ def validation_scores(
         max_tokens: tokens of a batch, padding included.
         num_targets: the most targets of a line of the store (`DataDirectory.num_targets`). Above 1, the loss is over
             all of them, and each line is decoded once and scored against all of its targets.
-        language: of the targets, for what in the metric depends on it.
+        languages: of the text, which decide what its words are.
         seed: of what a non-autoregressive model's loss draws.
 
     Raises:
         UserError: an unknown metric; no target short enough for the model's loss.
     """
-    lowercase = tokenizers.target.lowercase
-    options = MetricOptions(lowercase=lowercase, target_language=language)
+    options = completed(MetricOptions(), languages or Languages(), lowercase=tokenizers.target.lowercase)
     measure = None if metric == "loss" else create_metric(metric, options, num_references=num_targets)
     lines = [] if measure is None else list(lines_of(store, num_targets=num_targets))
     first = {line.pairs.start for line in lines}

@@ -5,7 +5,6 @@ What is wrong with text is found here, in one pass over it, before the hours of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -16,6 +15,8 @@ from seqdistill.errors import UserError
 from seqdistill.measures.comparable import check_common, other_source
 from seqdistill.options import MeasureOptions
 from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.languages import Languages
+from seqdistill.text.letters import as_file_name, visible
 from seqdistill.text.tables import table_format
 
 
@@ -26,6 +27,8 @@ class Corpus(NamedTuple):
     text: ParallelCorpus
     lowercase: bool
     """Whether it was made for models that know no case."""
+    languages: Languages = Languages()
+    """As its data directory has them."""
 
 
 def corpora_to_measure(settings: MeasureOptions) -> tuple[Corpus | None, list[Corpus]]:
@@ -45,6 +48,22 @@ def corpora_to_measure(settings: MeasureOptions) -> tuple[Corpus | None, list[Co
         return None, corpora
     real = corpora[0]
     return real, [real, *(_line_by_line(real, corpus) for corpus in corpora[1:])]
+
+
+def languages_of(corpora: Sequence[Corpus]) -> Languages:
+    """What the data directories among them say of their languages.
+
+    Raises:
+        UserError: two of them are of other languages.
+    """
+    known = {corpus.languages: corpus.name for corpus in reversed(corpora) if any(corpus.languages)}
+    if len(known) > 1:
+        listed = "; ".join(f"{name}: {one.source or '?'} to {one.target or '?'}" for one, name in known.items())
+        raise UserError(
+            f"corpora of other languages ({listed}), whose words differ: measure them apart, or prepare them with the "
+            "same --source-language, --target-language and --tokenize"
+        )
+    return next(iter(known), Languages())
 
 
 def check_lines(
@@ -72,7 +91,7 @@ def _check_drawn(corpora: Sequence[Corpus], sentence: int) -> None:
     for corpus in corpora:
         num_lines = 0
         for num_lines, pair in enumerate(corpus.text, start=1):
-            there |= num_lines == sentence and all(side.strip() for side in pair)
+            there |= num_lines == sentence and all(map(visible, pair))
         if sentence > num_lines:
             raise UserError(f"sentence = {sentence}: {corpus.name} has {num_lines:,} lines; name one of them")
     if not there:
@@ -82,7 +101,7 @@ def _check_drawn(corpora: Sequence[Corpus], sentence: int) -> None:
 def _check_sources(real: Corpus, distilled: Corpus, split: Callable[[str], list[str]]) -> None:
     common = 0
     for line, (one, other) in enumerate(zip(distilled.text, real.text, strict=True), start=1):
-        if not all(side.strip() for side in (*one, *other)):
+        if not all(map(visible, (*one, *other))):
             continue
         common += 1
         if one.source != other.source and (words := (split(one.source), split(other.source)))[0] != words[1]:
@@ -94,12 +113,12 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """The shortest path endings that are unique, fit as folder names; numbered where none are."""
     parts = [path.absolute().parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
-        names = [re.sub(r"[^\w.-]", "-", "-".join(part[-depth:])).strip(".") for part in parts]
+        names = [as_file_name("-".join(part[-depth:])) for part in parts]
         if len(set(names)) == len(names):
             return names
     names: list[str] = []
     for part in parts:
-        name = re.sub(r"[^\w.-]", "-", part[-1]).strip(".")
+        name = as_file_name(part[-1])
         numbered = (f"{name}-{number}" for number in count(2))
         names.append(name if name not in names else next(other for other in numbered if other not in names))
     return names
@@ -113,7 +132,7 @@ def _corpus(path: Path, name: str, settings: MeasureOptions) -> Corpus:
     if path.is_dir() or (path / DESCRIPTION).exists():
         data = DataDirectory.open(path)
         pairs = ParallelCorpus(str(path), lambda: zip(data.train.sources(), data.train.targets(), strict=True))
-        return Corpus(name, pairs, data.tokenizers.target.lowercase)
+        return Corpus(name, pairs, data.tokenizers.target.lowercase, data.languages)
     if path.is_file() and not table_format(path):
         raise UserError(
             f"{path}: expected a data directory, or a table (.tsv, .jsonl, .parquet); if it is a file of targets, give "

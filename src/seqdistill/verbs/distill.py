@@ -9,12 +9,25 @@ from typing import Any
 from seqdistill.data.directory import DataDirectory
 from seqdistill.distillation.sequence import Similarity, distill_corpus
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
-from seqdistill.options import DistillOptions
+from seqdistill.metrics.tokenizers import completed, scored_words, tokenizer
+from seqdistill.options import DistillOptions, MetricOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.ctranslate2_engine import usable_cores
+from seqdistill.text.languages import Languages
 from seqdistill.verbs.engine import decoding_options, engine_options, open_teacher
 
-SIMILARITIES: dict[str, Similarity | None] = {"first": None, "bleu": sentence_bleu, "chrf": sentence_chrf}
+
+def _similarity(select: str, languages: Languages) -> Similarity | None:
+    """How alike hypothesis and reference are, in the words of the targets' language; None: the first is taken.
+
+    Raises:
+        UserError: the language's tokeniser needs what is not installed.
+    """
+    if select == "bleu":
+        words = scored_words(completed(MetricOptions(), languages, lowercase=False))
+        tokenizer(words)  # now, not after hours of decoding
+        return partial(sentence_bleu, tokenize=words)
+    return sentence_chrf if select == "chrf" else None
 
 
 def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str, Any]:
@@ -29,6 +42,7 @@ def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str
     if inside and workers > 1:
         options["workers"] = 1
     data = DataDirectory.open(settings.data)
+    similarity = _similarity(settings.select, data.languages)
     teacher = open_teacher(settings, **options)
     return distill_corpus(
         data=data,
@@ -36,7 +50,7 @@ def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str
         load=partial(open_teacher, settings, **options),
         out=out,
         options=decoding_options(settings, teacher),
-        similarity=SIMILARITIES[settings.select],
+        similarity=similarity,
         select_among=settings.select_among,
         student=DataDirectory.open(settings.student_data) if settings.student_data else None,
         workers=workers,

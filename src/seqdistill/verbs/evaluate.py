@@ -20,10 +20,13 @@ from seqdistill.files import write_json, write_text
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
+from seqdistill.metrics.tokenizers import completed, scored_words
 from seqdistill.models.interface import Model
 from seqdistill.options import DecodingOptions, EvaluateOptions
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.languages import Languages
+from seqdistill.text.letters import num_words
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.engine import decoding_options, open_engine, tracing
@@ -39,6 +42,8 @@ class TestSet(NamedTuple):
 
     sources: list[str]
     references: list[list[str]]
+    languages: Languages | None = None
+    """As the data directory has them."""
 
     @property
     def num_references(self) -> int:
@@ -63,9 +68,10 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     test = _test_set(settings)
     engine, loaded = open_engine(settings)
     options = decoding_options(settings, engine)
-    lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
     references = [joined_references(each) if test.num_references > 1 else each[0] for each in test.references]
-    metric_options = settings.model_copy(update={"lowercase": lowercase})
+    metric_options = completed(
+        settings, test.languages or loaded.languages, lowercase=loaded.tokenizers.target.lowercase
+    )
     metrics = [
         create_metric(name, metric_options, sources=test.sources, num_references=test.num_references)
         for name in settings.metric_names
@@ -87,9 +93,14 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     _write_lines(out / "hypotheses.txt", hypotheses)
 
     scores = {metric.name: metric.corpus(hypotheses, references) for metric in metrics}
-    lengths = [len(line.split()) for line in test.sources]
     buckets = bleu_by_length(
-        hypotheses, references, lengths, LENGTH_EDGES, lowercase=lowercase, num_references=test.num_references
+        hypotheses,
+        references,
+        [num_words(line) for line in test.sources],
+        LENGTH_EDGES,
+        lowercase=metric_options.lowercase,
+        tokenize=scored_words(metric_options),
+        num_references=test.num_references,
     )
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
@@ -107,6 +118,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
         ],
         "parameters": parameters,
         "sentences": len(test.sources),
+        "tokenize": scored_words(metric_options),
     }
     write_json(out / "scores.json", results | details | counts)
     speed = _speed(engine, test.sources[: settings.speed_lines], options, progress)
@@ -125,7 +137,7 @@ def _test_set(settings: EvaluateOptions) -> TestSet:
         if store is None:
             raise UserError(f"{settings.data}: has no {settings.split} text; prepare it with some, or give --source")
         lines = list(lines_of(store, num_targets=data.num_targets[settings.split]))
-        return TestSet([line.source for line in lines], [line.targets for line in lines])
+        return TestSet([line.source for line in lines], [line.targets for line in lines], data.languages)
     if settings.source is None or not settings.reference:
         raise UserError("--source and --reference go together: the text to decode and its translations")
     pairs = list(ParallelCorpus.from_files(settings.source, *settings.reference))

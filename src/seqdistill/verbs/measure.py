@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from seqdistill.measures.intervals import check_resampling
 from seqdistill.measures.links import write_pharaoh
 from seqdistill.measures.measure import Measures, measure
 from seqdistill.measures.symmetry import check_heuristic
-from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.measures.tokenizers import WordTokenizer, create_tokenizer
 from seqdistill.options import MeasureOptions
 from seqdistill.progress import Progress
 from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions, write_corpus_page
 from seqdistill.reports.corpus_plots import AlignedPair
 from seqdistill.runtime.ctranslate2_engine import usable_cores
-from seqdistill.verbs.corpora import Corpus, check_lines, corpora_to_measure
+from seqdistill.text.languages import Languages
+from seqdistill.verbs.corpora import Corpus, check_lines, corpora_to_measure, languages_of
 
 PAGE = "measures.html"
 READABLE = range(8, 21)
@@ -38,7 +40,7 @@ def check(settings: MeasureOptions) -> None:
         check_heuristic(name)
     if settings.scratch is not None and not settings.scratch.is_dir():
         raise UserError(f"scratch = {settings.scratch}: no such folder; make it, or name one that is there")
-    _create_tokenizers(settings, lowercase=True)
+    _create_tokenizers(settings, Languages(), lowercase=True)
     if not settings.corpora:
         raise UserError("measure needs at least one corpus: a data directory, a table, or with --source targets")
 
@@ -56,12 +58,12 @@ def measure_corpora(settings: MeasureOptions, out: Path, progress: Progress) -> 
     check(settings)
     real, corpora = corpora_to_measure(settings)
     lowercase = settings.lowercase or any(corpus.lowercase for corpus in corpora)
-    split = _create_tokenizers(settings, lowercase=lowercase)[0].split
-    check_lines(real, corpora, sentence=settings.sentence, split=split)
+    tokenizers = _create_tokenizers(settings, languages_of(corpora), lowercase=lowercase)
+    check_lines(real, corpora, sentence=settings.sentence, split=tokenizers[0].split)
     measured, drawn = [], _Drawn(settings.sentence)
     real_alignment = None
     for corpus in corpora:
-        alignment = _aligned(corpus, settings, out / corpus.name, progress, lowercase=lowercase)
+        alignment = _aligned(corpus, settings, out / corpus.name, progress, tokenizers)
         found = measure(
             alignment,
             None if corpus is real else real_alignment,
@@ -81,22 +83,24 @@ def measure_corpora(settings: MeasureOptions, out: Path, progress: Progress) -> 
     return _results(measured, advised)
 
 
-def _create_tokenizers(settings: MeasureOptions, *, lowercase: bool) -> list[Any]:
-    return [
-        create_tokenizer(language, name=name, lowercase=lowercase)
-        for language, name in (
-            (settings.source_language, settings.source_tokenizer),
-            (settings.target_language, settings.target_tokenizer),
-        )
-    ]
+def _create_tokenizers(
+    settings: MeasureOptions, languages: Languages, *, lowercase: bool
+) -> tuple[WordTokenizer, WordTokenizer]:
+    """Of both sides: as the options say, or the language that is given or known."""
+    source, target = settings.source_language or languages.source, settings.target_language or languages.target
+    create = partial(create_tokenizer, lowercase=lowercase, normalization=settings.normalization or "nmt_nfkc")
+    return create(source, name=settings.source_tokenizer), create(target, name=settings.target_tokenizer)
 
 
 def _aligned(
-    corpus: Corpus, settings: MeasureOptions, folder: Path, progress: Progress, *, lowercase: bool
+    corpus: Corpus,
+    settings: MeasureOptions,
+    folder: Path,
+    progress: Progress,
+    tokenizers: tuple[WordTokenizer, WordTokenizer],
 ) -> Alignment:
     """The corpus' alignment: read where an earlier run of this stage left it, otherwise made and written."""
     workers = settings.workers or usable_cores()
-    tokenizers = _create_tokenizers(settings, lowercase=lowercase)
     bitext = read_bitext(corpus.text, *tokenizers, name=corpus.name, workers=workers, progress=progress)
     check_resampling(len(bitext), settings.samples)
     if (folder / "alignment.json").exists():

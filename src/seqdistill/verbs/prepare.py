@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from seqdistill.data.prepare import prepare as prepare_data
 from seqdistill.errors import UserError
-from seqdistill.options import PrepareOptions
+from seqdistill.metrics.scores import create_metric
+from seqdistill.metrics.tokenizers import completed
+from seqdistill.options import MetricOptions, PrepareOptions
 from seqdistill.progress import Progress
 from seqdistill.text.corpus import ParallelCorpus, Splits
 from seqdistill.text.filters import Filters
-from seqdistill.text.sources import find_source, load_source, recommended_filters
+from seqdistill.text.languages import Languages
+from seqdistill.text.sources import find_source, load_source, recommended_filters, split_languages
 
 
 def check(settings: PrepareOptions) -> None:
-    """Raises UserError for an unknown public source, and names the nearest."""
+    """Raises UserError for a public source or a tokeniser that is not there, or options that exclude each other."""
+    create_metric("bleu", completed(MetricOptions(), languages_of(settings), lowercase=False))
+    if settings.tokenizer_from is not None and settings.normalization is not None:
+        raise UserError(
+            f"normalization {settings.normalization!r} is for a vocabulary that is trained here, but --tokenizer-from "
+            "names one, which has its own: leave out one of them"
+        )
     if settings.corpus is not None and not settings.corpus.startswith("hub:"):
         find_source(settings.corpus)
+
+
+def languages_of(settings: PrepareOptions) -> Languages:
+    """The languages that were given, or those of the public corpus; none of several targets."""
+    known: tuple[str, ...] = ()
+    with suppress(UserError):  # columns of a data set of the hub, summaries
+        known = split_languages(settings.languages or "") if settings.corpus else ()
+    source, target = known if len(known) == 2 else ("", "")
+    return Languages(settings.source_language or source, settings.target_language or target, settings.tokenize)
 
 
 def prepare(settings: PrepareOptions, out: Path, progress: Progress) -> dict[str, Any]:
@@ -26,8 +45,9 @@ def prepare(settings: PrepareOptions, out: Path, progress: Progress) -> dict[str
     Raises:
         UserError: no text is named, or it is named twice; see the parts for faulty text.
     """
+    check(settings)
     splits = _splits(settings, progress)
-    return prepare_data(
+    found = prepare_data(
         train=splits.train,
         valid=splits.valid,
         test=splits.test,
@@ -41,6 +61,9 @@ def prepare(settings: PrepareOptions, out: Path, progress: Progress) -> dict[str
         kind=settings.tokenizer,
         joint=settings.joint,
         lowercase=settings.lowercase,
+        normalization=settings.normalization or "identity",
+        character_coverage=settings.character_coverage,
+        languages=languages_of(settings),
         tokenizer_from=settings.tokenizer_from,
         from_language=settings.from_language,
         to_language=settings.to_language,
@@ -48,6 +71,8 @@ def prepare(settings: PrepareOptions, out: Path, progress: Progress) -> dict[str
         seed=settings.seed,
         progress=progress,
     )
+    options = completed(MetricOptions(), Languages.read(found["languages"]), lowercase=settings.lowercase)
+    return found | {"scored_by": create_metric("bleu", options).signature}
 
 
 def _filters(settings: PrepareOptions) -> Filters:

@@ -87,7 +87,7 @@ def row_of(system: System) -> dict[str, Any]:
 def metric_options(system: System) -> MetricOptions:
     """How the system's BLEU was computed."""
     lowercase = "case:lc" in system.scores["signatures"]["bleu"]
-    return MetricOptions(lowercase=lowercase)
+    return MetricOptions(lowercase=lowercase, tokenize=system.scores["tokenize"])
 
 
 def gains(systems: Sequence[System]) -> dict[str, Comparison]:

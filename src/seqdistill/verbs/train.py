@@ -16,17 +16,18 @@ from seqdistill.data.store import Store
 from seqdistill.errors import UserError
 from seqdistill.journal import Growth
 from seqdistill.metrics.scores import create_metric
+from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.family import config_named, family_named
 from seqdistill.models.interface import ExpertsModel, HasLogMetrics
 from seqdistill.models.saved import create_model, load_model, save_model
-from seqdistill.options import TrainOptions
+from seqdistill.options import MetricOptions, TrainOptions
 from seqdistill.progress import Progress
 from seqdistill.training.distributed import Ranks, joined
 from seqdistill.training.growth import GROWING, end_of
+from seqdistill.training.history import equals, rank
 from seqdistill.training.loop import TrainingResult
 from seqdistill.training.loop import train as run_loop
 from seqdistill.training.optim import choose_device
-from seqdistill.training.options import METRICS
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.branch import branch_point
 from seqdistill.verbs.objectives import OBJECTIVES, assemble, check_objective
@@ -79,8 +80,7 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
     with joined(choose_device(settings.device)) as ranks:
         data, valid = _verified(settings.data)
         num_targets = data.num_targets["valid"]
-        if settings.metric != "loss":
-            create_metric(settings.metric, num_references=num_targets)  # now, not at the first validation
+        scored_by = _signature(settings.metric, data)  # now, not at the first validation
         torch.manual_seed(settings.seed)
         model = create_model(settings.model, data.tokenizers, **settings.set)
         if settings.init:
@@ -95,6 +95,7 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
             metric=settings.metric,
             max_tokens=settings.batch_tokens,
             num_targets=num_targets,
+            languages=data.languages,
             ranks=ranks,
         )
         result = run_loop(
@@ -105,10 +106,20 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
             validate=lambda: _validated(model, score, settings.metric)[0],
             out=out,
             branch=branch,
+            scored_by=scored_by,
             progress=progress,
             ranks=ranks,
         )
-        return _finished(settings, model, data, result, score, ranks, out)
+        signature = {"valid_signature": scored_by} if scored_by else {}
+        return _finished(settings, model, data, result, score, ranks, out) | signature
+
+
+def _signature(metric: str, data: DataDirectory) -> str:
+    """Of the metric of validations, which is made once, so that what it lacks is told now; empty for the loss."""
+    if metric == "loss":
+        return ""
+    options = completed(MetricOptions(), data.languages, lowercase=data.tokenizers.target.lowercase)
+    return create_metric(metric, options, num_references=data.num_targets["valid"]).signature
 
 
 def _finished(
@@ -125,11 +136,13 @@ def _finished(
     if model.traits.experts:
         scores, chosen = _validated(model, score, settings.metric)
         cast(HasLogMetrics, model).log_metrics()  # what is not told any more is no part of the model
+    if tied := equals(result.history, settings.metric):
+        chosen[f"equal_{settings.metric}"] = f"updates {', '.join(map(str, tied))}: the lowest loss decided"
     if settings.max_positions:
         longer = np.maximum(data.train.source_lengths, data.train.target_lengths) + 1
         chosen["pairs_left_out"] = int((longer > settings.max_positions).sum())
     if ranks.first:
-        save_model(model, data.tokenizers, out / "model")
+        save_model(model, data.tokenizers, out / "model", languages=data.languages)
     ranks.barrier()
     return {
         "updates": result.updates,
@@ -165,10 +178,9 @@ def _validated(
     for number in range(1, mixture.num_experts + 1):
         mixture.choose(number)
         rows.append(score())
-    values = [row[metric] for row in rows]
-    best = values.index(max(values) if METRICS[metric] else min(values))
+    best = min(range(len(rows)), key=lambda number: rank(rows[number], metric))
     mixture.choose(best + 1)
-    return rows[best], {"expert": best + 1, "valid_by_expert": [round(value, 4) for value in values]}
+    return rows[best], {"expert": best + 1, "valid_by_expert": [round(row[metric], 4) for row in rows]}
 
 
 def _start_from(model: nn.Module, directory: Path, data: DataDirectory) -> None:

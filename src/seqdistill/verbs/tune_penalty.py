@@ -12,11 +12,13 @@ from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write
 from seqdistill.errors import UserError
 from seqdistill.metrics.metric import joined_references
 from seqdistill.metrics.scores import create_metric
+from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.saved import load_model
 from seqdistill.options import DecodingOptions, MetricOptions, TunePenaltyOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.engines import create_engine
 from seqdistill.seals import read_sealed, write_sealed
+from seqdistill.text.languages import Languages
 from seqdistill.training.optim import choose_device
 
 TRIALS = "trials.json"
@@ -37,8 +39,8 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
             f"{settings.model}: inserts no words, so there is no penalty to tune; it is for Insertion and Levenshtein "
             "Transformers"
         )
-    lowercase = settings.lowercase or loaded.tokenizers.target.lowercase
-    options = MetricOptions(lowercase=lowercase, tokenize=settings.tokenize)
+    given = MetricOptions(lowercase=settings.lowercase, tokenize=settings.tokenize)
+    options = completed(given, text.languages, lowercase=loaded.tokenizers.target.lowercase)
     metric = create_metric("bleu", options, num_references=text.num_references)
 
     def bleu(hypotheses: Sequence[str]) -> float:
@@ -75,6 +77,7 @@ class _Text(NamedTuple):
     sources: list[str]
     references: list[str]
     num_references: int
+    languages: Languages
 
 
 def _validation_text(settings: TunePenaltyOptions) -> _Text:
@@ -87,7 +90,7 @@ def _validation_text(settings: TunePenaltyOptions) -> _Text:
     number = data.num_targets["valid"]
     lines = list(lines_of(data.valid, num_targets=number))
     references = [joined_references(line.targets) if number > 1 else line.targets[0] for line in lines]
-    return _Text([line.source for line in lines], references, number)
+    return _Text([line.source for line in lines], references, number, data.languages)
 
 
 def _options(settings: TunePenaltyOptions) -> DecodingOptions:

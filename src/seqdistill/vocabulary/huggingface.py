@@ -15,6 +15,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import sha256
 from seqdistill.vocabulary.folder import language_code, special_symbols
 from seqdistill.vocabulary.ids import SpecialIds
+from seqdistill.vocabulary.vocabulary import altered
 
 FILE = "tokenizer.json"
 
@@ -76,6 +77,9 @@ class HuggingFace:
 
     def decode_batch(self, rows: Iterable[Iterable[int]]) -> list[str]:
         return self._tokenizer.decode_batch([[i for i in map(int, row) if i not in self._invisible] for row in rows])
+
+    def altered(self, texts: Sequence[str], rows: Sequence[Sequence[int]]) -> int:
+        return altered(self, texts, rows)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restored, (self._model, self.ids, self.prefix)

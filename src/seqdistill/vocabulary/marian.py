@@ -17,6 +17,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import parse_json, sha256
 from seqdistill.vocabulary.folder import language_code, listing, special_symbols
 from seqdistill.vocabulary.ids import SpecialIds
+from seqdistill.vocabulary.vocabulary import altered
 
 TABLE = "vocab.json"
 FILES = ("source.spm", "target.spm", TABLE)
@@ -82,6 +83,9 @@ class Marian:
     def decode_batch(self, rows: Iterable[Iterable[int]]) -> list[str]:
         cut = [[self._pieces[i] for i in map(int, row) if i not in self._invisible] for row in rows]
         return [self._processor.decode_pieces(pieces).replace("▁", " ").strip() for pieces in cut]
+
+    def altered(self, texts: Sequence[str], rows: Sequence[Sequence[int]]) -> int:
+        return altered(self, texts, rows)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restored, (*self._files, self.ids, self.prefix)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import sentencepiece
 
-from seqdistill.errors import UserError
+from seqdistill.errors import UserError, nearest
 from seqdistill.files import sha256
 from seqdistill.vocabulary.ids import OURS
+from seqdistill.vocabulary.normalization import NORMALIZATIONS, Normalization, normalizer
 
 PAD, UNK, BOS, EOS, MASK = 0, 1, 2, 3, 4
 
@@ -23,23 +24,26 @@ SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
 
 _INVISIBLE = frozenset((PAD, BOS, EOS, MASK))
 
+# Two characters have a meaning of their own in SentencePiece: ▁ stands for a blank, ▅ for something internal. In text
+# they are ordinary, so they go through it as two of the characters that Unicode keeps for such uses of a program.
+_RESERVED = (("\u2581", "\ufdd0"), ("\u2585", "\ufdd1"))
+
 Kind = Literal["bpe", "unigram"]
-Normalization = Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"]
 
 
 class SentencePiece:
     """Text to subword ids and back.
 
-    Decoding what was encoded gives the text back, as the normaliser left it: `nmt_nfkc` folds compatibility characters
-    and runs of white space, `identity` changes nothing. A character not seen in training becomes UNK and reads " ⁇ ".
-    With `lowercase`, text goes through `str.lower()` first, so that "ß" stays "ß" and "İ" becomes two characters.
+    Decoding what was encoded gives the text back, as the normalisation left it (see `normalization.NORMALIZATIONS`)
+    and without blanks at its ends. A character not seen in training becomes UNK and reads " ⁇ ". With `lowercase`, text
+    goes through `str.lower()` first, so that "ß" stays "ß" and "İ" becomes two characters.
     """
 
     kind = "sentencepiece"
     ids = OURS
 
-    def __init__(self, model: bytes, *, lowercase: bool) -> None:
-        """`model`: a serialized SentencePiece model.
+    def __init__(self, model: bytes, *, lowercase: bool, normalization: Normalization) -> None:
+        """`model`: a serialized SentencePiece model, which itself normalises nothing.
 
         Raises:
             UserError: the bytes are no such model, or its special symbols are not where ours are.
@@ -58,7 +62,10 @@ class SentencePiece:
             )
         self.model = model
         self.lowercase = lowercase
-        self.fingerprint = sha256(model + (b"\0lowercase" if lowercase else b"\0cased"))
+        self.normalization = normalization
+        self._normalize = normalizer(normalization)
+        case = b"\0lowercase" if lowercase else b"\0cased"
+        self.fingerprint = sha256(model + case + b"\0" + normalization.encode())
 
     @classmethod
     def train(
@@ -68,7 +75,7 @@ class SentencePiece:
         vocab_size: int,
         kind: Kind = "bpe",
         lowercase: bool = False,
-        normalization: Normalization = "nmt_nfkc",
+        normalization: Normalization = "identity",
         character_coverage: float = 1.0,
         max_sentences: int = 1_000_000,
         threads: int = 4,
@@ -84,15 +91,15 @@ class SentencePiece:
             UserError: the vocabulary is too large or too small for the text, or there is no text.
         """
         writer = io.BytesIO()
-        lower = (sentence.lower() for sentence in sentences) if lowercase else iter(sentences)
+        normalized = (_as_read(sentence, lowercase, normalizer(normalization)) for sentence in sentences)
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(_drawn(lower, max_sentences)),
+                sentence_iterator=iter(_drawn(normalized, max_sentences)),
                 model_writer=writer,
                 vocab_size=vocab_size,
                 model_type=kind,
-                normalization_rule_name=normalization,
-                remove_extra_whitespaces=normalization != "identity",
+                normalization_rule_name="identity",
+                remove_extra_whitespaces=False,
                 character_coverage=character_coverage,
                 input_sentence_size=0,
                 shuffle_input_sentence=False,
@@ -108,12 +115,12 @@ class SentencePiece:
             )
         except RuntimeError as error:
             raise UserError(_explain(str(error), vocab_size)) from None
-        return cls(writer.getvalue(), lowercase=lowercase)
+        return cls(writer.getvalue(), lowercase=lowercase, normalization=normalization)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """What `read` needs beside the model, and its size for a reader."""
-        return {"lowercase": self.lowercase, "vocab_size": len(self)}
+        return {"lowercase": self.lowercase, "normalization": self.normalization, "vocab_size": len(self)}
 
     def files(self, side: str) -> Mapping[str, bytes]:
         """The model, under the name of its side."""
@@ -122,7 +129,10 @@ class SentencePiece:
     @classmethod
     def read(cls, directory: Path, side: str, settings: Mapping[str, Any]) -> SentencePiece:
         """What `files` and `settings` describe."""
-        return cls((directory / f"{side}.model").read_bytes(), lowercase=bool(settings["lowercase"]))
+        if (normalization := settings["normalization"]) not in NORMALIZATIONS:
+            raise UserError(f"unknown normalization {normalization!r}; {nearest(str(normalization), NORMALIZATIONS)}")
+        model = (directory / f"{side}.model").read_bytes()
+        return cls(model, lowercase=bool(settings["lowercase"]), normalization=normalization)
 
     def __len__(self) -> int:
         """Number of ids, special ones included."""
@@ -130,27 +140,38 @@ class SentencePiece:
 
     def encode(self, text: str) -> list[int]:
         """Subword ids of a text, without BOS and EOS."""
-        return self._processor.encode(text.lower() if self.lowercase else text)
+        return self._processor.encode(self._read(text))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Subword ids of many texts."""
-        return self._processor.encode([text.lower() for text in texts] if self.lowercase else list(texts))
+        return self._processor.encode([self._read(text) for text in texts])
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of subword ids; PAD, BOS, EOS and MASK leave no trace, UNK reads " ⁇ "."""
-        return self._processor.decode([i for i in map(int, ids) if i not in _INVISIBLE])
+        return self.decode_batch([ids])[0]
 
     def decode_batch(self, rows: Iterable[Iterable[int]]) -> list[str]:
         """Texts of many rows of subword ids."""
         kept = [[i for i in map(int, ids) if i not in _INVISIBLE] for ids in rows]
-        return self._processor.decode(kept) if kept else []  # of no rows it would make one text
+        texts = self._processor.decode(kept) if kept else []  # of no rows it would make one text
+        return [_unescaped(text) for text in texts]
+
+    def altered(self, texts: Sequence[str], rows: Sequence[Sequence[int]]) -> int:
+        """How many of these texts, encoded as `rows`, decoding does not give back, but for case and blanks at ends."""
+        return sum(
+            UNK in row or self._normalize(text) != text
+            for text, row in zip((text.strip() for text in texts), rows, strict=True)
+        )
+
+    def _read(self, text: str) -> str:
+        return _as_read(text, self.lowercase, self._normalize)
 
     def piece(self, token: int) -> str:
         """The piece of one id; "▁" stands for a space."""
         return self._processor.id_to_piece(token)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restored, (self.model, self.lowercase)
+        return _restored, (self.model, self.lowercase, self.normalization)
 
 
 def _drawn(sentences: Iterable[str], number: int) -> list[str]:
@@ -165,9 +186,23 @@ def _drawn(sentences: Iterable[str], number: int) -> list[str]:
     return drawn
 
 
-def _restored(model: bytes, lowercase: bool) -> SentencePiece:
+def _as_read(text: str, lowercase: bool, normalize: Callable[[str], str]) -> str:
+    """A text as the SentencePiece model gets it."""
+    text = normalize(text.strip().lower() if lowercase else text.strip())
+    for character, substitute in _RESERVED:
+        text = text.replace(character, substitute)
+    return text
+
+
+def _unescaped(text: str) -> str:
+    for character, substitute in _RESERVED:
+        text = text.replace(substitute, character)
+    return text
+
+
+def _restored(model: bytes, lowercase: bool, normalization: Normalization) -> SentencePiece:
     """Pickled tokenizers come back through here."""
-    return SentencePiece(model, lowercase=lowercase)
+    return SentencePiece(model, lowercase=lowercase, normalization=normalization)
 
 
 def _explain(message: str, vocab_size: int) -> str:
@@ -180,7 +215,8 @@ def _explain(message: str, vocab_size: int) -> str:
     if required := re.search(r"required_chars\. \d+ vs (\d+)", message):
         return (
             f"a vocabulary of {vocab_size:,} is too small for this text: its characters and the special symbols alone "
-            f"take {int(required[1]):,}; give a larger vocabulary size, or a character coverage below 1"
+            f"take {int(required[1]):,}; give a larger vocabulary size (--vocab-size), or leave rare "
+            "characters out with a --character-coverage below 1, such as 0.9995"
         )
     if "sentences_.empty()" in message or "all_chars_count" in message:
         return "there is no text to train a tokenizer on: every sentence is empty, or filtered away"

@@ -12,6 +12,7 @@ from seqdistill.seals import check_listing, listing, read_sealed, write_sealed
 from seqdistill.vocabulary import folder, huggingface, marian
 from seqdistill.vocabulary.huggingface import HuggingFace
 from seqdistill.vocabulary.marian import Marian
+from seqdistill.vocabulary.normalization import Normalization
 from seqdistill.vocabulary.sentencepiece import Kind, SentencePiece
 from seqdistill.vocabulary.vocabulary import Vocabulary
 
@@ -88,6 +89,8 @@ def train_vocabularies(
     kind: Kind = "bpe",
     joint: bool = True,
     lowercase: bool = False,
+    normalization: Normalization = "identity",
+    character_coverage: float = 1.0,
     max_sentences: int = 1_000_000,
 ) -> Vocabularies:
     """Trains one tokenizer on both sides, or one on each; `pairs` is iterated once (joint) or twice.
@@ -98,7 +101,13 @@ def train_vocabularies(
 
     def train(sentences: Iterator[str]) -> SentencePiece:
         return SentencePiece.train(
-            sentences, vocab_size=vocab_size, kind=kind, lowercase=lowercase, max_sentences=max_sentences
+            sentences,
+            vocab_size=vocab_size,
+            kind=kind,
+            lowercase=lowercase,
+            normalization=normalization,
+            character_coverage=character_coverage,
+            max_sentences=max_sentences,
         )
 
     if joint:

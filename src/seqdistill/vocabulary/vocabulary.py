@@ -48,6 +48,10 @@ class Vocabulary(Protocol):
         """Texts of many rows of ids."""
         ...
 
+    def altered(self, texts: Sequence[str], rows: Sequence[Sequence[int]]) -> int:
+        """How many of these texts, encoded as `rows`, decoding does not give back, but for case and blanks at ends."""
+        ...
+
     @property
     def settings(self) -> Mapping[str, Any]:
         """What `read` needs beside the files, as JSON."""
@@ -56,6 +60,13 @@ class Vocabulary(Protocol):
     def files(self, side: str) -> Mapping[str, bytes]:
         """The files it is read from again, by name, as those of `side`: source, target, or joint."""
         ...
+
+
+def altered(vocabulary: Vocabulary, texts: Sequence[str], rows: Sequence[Sequence[int]]) -> int:
+    """`Vocabulary.altered` for any vocabulary: decodes them."""
+    case = str.lower if vocabulary.lowercase else str
+    found = vocabulary.decode_batch(rows)
+    return sum(text.strip() != case(before.strip()) for before, text in zip(texts, found, strict=True))
 
 
 class Side(NamedTuple):

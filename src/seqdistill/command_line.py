@@ -145,7 +145,7 @@ def _show_outcome(kind: str, outcome: Any, out: Path) -> None:
     if not outcome.done_now:
         _tell(f"{out}: already done with these options and inputs; nothing to do")
     _show(shown.STAGES.get(kind, shown.everything)(outcome.results))
-    if (page := out / f"{kind}.html").exists():
+    for page in sorted(out.glob("*.html")):
         _tell(f"page: {page}")
 
 

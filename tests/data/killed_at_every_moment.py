@@ -30,9 +30,9 @@ def count_moments(deadline: int) -> list[int]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watched(function: Callable, *, after: bool = False) -> Callable:
-        def call(*values):
+        def call(*values, **named):
             moment()
-            result = function(*values)
+            result = function(*values, **named)
             if after:
                 moment()
             return result

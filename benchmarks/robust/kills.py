@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def different(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
+@cache
 def undisturbed(folder: Path) -> tuple[dict[str, str], Path]:
     """The contents of an undisturbed run of the recipe, and the folder of its text."""
     text = folder / "runs"

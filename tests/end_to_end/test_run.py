@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from benchmarks.robust.recipe import contents
 from seqdistill.files import locked
 
 Command = Callable[..., "subprocess.Popen[str]"]
 Call = Callable[..., tuple[int, str, str]]
 
 STAGES = ["data", "teacher", "distilled", "fast", "sru", "nat", "teacher-test", "sru-test", "nat-test"]
-TIMES = {"command", "wall_seconds", "lines_per_second", "tokens_per_second"}
-TIMES |= {"sentences_per_second", "milliseconds_per_sentence", "others", "seal"}
-"""Figures that no two runs agree on, wherever they are recorded."""
-
-
-def contents(directory: Path) -> dict[str, str]:
-    """A hash of every file that a run leaves, figures that measure time left out."""
-    timed = {"speed.json", "report.html"}
-    return {
-        path.relative_to(directory).as_posix(): hashlib.sha256(_untimed(path)).hexdigest()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file()
-        and path.name not in timed
-        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-    }
 
 
 def modified(directory: Path) -> dict[Path, int]:
     """When each file was written last."""
     return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}
-
-
-def _untimed(path: Path) -> bytes:
-    if path.name == "manifest.json":
-        return json.dumps(_without_times(json.loads(path.read_text()))).encode()
-    if path.name == "log.jsonl":
-        return json.dumps([_without_times(json.loads(line)) for line in path.open()]).encode()
-    return path.read_bytes()
-
-
-def _without_times(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: _without_times(part) for key, part in value.items() if key not in TIMES}
 
 
 @pytest.fixture

@@ -92,9 +92,6 @@ workers = 1
 output = { teacher = "scored" }
 language = { one = "train.src", other = "train.tgt" }
 workers = 1
-
-[report]
-title = "Every kind of stage"
 """
 TIMES = {"command", "wall_seconds", "lines_per_second", "tokens_per_second", "seconds"}
 TIMES |= {"sentences_per_second", "milliseconds_per_sentence", "others", "seal"}

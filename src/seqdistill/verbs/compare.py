@@ -6,7 +6,7 @@ from pathlib import Path
 
 from seqdistill.errors import UserError
 from seqdistill.manifest import checked
-from seqdistill.metrics.metric import joined_references
+from seqdistill.metrics.metric import SEPARATOR, joined_references
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
 from seqdistill.options import CompareOptions
@@ -21,13 +21,20 @@ def compare_files(options: CompareOptions, a: Path, b: Path) -> list[Comparison]
     """
     baseline, system = list(read_lines(checked(a))), list(read_lines(checked(b)))
     sources = list(read_lines(checked(options.source))) if options.source else None
+    references = _references(options.reference)
+    most = max((line.count(SEPARATOR) + 1 for line in references), default=1)
+    if options.num_references > most:
+        raise UserError(
+            f"{options.reference[0]}: num_references is {options.num_references}, but no line has more than {most}; "
+            "expected references with tabs between them: correct the file, or the number"
+        )
     num_references = max(options.num_references, len(options.reference))
     return [
         compare(
             create_metric(name, options, sources=sources, num_references=num_references),
             baseline,
             system,
-            _references(options.reference),
+            references,
             num_samples=options.samples,
             seed=options.bootstrap_seed,
         )

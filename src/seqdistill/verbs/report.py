@@ -15,6 +15,7 @@ from seqdistill.text.lines import read_lines
 from seqdistill.training.log import read_log
 from seqdistill.verbs.evaluate import TRACES
 from seqdistill.verbs.systems import System, gains, row_of, systems_in
+from seqdistill.visible import visible
 
 NUM_EXAMPLES = 8
 
@@ -28,7 +29,9 @@ def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
     systems = systems_in(directory)
     stages = [path for path in sorted(directory.iterdir()) if status(path) == "finished"]
     curves = [
-        Curve(path.name, read_log(checked(path / "log.jsonl"))) for path in stages if (path / "log.jsonl").exists()
+        Curve(visible(path.name), read_log(checked(path / "log.jsonl")))
+        for path in stages
+        if (path / "log.jsonl").exists()
     ]
     by_length = {
         system.name: {bucket["length"]: bucket["bleu"] for bucket in system.scores["bleu_by_length"]}
@@ -45,7 +48,7 @@ def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
         by_length=by_length,
         examples=_examples(systems),
         traces=_traces(systems),
-        manifests={path.name: recorded(path) for path in stages},
+        manifests={visible(path.name): recorded(path) for path in stages},
     )
     write_page(content, page)
 

@@ -14,6 +14,7 @@ from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
 from seqdistill.options import MetricOptions
 from seqdistill.text.lines import read_lines
+from seqdistill.visible import visible
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def systems_in(directory: Path) -> list[System]:
         kinds = {"prepare": "real", "distill": "distilled"}
         systems.append(
             System(
-                name=training.name if training else path.name,
+                name=visible((training or path).name),
                 model=trained["options"]["model"] if trained else "",
                 data=kinds[stages[data]["kind"]] if data else "",
                 evaluation=path,

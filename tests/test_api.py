@@ -106,6 +106,9 @@ def test_a_loaded_model_decodes_as_translate_does(
     finished = [found[0] for found in best if found[0].text]
     scored = model.scores(lines[: len(finished)], [found.text for found in finished])
     assert all(score < 0 for score in scored)
+    begun = model.translate(lines[:2], prefix=["pmal", "rood"], beam=1)
+    assert [line.split()[0][:4] for line in begun] == ["pmal", "rood"]
+    assert [line[:4] for line in model.translate(lines[:2], prefix="pmal")] == ["pmal", "pmal"]
     both = seqdistill.load("teacher", engine="ctranslate2", beam=1, max_ratio=0.5).translate(lines)
     assert both == model.translate(lines, beam=1)
 
@@ -170,8 +173,15 @@ def test_mistakes_in_decoding_are_named(example: dict[str, Any], folder: Path) -
     ]:
         with pytest.raises(seqdistill.UserError, match=message):
             model.translate(["lamp"], **options)
-    with pytest.raises(seqdistill.UserError, match="expected a list of lines, but got one string: 'lamp'"):
+    with pytest.raises(seqdistill.UserError, match="expected a list of lines, but got 'lamp'"):
         model.translate("lamp")
+    for lines in ([3], [b"lamp"], ["\ud800"]):
+        with pytest.raises(seqdistill.UserError, match="line 1: expected text, but got"):
+            model.translate(iter(lines))  # type: ignore[arg-type]
+    with pytest.raises(seqdistill.UserError, match="prefix: has 2 lines, but 1 are decoded; give a line for each"):
+        model.translate(["lamp"], prefix=["l", "d"])
+    with pytest.raises(seqdistill.UserError, match="out: expected the directory of the result, but got ''"):
+        seqdistill.train(data="d", model="sru", out="")
     with pytest.raises(seqdistill.UserError, match="2 sources and 1 targets"):
         model.scores(["lamp", "door"], ["pmal"])
     with pytest.raises(seqdistill.UserError, match="a trace shows the iterations of a non-autoregressive model"):

@@ -63,7 +63,7 @@ def test_eight_frames_from_a_command_line_to_the_beam_search(
     monkeypatch.setattr(decode, "beam_search", recording(decode.beam_search, seen))
     code, _, errors = call(*words.split(), stdin=b"a lamp\n")
     assert code == 0, errors
-    assert seen[0][0] == "main" and seen[0][-1] == "beam_search" and len(seen[0]) <= 8, seen[0]
+    assert seen[0][:2] == ["run", "execute"] and seen[0][-1] == "beam_search" and len(seen[0]) <= 8, seen[0]
 
 
 @pytest.mark.parametrize("objective", ["nll", "imitkd", "dagger --dagger-rounds 1"])
@@ -77,5 +77,5 @@ def test_seven_frames_from_a_command_line_to_the_loss(
     teacher = [] if objective == "nll" else ["--teacher", "teacher"]
     code, _, errors = call(*words.split(), *teacher, "--out", objective.split()[0])
     assert code == 0, errors
-    assert seen[0][0] == "main" and seen[0][-1] == "loss", seen[0]
+    assert seen[0][:2] == ["run", "execute"] and seen[0][-1] == "loss", seen[0]
     assert len(seen[0]) <= (7 if objective == "nll" else 8), seen[0]  # with a teacher, its labels come between

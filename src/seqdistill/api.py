@@ -11,6 +11,7 @@ seqdistill.train: unknown key 'warmups'; did you mean 'warmup'?
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -19,11 +20,12 @@ from typing import Any, TypeVar, cast
 from seqdistill import pipeline
 from seqdistill.commands import COMMANDS
 from seqdistill.console import Terminal, lines
-from seqdistill.decoding.corpus import ScoringEngine, TextHypothesis
+from seqdistill.decoding.corpus import Engine, ScoringEngine, TextHypothesis
+from seqdistill.decoding.guided import Guide, Guided, each_spelled, pieces_allowed, spelled
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError, nearest
 from seqdistill.metrics.significance import Comparison
-from seqdistill.options import CompareOptions, DecodingOptions, ReportOptions, TranslateOptions
+from seqdistill.options import CompareOptions, DecodingOptions, LoadOptions, ReportOptions
 from seqdistill.progress import Progress, Silent
 from seqdistill.recipe import read_recipe
 from seqdistill.stages import run_stage
@@ -74,6 +76,8 @@ def _documented(verb: str, *, returns: str = "what the command line prints, by n
 
 def _run(verb: str, options: dict[str, Any], out: Where, quiet: bool) -> dict[str, Any]:
     """Does a stage, or finds it done; its results."""
+    if not isinstance(out, str | Path) or not str(out):
+        raise UserError(f"out: expected the directory of the result, but got {out!r}; give a path")
     kind = verb.split()[-1]
     given = COMMANDS[verb].kind.read(options, where=f"seqdistill.{kind.replace('-', '_')}")
     return run_stage(kind, given, Path(out), Silent() if quiet else Terminal(), title=kind).results
@@ -164,27 +168,35 @@ def run(recipe: Where, *, out: Where | None = None, jobs: int = 1, quiet: bool =
 class Translator:
     """A model that takes and gives lines of text; made by `load`. One thread may use it at a time."""
 
-    def __init__(self, options: TranslateOptions) -> None:
+    def __init__(self, options: LoadOptions) -> None:
         self._options = options
         self._engine, self._loaded = open_engine(options)
 
-    def translate(self, lines: Iterable[str], **options: Any) -> list[str]:
+    def translate(
+        self, lines: Iterable[str], *, prefix: str | Sequence[str] = "", allowed: Sequence[str] = (), **options: Any
+    ) -> list[str]:
         """The best translation of each line; an empty line for a line without words.
 
         Args:
+            prefix: text that every output begins with, or a list of texts, one for each line.
+            allowed: for each line the pieces its output may be made of, with spaces between them.
             options: of decoding, by the names of `seqdistill translate`, instead of those given to `load`.
 
         Raises:
             UserError: an option that is none of decoding, or that this model or engine has not.
         """
-        return [found[0].text for found in self.hypotheses(lines, **options)]
+        found = self.hypotheses(lines, prefix=prefix, allowed=allowed, **options)
+        return [hypotheses[0].text for hypotheses in found]
 
-    def hypotheses(self, lines: Iterable[str], **options: Any) -> list[list[TextHypothesis]]:
+    def hypotheses(
+        self, lines: Iterable[str], *, prefix: str | Sequence[str] = "", allowed: Sequence[str] = (), **options: Any
+    ) -> list[list[TextHypothesis]]:
         """For each line up to `n_best` hypotheses with log-probability and score, best first.
 
         Args, Raises: as `translate`.
         """
-        return self._engine.decode(_lines(lines), self._decoding(options))
+        given = _lines(lines)
+        return self._told(prefix, allowed, len(given)).decode(given, self._decoding(options))
 
     def scores(self, sources: Iterable[str], targets: Iterable[str]) -> list[float]:
         """Log-probability of each target given its source, divided by its tokens, EOS included in both; nats.
@@ -209,10 +221,28 @@ class Translator:
         """
         return tracing(self._engine).traces(line, self._decoding(options))
 
+    def _told(self, prefix: str | Sequence[str], allowed: Sequence[str], count: int) -> Engine:
+        """The engine that is told these rules, instead of those given to `load`."""
+        if not prefix and not allowed:
+            return self._engine
+        if self._options.rerank:
+            raise UserError("prefix and allowed of one call do not go with rerank: give them to seqdistill.load")
+        target = self._loaded.tokenizers.target
+        single = isinstance(prefix, str)
+        guide = Guide(
+            spelled(prefix, target, where=f"prefix {prefix!r}") if single else (),
+            () if single else each_spelled(_lines(prefix), target, where="prefix"),
+            pieces_allowed(_lines(allowed), target, where="allowed"),
+        )
+        inner = self._engine.engine if isinstance(self._engine, Guided) else self._engine
+        told = Guided(inner, guide, names={"prefix": "prefix", "prefixes": "prefix", "allowed": "allowed"})
+        told.check_lines(count)
+        return told
+
     def _decoding(self, changes: dict[str, Any]) -> DecodingOptions:
         for name in changes:
             if name not in DecodingOptions.model_fields:
-                is_known = name in TranslateOptions.model_fields
+                is_known = name in LoadOptions.offered()
                 advice = "give it to seqdistill.load" if is_known else nearest(name, DecodingOptions.model_fields)
                 raise UserError(f"{name!r} is no option of decoding; {advice}")
         return decoding_options(self._options.replaced(**changes), self._engine)
@@ -229,11 +259,18 @@ def load(model: Where, **options: Any) -> Translator:
     Raises:
         UserError: no model there, or a damaged one; an option that it or the engine has not.
     """
-    return Translator(TranslateOptions.read({"model": model, **options}, where="seqdistill.load"))
+    return Translator(LoadOptions.read({"model": model, **options}, where="seqdistill.load"))
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _lines(given: Iterable[str]) -> Sequence[str]:
-    """A list of lines; raises UserError for a single string, whose letters nobody means."""
-    if isinstance(given, str):
-        raise UserError(f"expected a list of lines, but got one string: {given!r}; put it into a list")
-    return list(given)
+    """A list of lines; raises UserError for what is none, as a single string, whose letters nobody means."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise UserError(f"expected a list of lines, but got {given!r}; put what is to be one line into a list")
+    lines = list(given)
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, str) or _SURROGATE.search(line):
+            raise UserError(f"line {number}: expected text, but got {line!r}; give strings that UTF-8 can write")
+    return lines

@@ -6,27 +6,34 @@ import io
 import os
 import sys
 
-from seqdistill import endings
+from seqdistill.endings import Ending
 
 
 def main() -> None:
     """Runs the command line and ends the process; see `endings` for its exit codes."""
     _open_streams()
-    endings.end(_command_line)
+    with Ending(ends_process=True) as ending:
+        from seqdistill.command_line import execute
+
+        _show_what_is_not_encoded()
+        ending.code = execute(sys.argv[1:])
 
 
 def run() -> int:
     """Runs the command line of `sys.argv` and returns its exit code."""
-    return endings.exit_code(_command_line)
+    with Ending(ends_process=False) as ending:
+        from seqdistill.command_line import execute
+
+        _show_what_is_not_encoded()
+        ending.code = execute(sys.argv[1:])
+    return ending.code
 
 
-def _command_line() -> int:
-    from seqdistill.command_line import execute
-
-    for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding does not have is shown as \\u2014
+def _show_what_is_not_encoded() -> None:
+    """What the encoding of a terminal does not have is shown as \\u2014."""
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    return execute(sys.argv[1:])
 
 
 def _open_streams() -> None:

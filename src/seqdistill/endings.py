@@ -22,9 +22,7 @@ from contextlib import suppress
 
 TYPE_CHECKING = False  # as in typing, whose import takes longer than this one
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
-    from typing import NoReturn
 
 GRACE_SECONDS = 3.0
 """From a signal to the end, at most: to remove files that are half written, and to end workers."""
@@ -90,31 +88,42 @@ class _Signals:
         os.close(arrivals)
 
 
-def end(work: Callable[[], int]) -> NoReturn:
-    """Does the work and ends the process as `exit_code` says.
+class Ending:
+    """What is done within it ends as the table above says; `code` is then the exit code.
 
-    At once: what an interpreter does at its end can fail. A thread that reads standard input aborts it, for one.
+    A context, not a function that is given the work: so the work is not called from four frames deeper.
     """
-    with _Signals() as signals:
-        os._exit(_code(work, signals))
 
+    def __init__(self, *, ends_process: bool) -> None:
+        """Args:
+        ends_process: end it, at once: what an interpreter does at its end can fail. A thread that reads standard
+            input aborts it, for one.
+        """
+        self.code = 0
+        self._ends_process, self._signals = ends_process, _Signals()
 
-def exit_code(work: Callable[[], int]) -> int:
-    """Does the work, says what went wrong in one line, and returns the exit code of the table above."""
-    with _Signals() as signals:
-        return _code(work, signals)
+    def __enter__(self) -> Ending:
+        self._signals.__enter__()
+        return self
 
-
-def _code(work: Callable[[], int], signals: _Signals) -> int:
-    try:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         try:
-            code = work()
-            sys.stdout.flush()
-            return code
-        except BaseException as error:
-            return _answered(error, signals.received)
-    except Stopped:  # while the answer was given
-        return _said(_SAID[signal.Signals(signals.received)], 128 + signals.received)
+            self._end(error)
+        except Stopped:  # while the answer was given
+            self.code = _said(_SAID[signal.Signals(self._signals.received)], 128 + self._signals.received)
+        if self._ends_process:
+            os._exit(self.code)
+        self._signals.__exit__()
+        return True
+
+    def _end(self, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                sys.stdout.flush()
+        except BaseException as late:
+            error = late
+        if error is not None:
+            self.code = _answered(error, self._signals.received)
 
 
 def _answered(error: BaseException, received: int) -> int:

@@ -149,6 +149,12 @@ def abandon(directory: Path) -> None:
                 path.unlink()
 
 
+def restore(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Puts back the manifest of a finished stage whose growth was refused before anything grew."""
+    write_sealed(directory / FINISHED, manifest)
+    (directory / UNFINISHED).unlink(missing_ok=True)
+
+
 def finish(
     directory: Path,
     record: Record,
@@ -252,7 +258,8 @@ def _no_content(path: Path) -> str:
 
 def command_line() -> str:
     """The command of this process, its program without its folder."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    return " ".join(["seqdistill" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def versions() -> dict[str, str]:

@@ -121,7 +121,11 @@ def stages_in(directory: Path) -> list[StageStatus]:
         found = status(folder)
         if found == "absent":
             continue
-        record = recorded(folder)
+        try:
+            record = recorded(folder)
+        except UserError as error:
+            rows.append(StageStatus(folder.name, "", "unreadable", str(error)))
+            continue
         rows.append(StageStatus(folder.name, record["kind"], found, _detail(folder, record)))
     if not rows:
         raise UserError(f"{directory}: no stage of seqdistill in it")

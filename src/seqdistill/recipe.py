@@ -120,7 +120,7 @@ def _content(path: Path) -> dict[str, Any]:
 def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
     defaults = content.get("defaults", {})
     tables = [
-        _Table(kind, stage, {**defaults.get(kind, {}), **options})
+        _Table(kind, stage, _with_defaults(kind, options, defaults.get(kind, {})))
         for kind in STAGES
         for name, values in content.get(kind, {}).items()
         for stage, options in _for_each(values, where=f"{path}: [{kind}.{name}]", name=name)
@@ -147,6 +147,15 @@ def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
             raise UserError(f"{where}: {error}") from None
         steps.append(Step(kind, name, settings, out / name, tuple(needs)))
     return steps
+
+
+def _with_defaults(kind: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's options and the recipe's defaults for those it does not give, but for one that it has no use for."""
+    values = {**defaults, **options}
+    decays = values.get("schedule") == "wsd" and "decay_from" not in values
+    if kind == "train" and "decay" not in options and not decays:
+        values.pop("decay", None)
+    return values
 
 
 def _check_name(name: str, where: str) -> None:

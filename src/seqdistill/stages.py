@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from seqdistill.errors import UserError
 from seqdistill.files import locked
 from seqdistill.journal import Growth, Record
 from seqdistill.machine import machine
-from seqdistill.manifest import Found, abandon, begin, fingerprint, finish, look, recorded
+from seqdistill.manifest import Found, abandon, begin, fingerprint, finish, look, recorded, restore, status
 from seqdistill.options import (
     DecisionTheoryOptions,
     DistillOptions,
@@ -27,7 +27,7 @@ from seqdistill.options import (
 )
 from seqdistill.progress import Progress
 from seqdistill.studies import decision_theory
-from seqdistill.verbs import distill, evaluate, measure, modes, prepare, train, tune_penalty
+from seqdistill.verbs import branch, distill, evaluate, measure, modes, prepare, train, tune_penalty
 
 
 class Stage(NamedTuple):
@@ -44,13 +44,23 @@ class Stage(NamedTuple):
     """Finds what is wrong with the options by themselves, before hours are spent on the stages before."""
     growth: Callable[[Any], Growth] | None = None
     """The option that may grow later, and whether it may with these options."""
+    fingerprints: Mapping[str, Callable[[Any, Path], str]] = {}
+    """Inputs whose content is told in a way of their own, from the options and the stage's directory."""
 
 
 DATA_FILES = ("data.json", "*.arrow", "tokenizer/*")
 
 STAGES: dict[str, Stage] = {
     "prepare": Stage(PrepareOptions, prepare.prepare, DATA_FILES, check=prepare.check),
-    "train": Stage(TrainOptions, train.train, ("model/**/*",), ("log.jsonl",), check=train.check, growth=train.growth),
+    "train": Stage(
+        TrainOptions,
+        train.train,
+        ("model/**/*",),
+        ("log.jsonl",),
+        check=train.check,
+        growth=train.growth,
+        fingerprints={"decay_from": branch.branch_input},
+    ),
     "distill": Stage(DistillOptions, distill.distill, DATA_FILES),
     "tune-penalty": Stage(TunePenaltyOptions, tune_penalty.tune_penalty, (PENALTY_FILE,)),
     "evaluate": Stage(
@@ -87,7 +97,7 @@ def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, ti
         UserError: the directory is in use, or holds another stage; or the verb's own errors.
     """
     stage = STAGES[kind]
-    record = _record(kind, settings)
+    record = _record(kind, settings, out)
     if kind != "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(f"torchrun's processes share `train`, but this is `{kind}`: run it by itself")
     if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one holds and writes the directory
@@ -95,6 +105,8 @@ def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, ti
             return Outcome(False, recorded(out)["results"])
         return Outcome(True, stage.perform(settings, out, Titled(progress, title)))
     with locked(out):
+        finished = recorded(out) if status(out) == "finished" else None
+        there = _files(out, ("checkpoints/*/*",))
         found = begin(out, record, machine=machine(getattr(settings, "threads", 0)))
         if found.is_done:
             return Outcome(False, recorded(out)["results"])
@@ -105,6 +117,8 @@ def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, ti
         except UserError:
             if found.status == "absent":
                 abandon(out)
+            elif finished is not None and _files(out, ("checkpoints/*/*",)) == there:
+                restore(out, finished)  # refused before it grew: it is what it was
             raise
         outputs, others = (_files(out, patterns) for patterns in (stage.outputs, stage.others))
         finish(out, record, started=started, results=results, outputs=outputs, others=others)
@@ -119,12 +133,14 @@ def _files(out: Path, patterns: Sequence[str]) -> set[Path]:
 
 def found_in(out: Path, kind: str, settings: Options) -> Found:
     """What a directory holds of the stage asked for; changes nothing."""
-    return look(out, _record(kind, settings))
+    return look(out, _record(kind, settings, out))
 
 
-def _record(kind: str, settings: Options) -> Record:
-    inputs = {name: fingerprint(path) for name, path in settings.given_inputs()}
-    growth = STAGES[kind].growth
+def _record(kind: str, settings: Options, out: Path) -> Record:
+    own, growth = STAGES[kind].fingerprints, STAGES[kind].growth
+    inputs = {
+        name: own[name](settings, out) if name in own else fingerprint(path) for name, path in settings.given_inputs()
+    }
     return Record(
         kind, settings.recorded(), inputs, settings.defaults(), growth=None if growth is None else growth(settings)
     )

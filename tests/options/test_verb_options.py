@@ -37,6 +37,7 @@ WITH = {
     "n_best": {"beam": 99},
     "normalise": {"a": [2.0], "b": [2.0]},
     "first_tokens": {"first_model": Path("first")},
+    "first_model": {"first_tokens": 3},
 }
 """Options that make sense only beside another."""
 

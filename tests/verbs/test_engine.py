@@ -119,13 +119,16 @@ def test_what_cannot_be_kept_is_named(world: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"allowed, line 2: 'nowhere' is no piece of the model's target vocabulary"):
         translate(world, allowed_file=tmp_path / "allowed")
     (tmp_path / "short").write_text("a\na\n")
-    with pytest.raises(UserError, match=r"prefixes: 2 lines are given, but line 5 is decoded"):
+    with pytest.raises(UserError, match=r"prefix_file .*short: has 2 lines, but line 5 is decoded; give a line for"):
         translate(world, prefix_file=tmp_path / "short")
+    (tmp_path / "long").write_text("a\n" * (len(LINES) + 1))
+    with pytest.raises(UserError, match=rf"prefix_file .*long: has {len(LINES) + 1} lines, but {len(LINES)} are"):
+        translate(world, prefix_file=tmp_path / "long")
     for engine, model in (("ctranslate2", "transformer"), ("torch", "nat")):
-        with pytest.raises(UserError, match=r"allowed: the engine .* does not keep them for this model"):
+        with pytest.raises(UserError, match=r"allowed_file .*every: the engine .* has no such rule for this model"):
             (tmp_path / "every").write_text("a\n" * len(LINES))
             translate(world, model, engine=engine, allowed_file=tmp_path / "every")
-    with pytest.raises(UserError, match=r"prefixes: the engine torch does not keep them for this model"):
+    with pytest.raises(UserError, match=r"prefix: the engine torch has no such rule for this model"):
         translate(world, "nat", prefix="dog")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import UserError
@@ -18,7 +19,9 @@ from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.seals import write_sealed
 from seqdistill.stages import Outcome, found_in, run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
+from seqdistill.training import checkpoint
 from seqdistill.training.log import read_log
+from seqdistill.verbs.train import check
 
 WORDS = ["lamp", "door", "heat", "light", "open", "closed", "window", "sensor", "room", "off"]
 
@@ -39,7 +42,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(data: Path, **values: Any) -> TrainOptions:
     given: dict[str, Any] = {"model": "sru", "set": {"dim": 16, "embedding_dim": 8}, "validate_every": 3, "warmup": 2}
     given |= {"batch_tokens": 128, "tensorboard": False, "threads": 1, "precision": "float32", "log_every": 2}
-    return TrainOptions(data=data, **(given | {"max_updates": 8, "schedule": "wsd", "decay": 0.25} | values))
+    given |= {"max_updates": 8, "schedule": "wsd"} | values
+    if given["schedule"] == "wsd" and "decay_from" not in given:
+        given = {"decay": 0.25} | given
+    return TrainOptions(data=data, **given)
 
 
 def train(options: TrainOptions, out: Path) -> Outcome:
@@ -164,6 +170,76 @@ def test_a_decay_branched_off_a_constant_training_is_that_of_wsd(data: Path, tmp
     assert train(options(data, average="last", decay_from=at, max_updates=10), tmp_path / "branch").done_now
 
 
+def test_a_branch_goes_on_without_the_checkpoint_it_left(data: Path, tmp_path: Path) -> None:
+    """The stable training was cut off, went on, and deleted the checkpoint; the branch was cut off too."""
+    stable = options(data, schedule="constant", max_updates=12, keep=1)
+    interrupted(stable, tmp_path / "stable", after=6)
+    branch = options(data, average="last", max_updates=10, decay_from=tmp_path / "stable")
+    interrupted(branch, tmp_path / "branch", after=9)
+    train(stable, tmp_path / "stable")
+    assert not (tmp_path / "stable" / "checkpoints" / "00000006").exists()
+    train(branch, tmp_path / "branch")
+    train(options(data, average="last", max_updates=10, decay=0.4), tmp_path / "whole")
+    assert weights(tmp_path / "branch") == weights(tmp_path / "whole")
+    assert not train(branch, tmp_path / "branch").done_now
+    named = branch.replaced(decay_from=tmp_path / "stable" / "checkpoints" / "00000006")
+    assert not train(named, tmp_path / "branch").done_now
+
+
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+def interrupted(wanted: TrainOptions, out: Path, *, after: int) -> None:
+    """Runs a training that is cut off once the checkpoint of this update was written."""
+    save = checkpoint.save
+
+    def cut(folder: Path, model: Any, optimizer: Any, run: Any, **others: Any) -> Path:
+        path = save(folder, model, optimizer, run, **others)
+        if run.update == after:
+            raise Cut
+        return path
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(checkpoint, "save", cut)
+        train(wanted, out)
+
+
+def test_a_growth_that_is_refused_leaves_the_training_as_it_was(data: Path, tmp_path: Path) -> None:
+    done = options(data, schedule="constant", max_updates=4)
+    train(done, tmp_path / "a")
+    before = (tmp_path / "a" / FINISHED).read_bytes()
+    with pytest.raises(UserError, match="device"):
+        train(done.replaced(max_updates=8, device="cuda:7"), tmp_path / "a")
+    assert (tmp_path / "a" / FINISHED).read_bytes() == before and not (tmp_path / "a" / UNFINISHED).exists()
+    train(options(data, keep=1, validate_every=8, decay=0.5), tmp_path / "b")
+    shutil.rmtree(tmp_path / "b" / "checkpoints" / "00000004")
+    with pytest.raises(UserError, match="no checkpoint from before the decay"):
+        train(options(data, keep=1, validate_every=8, decay=0.5, max_updates=16), tmp_path / "b")
+    assert not train(options(data, keep=1, validate_every=8, decay=0.5), tmp_path / "b").done_now
+
+
+def test_threads_of_a_training_stay_its_own(data: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    train(options(data, threads=before + 1, max_updates=1, warmup=0), tmp_path / "a")
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"schedule": "linear", "decay": 0.2},
+            "decay is for schedule 'wsd', but schedule is 'linear': leave decay out",
+        ),
+        ({"decay_from": Path("x"), "decay": 0.2}, "decay_from says where the decay begins: leave decay out"),
+    ],
+)
+def test_a_decay_that_nothing_reads_is_refused(data: Path, tmp_path: Path, values: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check(options(data, **values))
+
+
 def test_branches_that_cannot_be(data: Path, tmp_path: Path) -> None:
     out, constant = tmp_path / "branch", tmp_path / "constant"
     train(options(data), tmp_path / "wsd")
@@ -177,7 +253,7 @@ def test_branches_that_cannot_be(data: Path, tmp_path: Path) -> None:
         r"00000008: no checkpoint between warm-up and decay, of the updates 2 to 6": {"decay_from": last},
         "max_updates 8 counts the updates until .*00000008 too": {"decay_from": constant},
         "expected the directory of a training, or one of its": {"decay_from": data},
-        "(?s)the train asked for:\n  learning_rate: 0.0005 there, 0.1 now": {
+        "(?s)but these differ:\n  learning_rate: 0.0005 there, 0.1 now\ngive those of the training": {
             "decay_from": constant,
             "learning_rate": 0.1,
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -25,18 +25,35 @@ class Guide(NamedTuple):
     """What each output may be made of."""
 
 
+OPTIONS = {"prefix": "prefix", "prefixes": "prefix_file", "allowed": "allowed_file"}
+"""What is told -> the option that tells it."""
+
+
 class Guided:
     """An engine whose outputs keep the rules of a guide; those of a line are found by its number."""
 
-    def __init__(self, engine: Engine, guide: Guide):
-        """Raises UserError for an engine, or a model in it, that does not keep them."""
-        for name, given in guide._asdict().items():
-            if given and _RULES[name] not in engine.traits.rules:
+    def __init__(self, engine: Engine, guide: Guide, *, names: Mapping[str, str] = OPTIONS):
+        """Args:
+            names: what the fields of the guide are called in errors.
+
+        Raises:
+            UserError: an engine, or a model in it, that does not keep them.
+        """
+        for field, given in guide._asdict().items():
+            if given and _RULES[field] not in engine.traits.rules:
                 raise UserError(
-                    f"{_RULES[name]}: the engine {engine.fingerprint['engine']} does not keep them for this model: "
-                    "leave them out, or decode an autoregressive model with --engine torch"
+                    f"{names[field]}: the engine {engine.fingerprint['engine']} has no such rule for this model: leave "
+                    "it out, or decode an autoregressive model with --engine torch"
                 )
-        self.engine, self.guide = cast(GuidedEngine, engine), guide
+        self.engine, self.guide, self.names = cast(GuidedEngine, engine), guide, names
+
+    def check_lines(self, count: int) -> None:
+        """Raises UserError unless something is told of each of `count` lines, and of no more."""
+        for field in ("prefixes", "allowed"):
+            if (given := getattr(self.guide, field)) and len(given) != count:
+                raise UserError(
+                    f"{self.names[field]}: has {len(given):,} lines, but {count:,} are decoded; give a line for each"
+                )
 
     @property
     def traits(self) -> EngineTraits:
@@ -64,21 +81,20 @@ class Guided:
             sources,
             options,
             line_numbers=line_numbers,
-            prefixes=[prefix] * len(sources) if prefix else _of("prefixes", prefixes, numbers),
-            allowed=_of("allowed", allowed, numbers),
+            prefixes=[prefix] * len(sources) if prefix else self._of("prefixes", prefixes, numbers),
+            allowed=self._of("allowed", allowed, numbers),
         )
+
+    def _of(self, field: str, given: Sequence[Sequence[int]], numbers: Sequence[int]) -> Sequence[Sequence[int]]:
+        if given and (last := max(numbers, default=0)) >= len(given):
+            raise UserError(
+                f"{self.names[field]}: has {len(given):,} lines, but line {last + 1:,} is decoded; give a line for each"
+            )
+        return [given[number] for number in numbers] if given else ()
 
 
 _RULES = {"prefix": "prefixes", "prefixes": "prefixes", "allowed": "allowed"}
 """Field of `Guide` -> the rule that an engine must keep for it (`EngineTraits.rules`)."""
-
-
-def _of(name: str, given: Sequence[Sequence[int]], numbers: Sequence[int]) -> Sequence[Sequence[int]]:
-    if given and (last := max(numbers, default=0)) >= len(given):
-        raise UserError(
-            f"{name}: {len(given):,} lines are given, but line {last + 1:,} is decoded; give a line for each"
-        )
-    return [given[number] for number in numbers] if given else ()
 
 
 def read_guide(
@@ -95,12 +111,16 @@ def read_guide(
     Raises:
         UserError: a text that the vocabulary cannot spell, or a piece that is not in it; names line and piece.
     """
-    texts = enumerate(read_lines(prefix_file), 1) if prefix_file else ()
     return Guide(
         spelled(prefix, tokenizer, where=f"prefix {prefix!r}"),
-        [spelled(text, tokenizer, where=f"{prefix_file}, line {line}") for line, text in texts],
-        _allowed(tokenizer, allowed_file) if allowed_file else [],
+        each_spelled(read_lines(prefix_file), tokenizer, where=str(prefix_file)) if prefix_file else [],
+        pieces_allowed(read_lines(allowed_file), tokenizer, where=str(allowed_file)) if allowed_file else [],
     )
+
+
+def each_spelled(texts: Iterable[str], tokenizer: Vocabulary, *, where: str) -> list[list[int]]:
+    """Token ids of what each output begins with; raises as `spelled`, with the line."""
+    return [spelled(text, tokenizer, where=f"{where}, line {line}") for line, text in enumerate(texts, 1)]
 
 
 def spelled(text: str, tokenizer: Vocabulary, *, where: str) -> list[int]:
@@ -121,12 +141,17 @@ def spelled(text: str, tokenizer: Vocabulary, *, where: str) -> list[int]:
     )
 
 
-def _allowed(tokenizer: Vocabulary, path: Path) -> list[list[int]]:
+def pieces_allowed(texts: Iterable[str], tokenizer: Vocabulary, *, where: str) -> list[list[int]]:
+    """Token ids of what each output may be made of: pieces with spaces between them.
+
+    Raises:
+        UserError: a piece that the vocabulary does not have.
+    """
     ids, rows = {tokenizer.piece(token): token for token in range(len(tokenizer))}, []
-    for line, text in enumerate(read_lines(path), 1):
+    for line, text in enumerate(texts, 1):
         if unknown := next((piece for piece in text.split() if piece not in ids), None):
             raise UserError(
-                f"{path}, line {line}: {unknown!r} is no piece of the model's target vocabulary; give pieces, such as "
+                f"{where}, line {line}: {unknown!r} is no piece of the model's target vocabulary; give pieces, such as "
                 f"{tokenizer.piece(len(tokenizer) - 1)!r}, with spaces between them"
             )
         rows.append([ids[piece] for piece in text.split()])

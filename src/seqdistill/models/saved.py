@@ -185,6 +185,8 @@ def _model_directory(directory: Path) -> Path:
         if (candidate / CONFIG).exists():
             return candidate
     state = "no such directory" if not directory.is_dir() else f"holds no {CONFIG}, nor does its folder 'model'"
+    if (directory / "unfinished.json").exists():
+        state = "its training is not finished: run the command that began it again, it continues"
     raise UserError(f"{directory}: {state}; give the output directory of a finished training, or its model folder")
 
 

@@ -36,6 +36,10 @@ class LimitOptions(Options):
     )
 
 
+_TRUE = ("true", "1", "yes", "on", "t", "y")
+"""What pydantic takes for True."""
+
+
 class SearchOptions(LimitOptions):
     """How a sequence is searched for, or drawn."""
 
@@ -64,7 +68,7 @@ class SearchOptions(LimitOptions):
     @model_validator(mode="before")
     @classmethod
     def _beam_of_samples(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("sampling") is True:
+        if isinstance(values, dict) and str(values.get("sampling", "")).lower() in _TRUE:
             return {"beam": 1, **values}
         return values
 
@@ -208,8 +212,8 @@ class MixedOptions(Options):
 
     @model_validator(mode="after")
     def _check_first(self) -> MixedOptions:
-        if self.first_tokens and self.first_model is None:
-            raise UserError("first_tokens says how many tokens first_model writes; give that model too")
+        if bool(self.first_tokens) != (self.first_model is not None):
+            raise UserError("first_model writes the first first_tokens tokens: give both, or neither")
         return self
 
 
@@ -248,3 +252,9 @@ class TranslateOptions(WritingOptions, ModelOptions, MixedOptions):
     trace: bool = Field(
         default=False, description="Show each iteration of a non-autoregressive model on standard error."
     )
+
+
+class LoadOptions(TranslateOptions):
+    """As `translate`, from Python."""
+
+    without = ("trace",)

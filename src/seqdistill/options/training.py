@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from seqdistill.errors import UserError
 from seqdistill.options.base import MOST, Options
@@ -104,6 +105,13 @@ class DivergenceOptions(Options):
     )
 
 
+def plain_values(given: Any) -> Any:
+    """Numbers of numpy as those of Python; what is no table stays as it is."""
+    if not isinstance(given, Mapping):
+        return given
+    return {key: value.item() if hasattr(value, "item") else value for key, value in given.items()}
+
+
 class TrainOptions(TrainingOptions, DivergenceOptions, RolloutOptions, TeacherOptions, ModelOptions, DataOptions):
     """A model trained on a data directory."""
 
@@ -111,7 +119,7 @@ class TrainOptions(TrainingOptions, DivergenceOptions, RolloutOptions, TeacherOp
 
     data: Path  # pyright: ignore
     model: str  # pyright: ignore
-    set: dict[str, Any] = Field(
+    set: Annotated[dict[str, Any], BeforeValidator(plain_values)] = Field(
         default_factory=dict, description="Change a value of the model's configuration: KEY=VALUE, may be repeated."
     )
     objective: Literal["nll", "nll+full", "imitkd", "imitkd+full", "dagger", "dagger+full"] = Field(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdistill.data.directory import DataDirectory
+from seqdistill.data.retarget import sources_to_decode
 from seqdistill.distillation.sequence import Similarity, distill_corpus
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.metrics.tokenizers import completed, scored_words, tokenizer
@@ -43,6 +44,7 @@ def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str
         options["workers"] = 1
     data = DataDirectory.open(settings.data)
     similarity = _similarity(settings.select, data.languages)
+    options["lines"] = len(sources_to_decode(data))
     teacher = open_teacher(settings, **options)
     return distill_corpus(
         data=data,

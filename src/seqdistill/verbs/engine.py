@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from seqdistill.decoding.corpus import Engine, TorchEngine, TracingEngine
-from seqdistill.decoding.guided import Guided, read_guide
+from seqdistill.decoding.guided import OPTIONS, Guided, read_guide
 from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine
@@ -59,8 +59,11 @@ class Opened(NamedTuple):
     """For what engines do not do, such as a perplexity. Of mixed decoding the second model."""
 
 
-def open_engine(settings: EvaluateOptions | TranslateOptions) -> Opened:
+def open_engine(settings: EvaluateOptions | TranslateOptions, *, lines: int | None = None) -> Opened:
     """Loads the model, or the two models of mixed decoding, into the engine, and puts around it what is asked for.
+
+    Args:
+        lines: how many will be decoded, where that is known.
 
     Raises:
         UserError: a damaged model, one the engine cannot compute, or two models of different vocabularies; see
@@ -71,17 +74,18 @@ def open_engine(settings: EvaluateOptions | TranslateOptions) -> Opened:
         engine = create_engine(settings.engine, loaded, **engine_options(settings))
     else:
         engine = _mixed(settings.first_model, loaded, settings)
-    return Opened(_surrounded(engine, loaded, settings), loaded)
+    return Opened(_surrounded(engine, loaded, settings, lines), loaded)
 
 
-def open_teacher(settings: DistillOptions, **options: Any) -> Engine:
+def open_teacher(settings: DistillOptions, *, lines: int, **options: Any) -> Engine:
     """The same for the teacher of `distill`; picklable with its arguments.
 
     Args:
+        lines: how many will be decoded.
         options: of the engine.
     """
     loaded = load_model(settings.teacher[0], expert=settings.expert)
-    return _surrounded(create_engine(settings.engine, loaded, **options), loaded, settings)
+    return _surrounded(create_engine(settings.engine, loaded, **options), loaded, settings, lines)
 
 
 def tracing(engine: Engine) -> TracingEngine:
@@ -98,7 +102,7 @@ def tracing(engine: Engine) -> TracingEngine:
     return cast(TracingEngine, engine)
 
 
-def _surrounded(engine: Engine, loaded: LoadedModel, settings: WritingOptions) -> Engine:
+def _surrounded(engine: Engine, loaded: LoadedModel, settings: WritingOptions, lines: int | None) -> Engine:
     """With what is told of each line, and the teacher that reranks, if there are any."""
     guide = read_guide(
         loaded.tokenizers.target,
@@ -106,7 +110,12 @@ def _surrounded(engine: Engine, loaded: LoadedModel, settings: WritingOptions) -
         prefix_file=settings.prefix_file,
         allowed_file=settings.allowed_file,
     )
-    engine = Guided(engine, guide) if any(guide) else engine
+    if any(guide):
+        files = {"prefixes": settings.prefix_file, "allowed": settings.allowed_file}
+        names = {field: f"{OPTIONS[field]} {path}" for field, path in files.items()}
+        engine = Guided(engine, guide, names=OPTIONS | names)
+        if lines is not None:
+            engine.check_lines(lines)
     if settings.rerank is None:
         return engine
     device = "cpu" if settings.engine == "ctranslate2" else str(choose_device(settings.device))

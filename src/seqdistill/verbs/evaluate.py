@@ -66,7 +66,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
         UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
     """
     test = _test_set(settings)
-    engine, loaded = open_engine(settings)
+    engine, loaded = open_engine(settings, lines=len(test.sources))
     options = decoding_options(settings, engine)
     references = [joined_references(each) if test.num_references > 1 else each[0] for each in test.references]
     metric_options = completed(

@@ -3,7 +3,7 @@ two together are equation 2."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,9 +56,19 @@ SeqKD + Full, ImitKD* and ImitKD* + Full; DAgger writes its own."""
 NO_ROLLOUTS = RolloutOptions(mixing="constant", mixing_rate=1.0, pool=1)
 """The data's targets, labelled batch by batch."""
 
-TEACHER = ("teacher", "teacher_device", "teacher_precision")
 FULL = tuple(DivergenceOptions.model_fields)
 ROLLOUTS = ("mixing", "mixing_rate", *(name for name in TrainOptions.offered() if name.startswith("rollout_")))
+READERS: dict[str, Callable[[Method], bool]] = {
+    **dict.fromkeys(("teacher", "teacher_device", "teacher_precision"), lambda method: method.needs_teacher),
+    **dict.fromkeys(FULL, lambda method: method.full),
+    **dict.fromkeys(ROLLOUTS, lambda method: method.contexts != "data"),
+    "pool": lambda method: method.contexts == "imitkd",
+    "data_labels": lambda method: method.contexts == "imitkd" and not method.full,
+    "dagger_rounds": lambda method: method.contexts == "dagger",
+    "max_positions": lambda method: method.contexts != "dagger",
+    "label_smoothing": lambda method: not method.full,
+}
+"""Options that not every objective reads -> those that do."""
 
 
 def check_objective(settings: TrainOptions) -> None:
@@ -67,22 +77,13 @@ def check_objective(settings: TrainOptions) -> None:
     method = OBJECTIVES[name]
     if method.needs_teacher and not settings.teacher:
         raise UserError(f"objective {name!r} learns from a teacher: give --teacher, a trained model")
-    read = {
-        **dict.fromkeys(TEACHER, method.needs_teacher),
-        **dict.fromkeys(FULL, method.full),
-        **dict.fromkeys(ROLLOUTS, method.contexts != "data"),
-        "pool": method.contexts == "imitkd",
-        "data_labels": method.contexts == "imitkd" and not method.full,
-        "dagger_rounds": method.contexts == "dagger",
-        "max_positions": method.contexts != "dagger",
-        "label_smoothing": not method.full,
-    }
-    values, offered = settings.values(), TrainOptions.offered()
-    for option, is_read in read.items():
-        if not is_read and values[option] != offered[option].default:
+    given, offered = settings.recorded() | {"teacher": [str(path) for path in settings.teacher]}, TrainOptions.offered()
+    for option, reads in READERS.items():
+        if not reads(method) and given[option] != offered[option].default:
+            readers = ", ".join(other for other in OBJECTIVES if reads(OBJECTIVES[other]))
             raise UserError(
-                f"objective {name!r} does not read {option}, which is {values[option]!r}: leave it out, "
-                f"or choose an objective that does ({', '.join(OBJECTIVES)})"
+                f"objective {name!r} does not read {option}, which is {given[option]!r}: leave it out, or choose an "
+                f"objective that does ({readers})"
             )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -59,7 +60,11 @@ def _check_decay(settings: TrainOptions) -> None:
     if settings.schedule != "wsd":
         if settings.decay_from is not None:
             raise UserError(f"decay_from begins a decay by schedule 'wsd', but schedule is {settings.schedule!r}")
+        if "decay" in settings.model_fields_set:
+            raise UserError(f"decay is for schedule 'wsd', but schedule is {settings.schedule!r}: leave decay out")
         return
+    if settings.decay_from is not None and "decay" in settings.model_fields_set:
+        raise UserError("decay_from says where the decay begins: leave decay out")
     stable = end_of("wsd", settings.max_updates, settings.decay).stable
     if settings.decay_from is None and stable < settings.warmup:
         raise UserError(
@@ -77,7 +82,7 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
         UserError: an unknown model, objective or option; no validation data; a foreign checkpoint; see the parts.
     """
     check(settings)
-    with joined(choose_device(settings.device)) as ranks:
+    with joined(choose_device(settings.device)) as ranks, own_settings():
         data, valid = _verified(settings.data)
         num_targets = data.num_targets["valid"]
         scored_by = _signature(settings.metric, data)  # now, not at the first validation
@@ -85,7 +90,7 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
         model = create_model(settings.model, data.tokenizers, **settings.set)
         if settings.init:
             _start_from(model, settings.init, data)
-        branch = branch_point(settings)
+        branch = branch_point(settings, out)
         objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
         score = partial(
             validation_scores,
@@ -120,6 +125,17 @@ def _signature(metric: str, data: DataDirectory) -> str:
         return ""
     options = completed(MetricOptions(), data.languages, lowercase=data.tokenizers.target.lowercase)
     return create_metric(metric, options, num_references=data.num_targets["valid"]).signature
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """What a training sets stays within it: the number of threads, and gradients where the caller has none."""
+    threads = torch.get_num_threads()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _finished(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from seqdistill.decoding.corpus import Engine
+from seqdistill.decoding.guided import Guided
+from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.options import TranslateOptions
 from seqdistill.runtime.translator import translate_stream
 from seqdistill.verbs.engine import decoding_options, open_engine, tracing
@@ -12,7 +15,18 @@ from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 def translate_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[str]:
     """One translation a line; an empty line gives an empty one."""
     engine = open_engine(settings).engine
-    return translate_stream(engine, decoding_options(settings, engine), lines)
+    return translate_stream(engine, decoding_options(settings, engine), _counted(lines, engine))
+
+
+def _counted(lines: Iterable[str], engine: Engine) -> Iterator[str]:
+    """The lines; at their end a UserError if files of prefixes or pieces have more of them."""
+    count = 0
+    for line in lines:
+        count += 1
+        yield line
+    inner = engine.engine if isinstance(engine, RerankingEngine) else engine
+    if isinstance(inner, Guided):
+        inner.check_lines(count)
 
 
 def trace_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:

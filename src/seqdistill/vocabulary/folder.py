@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,20 @@ def special_symbols(directory: Path, vocabulary: Mapping[str, int]) -> dict[str,
     return found
 
 
+_CODE = re.compile(r"__\w+__|>>.+<<|<2\w+>|[a-z]{2,3}(_[A-Za-z]+)+")
+"""How codes are written: __en__ (M2M-100), >>eng<< (Marian), <2en> (MADLAD), eng_Latn (NLLB), en_XX (mBART)."""
+
+
 def language_code(vocabulary: Mapping[str, int], language: str, *, where: Path) -> int:
-    """The id of a language's code, written as it is (eng_Latn), as __en__ or as >>en<<.
+    """The id of a language's code, given as it is written there, or without the signs around it.
+
+    Marked forms come first: `fra` alone is a word piece in many vocabularies.
 
     Raises:
         UserError: the vocabulary has no such code.
     """
-    for text in (language, f"__{language}__", f">>{language}<<"):
-        if text in vocabulary:
+    for text in (f"__{language}__", f">>{language}<<", f"<2{language}>", language):
+        if text in vocabulary and _CODE.fullmatch(text):
             return vocabulary[text]
     raise UserError(
         f"{where}: no code of the language {language!r} in this vocabulary: give it as the vocabulary spells it, such "

@@ -188,6 +188,12 @@ def test_continued_in_the_middle_of_a_pool_it_gives_the_same_weights(tmp_path: P
     parts = trained(tmp_path / "parts", updates=11, kind=kind)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     rows = read_log(tmp_path / "whole" / "log.jsonl")
+    timed = ("tokens_per_second", "rollout_time_share", "teacher_time_share")
+    logged = [
+        [{key: value for key, value in row.items() if key not in timed} for row in each if row["kind"] == "train"]
+        for each in (rows, read_log(tmp_path / "parts" / "log.jsonl"))
+    ]
+    assert logged[0] == logged[1], "means over the updates between two rows, some before the kill, some after it"
     log_metrics = next(row for row in rows if row["kind"] == "train")
     name = "disagreement" if kind == "hard" else "divergence"
     assert {

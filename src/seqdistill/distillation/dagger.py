@@ -136,6 +136,7 @@ class Dagger:
             "round": self._round,
             "rounds": [sha256_file(self._path(number)) for number in range(1, self._round + 1)],
             "batches": None if self._batches is None else self._batches.state(),
+            "sums": self._figures.sums(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -156,6 +157,7 @@ class Dagger:
             self._open_round(state["round"])
             assert self._batches is not None
             self._batches.restore(state["batches"])
+        self._figures.restore(state["sums"])
 
     @property
     def _record(self) -> Record:

@@ -146,6 +146,7 @@ class Rollouts:
             "taken": self._taken,
             "data": dict(self._origin if self._pool else self._source.state()),
             "pool": [[[row, *tokens] for row, tokens in ready.written.items()] for ready in self._pool],
+            "sums": self._figures.sums(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -162,6 +163,7 @@ class Rollouts:
             skipped = self._size - len(state["pool"])
             batches = [next(self._source) for _ in range(self._size)][skipped:]
             self._fill(batches, [{row: tuple(tokens) for row, *tokens in rows} for rows in state["pool"]])
+        self._figures.restore(state["sums"])
 
     @property
     def _record(self) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -43,6 +43,14 @@ class LogMetrics:
         began = time.monotonic()
         yield
         self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
+
+    def sums(self) -> dict[str, list[float]]:
+        """What the means of the next row of the log are made of so far, for a checkpoint; times are not kept."""
+        return {name: [float(total), count] for name, (total, count) in self._sums.items()}
+
+    def restore(self, sums: Mapping[str, Sequence[float]]) -> None:
+        """Goes on from such sums: the next row is that of a training that was not cut off."""
+        self._sums = {name: (total, count) for name, (total, count) in sums.items()}
 
     def take(self) -> dict[str, float]:
         """The means, and the share of the time since the last call that each timed part took; then forgets them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +62,16 @@ class Alignment:
         chances = chances * prior(*chances.shape, tension=self.tensions[0], p0=self.options.p0)
         return chances / chances.sum(axis=0)
 
-    def save(self, folder: Path) -> None:
-        """Writes three files, and last `alignment.json`, which says of what, with their hashes."""
+    def save(self, folder: Path, *, others: Iterable[str] = ()) -> None:
+        """Writes three files, and last `alignment.json`, which says of what, with the hashes of all.
+
+        Args:
+            others: files made of the alignment, which lie in the folder already.
+        """
         write_pharaoh(folder / "forward.pharaoh", self.forward, self.bitext)
         write_pharaoh(folder / "reverse.pharaoh", self.reverse, self.bitext)
         self.table.save(folder / "table.npz")
-        write_sealed(folder / _DESCRIPTION, self._description() | {"files": listing(folder, _FILES)})
+        write_sealed(folder / _DESCRIPTION, self._description() | {"files": listing(folder, [*_FILES, *others])})
 
     @classmethod
     def load(cls, folder: Path, bitext: Bitext, options: AlignerOptions) -> Alignment:

@@ -42,7 +42,7 @@ class BatchStream(Protocol):
     def __next__(self) -> Batch: ...
 
     def state(self) -> Mapping[str, Any]:
-        """Where the stream is, as JSON."""
+        """Where the stream is, as JSON; `sums`, if any, are of the next row of the log, and may differ by rank."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -258,6 +258,9 @@ def _save(
 ) -> None:
     """Writes a checkpoint on the first rank, and deletes those that are no longer needed."""
     streams = ranks.gather(dict(batches.state()))
+    for stream in streams:  # only the first rank writes the log
+        if "sums" in stream:
+            stream["sums"] = streams[0]["sums"]
     # Ranks that read alike need one entry, and may then go on as any number of processes.
     if all(stream == streams[0] for stream in streams):
         streams = streams[:1]

@@ -106,11 +106,13 @@ def _aligned(
     if (folder / "alignment.json").exists():
         return Alignment.load(folder, bitext, settings)
     alignment = align(bitext, settings, workers=workers, scratch=settings.scratch, progress=progress)
-    for name in settings.links:
-        write_pharaoh(folder / f"{name}.pharaoh", alignment.symmetrized(name, progress=progress), bitext)
+    others = [f"{name}.pharaoh" for name in settings.links]
+    for name, other in zip(settings.links, others, strict=True):
+        write_pharaoh(folder / other, alignment.symmetrized(name, progress=progress), bitext)
     if settings.text_table:
+        others.append("table.tsv.gz")
         alignment.table.write_text(folder / "table.tsv.gz")
-    alignment.save(folder)
+    alignment.save(folder, others=others)
     return alignment
 
 

@@ -166,58 +166,58 @@ def _translated(model: Path, **options: Any) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _model(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _model(world: Path, copy: Path, name: Path, out: Path) -> str:
     return _translated(copy)
 
 
-def _conversion(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _conversion(world: Path, copy: Path, name: Path, out: Path) -> str:
     os.environ["SEQDISTILL_CACHE"] = str(copy)
     return _translated(world / "run/teacher", engine="ctranslate2", compute_type="float32")
 
 
-def _penalty(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _penalty(world: Path, copy: Path, name: Path, out: Path) -> str:
     return _translated(world / "inserter", penalty_file=copy / "penalty.json")
 
 
-def _training(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _training(world: Path, copy: Path, name: Path, out: Path) -> str:
     options = TRAIN | {"data": world / "run/data", "max_updates": 4, "validate_every": 2, "log_every": 1}
     api.train(model="transformer", out=copy, **options)
     return _outputs(copy) + _hash(copy, "log.jsonl")
 
 
-def _rounds(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _rounds(world: Path, copy: Path, name: Path, out: Path) -> str:
     options = TRAIN | {"data": world / "run/data", "max_updates": 4, "validate_every": 2, "log_every": 1}
     options |= {"set": {"dim": 16}, "objective": "dagger", "teacher": world / "run/teacher", "dagger_rounds": 2}
     api.train(model="gru", rollout_beam=1, out=copy, **options)
     return _outputs(copy) + _hash(copy, "log.jsonl")
 
 
-def _decoding(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _decoding(world: Path, copy: Path, name: Path, out: Path) -> str:
     api.distill(teacher=world / "run/teacher", data=world / "run/data", shard_lines=20, out=copy, **DECODE)
     return _outputs(copy)
 
 
-def _tuning(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _tuning(world: Path, copy: Path, name: Path, out: Path) -> str:
     api.tune_penalty(model=world / "inserter", data=world / "run/data", penalties=[0.0, 1.0], out=copy, **FAST)
     return _outputs(copy)
 
 
-def _measuring(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _measuring(world: Path, copy: Path, name: Path, out: Path) -> str:
     api.measure(corpora=[world / "run/data"], samples=40, workers=1, out=copy, quiet=True)
     return _outputs(copy)
 
 
-def _studying(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _studying(world: Path, copy: Path, name: Path, out: Path) -> str:
     api.decision_theory(out=copy, **STUDY)
     return _outputs(copy)
 
 
-def _report(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _report(world: Path, copy: Path, name: Path, out: Path) -> str:
     api.report(copy, page=out / "page.html")
     return _hash(out, "page.html")
 
 
-def _compared(world: Path, copy: Path, name: Path, out: Path) -> str:  # noqa: ARG001
+def _compared(world: Path, copy: Path, name: Path, out: Path) -> str:
     found = api.compare(copy / "hypotheses.txt", copy / "references.txt", reference=copy / "references.txt")
     return hashlib.sha256(repr(found).encode()).hexdigest()
 

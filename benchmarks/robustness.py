@@ -3,7 +3,7 @@
     python -m benchmarks.robustness [--parts command_lines,interrupts,kills,full_disks,bit_flips] [--seed 1]
 
 Each part is done once and kept in --work; the result is written when all are there. A part that was cut off begins
-again, but for command lines, which go on where they were.
+again, but for command lines and bit flips, which go on where they were. Parts may run at the same time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.robust.command_lines import command_lines
+from benchmarks.robust.flips import flips
 from benchmarks.robust.full_disks import full_disks
 from benchmarks.robust.interrupts import interrupts
 from benchmarks.robust.kills import kills
@@ -20,10 +21,11 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.files import read_json, write_json
 
 PARTS: dict[str, tuple[Callable[[int, int, Path], dict[str, int]], int]] = {
-    "command_lines": (command_lines, 2400),
+    "command_lines": (command_lines, 2100),
     "interrupts": (interrupts, 60),
     "kills": (kills, 100),
     "full_disks": (full_disks, 15),
+    "bit_flips": (flips, 5000),
 }
 """Part -> what does it with a number of trials, a seed and a folder; and the number."""
 FAULTS = {"tracebacks", "hangs", "silent", "refused_wrongly", "interrupts_unclean", "kills_differing"}

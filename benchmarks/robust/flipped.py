@@ -55,7 +55,7 @@ def build(world: Path) -> None:
     torch.set_num_threads(1)
     beside = world.with_name(f"{world.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    run = beside / "run"
+    run, os.environ["SEQDISTILL_CACHE"] = beside / "run", str(beside / "cache")
     run.mkdir(parents=True)
     text = {"source": _text(beside / "train.en", 1), "target": _text(beside / "train.de", -1)}
     api.prepare(
@@ -81,14 +81,13 @@ def build(world: Path) -> None:
         **(training | {"set": {"dim": 16}}),
     )
     api.evaluate(model=run / "teacher", data=data, speed_lines=0, out=run / "scores", **DECODE)
-    api.distill(teacher=run / "teacher", data=data, shard_lines=20, out=beside / "distilled", **DECODE)
+    api.distill(teacher=run / "teacher", data=data, shard_lines=20, workers=1, out=beside / "distilled", **DECODE)
     api.tune_penalty(model=beside / "inserter", data=data, penalties=[0.0, 1.0], out=beside / "tuned", **FAST)
     api.measure(corpora=[data], samples=40, workers=1, out=beside / "measured", quiet=True)
     api.decision_theory(out=beside / "studied", **STUDY)
     api.load(run / "teacher", engine="ctranslate2")
     shutil.copytree(data, beside / "copied")
     (beside / "copied" / FINISHED).unlink()
-    shutil.copytree(Path(os.environ["SEQDISTILL_CACHE"]) / "ctranslate2", beside / "cache" / "ctranslate2")
     _cut_off(run / "teacher", beside / "training", "model")
     _cut_off(beside / "dagger", beside / "rounds", "model")
     _cut_off(
@@ -193,7 +192,7 @@ def _rounds(world: Path, copy: Path, name: Path, out: Path) -> str:
 
 
 def _decoding(world: Path, copy: Path, name: Path, out: Path) -> str:
-    api.distill(teacher=world / "run/teacher", data=world / "run/data", shard_lines=20, out=copy, **DECODE)
+    api.distill(teacher=world / "run/teacher", data=world / "run/data", shard_lines=20, workers=1, out=copy, **DECODE)
     return _outputs(copy)
 
 

@@ -31,13 +31,13 @@ def flips(count: int, seed: int, folder: Path) -> dict[str, int]:
     """Flips `count` bits, of all kinds of files in turn.
 
     Args:
-        folder: world and copies lie here, and a row for each trial in flips.jsonl.
+        folder: world and copies lie in its folder `flips`, with a row for each trial in rows.jsonl.
 
     Returns:
         `bit_flips`, how many were silent, crashed, refused and harmless, and how many refusals named no file.
     """
+    folder = folder / "flips"
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ["SEQDISTILL_CACHE"] = str(folder / "cache")
     world = folder / "world"
     if not world.exists():
         failed = _in_child(lambda: (build(world), "")[1])
@@ -45,7 +45,7 @@ def flips(count: int, seed: int, folder: Path) -> dict[str, int]:
             raise RuntimeError(f"the world cannot be built: {failed}")
     intact: dict[tuple[str, str], str] = {}
     draw, ends = random.Random(seed), Counter[str]()
-    with (folder / "flips.jsonl").open("w") as rows:
+    with (folder / "rows.jsonl").open("w") as rows:
         for number in range(count):
             row = _trial(KINDS[number % len(KINDS)], world, folder, draw, intact)
             ends.update([row["end"], *(["unnamed"] if row["end"] == "refused" and not row["named"] else [])])

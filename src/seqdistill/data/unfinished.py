@@ -13,6 +13,7 @@ from typing import Any
 from seqdistill.data.directory import DESCRIPTION, REMEDY, UNFINISHED, Split, directory_fingerprint, splits_of
 from seqdistill.data.store import StoreCounts, build_store
 from seqdistill.errors import UserError
+from seqdistill.files import sweep
 from seqdistill.journal import Record
 from seqdistill.progress import Progress
 from seqdistill.seals import read_sealed, write_sealed
@@ -31,8 +32,8 @@ def begin(out: Path, record: Record) -> dict[str, Any]:
         UserError: the directory holds other data (names what differs), or a finished part was altered.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for part in [*out.glob(".*.part"), *(out / "tokenizer").glob(".*.part"), *out.glob(AGAIN)]:
-        part.unlink()
+    sweep(out)
+    (out / AGAIN).unlink(missing_ok=True)
     kept = next((out / name for name in (DESCRIPTION, UNFINISHED) if (out / name).exists()), None)
     if kept is None:
         state = {"record": record.as_json(), "splits": {}}

@@ -25,6 +25,7 @@ from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import Engine, TextHypothesis
 from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, source_hash, write_shard
 from seqdistill.errors import UserError
+from seqdistill.files import sweep
 from seqdistill.journal import Record
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import SHARD_LINES
@@ -135,7 +136,7 @@ def decode_to_shards(
             for num_written in done:
                 progress.advance(num_written)
     finally:
-        _sweep(out)
+        sweep(out)
     progress.finish()
     return ShardStore(out, headers, num_new_lines=num_lines)
 
@@ -207,7 +208,7 @@ def _plan(
 def _claim(out: Path, headers: Sequence[ShardHeader]) -> None:
     """Makes `out` the directory of this decoding, or checks that it is."""
     # The description comes before the first shard: files in a directory without one are something else's.
-    _sweep(out)
+    sweep(out)
     expected = {_shard_path(out, number) for number in range(len(headers))}
     if (out / _DESCRIPTION).exists():
         headers[0].decoding.check(_described(out), out)
@@ -235,12 +236,6 @@ def _is_there(out: Path, number: int, header: ShardHeader) -> bool:
         return False
     read_shard(path, header)
     return True
-
-
-def _sweep(out: Path) -> None:
-    """Removes what killed workers left half written."""
-    for part in out.glob(".*.part"):
-        part.unlink(missing_ok=True)
 
 
 def _lines(sources: Store | Sequence[str], header: ShardHeader) -> list[str]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from verb_options import VERBS
 
+from seqdistill import cli
 from seqdistill.commands import COMMANDS
 from seqdistill.files import read_json
+from seqdistill.journal import Record
+from seqdistill.manifest import begin
 
 TINY = {
     "prepare": "--vocab-size 60",
@@ -148,6 +153,17 @@ def test_names_in_tables_and_files_that_are_not_utf8(text: Path, call: Call) -> 
     scores = ["--model", f"{out}-model", "--data", out, "--split", "valid", "--out", f"{out}-scores"]
     assert call("evaluate", *scores)[0] == 0
     assert call("report", ".")[0] == 0
+
+
+def test_a_terminal_that_knows_ascii_only_gets_escapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container without a locale; a name in Chinese was an error of Python's."""
+    begin(tmp_path / "学生", Record("train", {}), machine={})
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(sys, "argv", ["seqdistill", "status", str(tmp_path)])
+    assert cli.run() == 0
+    shown.flush()
+    assert b"\\u5b66\\u751f" in shown.buffer.getvalue()
 
 
 def test_translate_names_the_line_that_is_not_utf8(text: Path, call: Call) -> None:

@@ -64,6 +64,9 @@ WRONG_LINES = {
     "seed and seeds": "[train.x]\ndata = 'text'\nmodel = 'sru'\nseeds = [1]\nseed = 1",
     "each that is text": "[train.x]\ndata = 'text'\neach = 'model'",
     "each of nothing": "[train.x]\ndata = 'text'\neach = { model = [] }",
+    "each of billions": "[train.x]\ndata = 'text'\neach = { "
+    + ", ".join(f"{name} = [{', '.join(map(str, range(1, 1001)))}]" for name in ("seed", "keep", "log_every"))
+    + " }",
     "deep brackets": "[train.x]\ndata = " + "[" * 100_000,
     "deep tables": "[train.x]\nset = " + "{a=" * 50_000,
     "an input that is not there": "[train.x]\ndata = 'none-such'\nmodel = 'sru'",

@@ -32,6 +32,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,9 @@ REPORT = "report.html"
 """The page of a run, among its stages."""
 LONGEST_NAME = 200
 """Bytes of a stage's or a recipe's name; file systems allow 255, and what is written beside adds some."""
+
+MOST_STAGES = 10_000
+"""Of one table with `each`."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,8 @@ def _for_each(values: Mapping[str, Any], *, where: str, name: str) -> Iterator[t
         raise UserError(f"{where}: each: expected lists of values, such as {{ beam = [1, 5] }}, found {options!r}")
     if twice := options.keys() & kept.keys():
         raise UserError(f"{where}: each: {', '.join(sorted(twice))} is given beside it as well; keep one")
+    if (number := prod(map(len, options.values()))) > MOST_STAGES:
+        raise UserError(f"{where}: each: {number:,} combinations; expected {MOST_STAGES:,} at most: give fewer values")
     for chosen in product(*options.values()):
         suffixes = [Path(str(value)).name for value in chosen]
         yield "-".join([name, *suffixes]), kept | dict(zip(options, chosen, strict=True))

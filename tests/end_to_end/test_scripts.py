@@ -56,6 +56,11 @@ def test_a_script_from_text_to_measures(script, call: Call, tmp_path, monkeypatc
     scores = json.loads(Path("scores/scores.json").read_text())
     assert scores["tokenize"] == tokenizer
     assert (script in UNSPACED) == ("asian:yes" in scores["signatures"]["ter"] or "char" in scores["signatures"]["ter"])
+    if script == "han":
+        files = ["--source=test.src", "--reference=test.tgt", "--metrics=bleu"]
+        run(call, "evaluate", "--model=model", *files, *SHORT, "--out=from-files")
+        again = json.loads(Path("from-files/scores.json").read_text())
+        assert (again["tokenize"], again["bleu"]) == ("zh", scores["bleu"]), "a model knows its language"
     Path("perfect").write_text(Path("test.tgt").read_text(encoding="utf-8"), encoding="utf-8")
     options = [f"--target-language={language}", *words, "--metrics=bleu,ter,rouge1"]
     _, shown, _ = call("compare", "scores/hypotheses.txt", "perfect", "--reference=test.tgt", *options)

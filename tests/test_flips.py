@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COUNT = 65
-"""Five of each kind."""
+COUNT = 39
+"""Three of each kind."""
 
 
 @pytest.mark.slow
@@ -26,5 +26,5 @@ def test_no_flipped_bit_gives_other_output_or_ends_the_interpreter(tmp_path: Pat
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     wrong = {name: found[f"flips_{name}"] for name in ("silent", "crashed", "unnamed")}
-    assert wrong == dict.fromkeys(wrong, 0), (tmp_path / "flips" / "rows.jsonl").read_text()
+    assert wrong == dict.fromkeys(wrong, 0), (tmp_path / "flips" / "rows-1.jsonl").read_text()
     assert found["flips_refused"] > 0.7 * COUNT and found["flips_refused"] + found["flips_harmless"] == COUNT

@@ -28,31 +28,40 @@ REFUSED, CRASHED = "refused: ", "crashed: "
 
 
 def flips(count: int, seed: int, folder: Path) -> dict[str, int]:
-    """Flips `count` bits, of all kinds of files in turn.
+    """Flips `count` bits, of all kinds of files in turn; goes on where it was cut off.
 
     Args:
-        folder: world and copies lie in its folder `flips`, with a row for each trial in rows.jsonl.
+        folder: world and copies lie in its folder `flips`, with a row for each trial in rows-SEED.jsonl.
 
     Returns:
         `bit_flips`, how many were silent, crashed, refused and harmless, and how many refusals named no file.
     """
     folder = folder / "flips"
     folder.mkdir(parents=True, exist_ok=True)
-    world = folder / "world"
-    if not world.exists():
-        failed = _in_child(lambda: (build(world), "")[1])
+    if not (folder / "world").exists():
+        failed = _in_child(lambda: (build(folder / "world"), "")[1])
         if failed:
             raise RuntimeError(f"the world cannot be built: {failed}")
-    intact: dict[tuple[str, str], str] = {}
-    draw, ends = random.Random(seed), Counter[str]()
-    with (folder / "rows.jsonl").open("w") as rows:
-        for number in range(count):
-            row = _trial(KINDS[number % len(KINDS)], world, folder, draw, intact)
-            ends.update([row["end"], *(["unnamed"] if row["end"] == "refused" and not row["named"] else [])])
-            rows.write(json.dumps(row) + "\n")
-            rows.flush()
+    rows = _tried(count, seed, folder)
+    ends = Counter(row["end"] for row in rows)
+    ends["unnamed"] = sum(row["end"] == "refused" and not row["named"] for row in rows)
     names = ("silent", "crashed", "refused", "harmless", "unnamed")
-    return {"bit_flips": count, **{f"flips_{name}": ends[name] for name in names}}
+    return {"bit_flips": len(rows), **{f"flips_{name}": ends[name] for name in names}}
+
+
+def _tried(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
+    kept = folder / f"rows-{seed}.jsonl"
+    lines = kept.read_text().split("\n")[:-1] if kept.exists() else []  # without one that a kill cut short
+    kept.write_text("".join(f"{line}\n" for line in lines))
+    rows, intact = [json.loads(line) for line in lines[:count]], dict[tuple[str, str], str]()
+    with kept.open("a") as file:
+        for number in range(len(rows), count):
+            draw = random.Random(f"{seed} {number}")
+            row = _trial(KINDS[number % len(KINDS)], folder / "world", folder, draw, intact)
+            rows.append(row)
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+    return rows
 
 
 def _trial(

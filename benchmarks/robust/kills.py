@@ -53,6 +53,7 @@ def kills(count: int, seed: int, folder: Path) -> dict[str, int]:
         if others := different(before, contents(text / "killed")):
             differing += 1
             sys.stderr.write(f"run {runs} of kills differs: {', '.join(others)}\n")
+            (text / "killed").rename(text / f"differing-{seed}-{runs}")
     return {"kills": killed, "kills_runs": runs, "kills_differing": differing}
 
 

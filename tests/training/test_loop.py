@@ -12,11 +12,12 @@ from seqdistill.data.batches import Batch, collate
 from seqdistill.errors import UserError
 from seqdistill.nn.losses import Loss
 from seqdistill.options import TrainingOptions
+from seqdistill.progress import Silent
 from seqdistill.training import optim
-from seqdistill.training.checkpoint import Validation, saved
+from seqdistill.training.checkpoint import Run, Validation, saved
 from seqdistill.training.distributed import Ranks
 from seqdistill.training.history import chosen, exhausted
-from seqdistill.training.log import read_log
+from seqdistill.training.log import Log, read_log
 from seqdistill.training.loop import TrainingResult, seed_everything, train
 
 BATCHES = random_batches(12)
@@ -139,6 +140,15 @@ def test_rows_after_the_checkpoint_are_dropped_also_a_broken_one(tmp_path: Path)
         file.write('{"kind": "train", "update": 5, "loss": 1.0}\n{"kind": "tr')
     run(tmp_path, max_updates=4, log_every=1)
     assert (tmp_path / "log.jsonl").read_text() == before
+
+
+def test_a_run_that_begins_again_has_its_first_row_once(tmp_path: Path) -> None:
+    """One that was killed before its first checkpoint wrote the row of its metric a second time."""
+    options = TrainingOptions(tensorboard=False)
+    for _ in range(2):
+        with Log(tmp_path, Run(), options=options, progress=Silent(), silent=False, scored_by="a signature"):
+            pass
+    assert [row["kind"] for row in read_log(tmp_path / "log.jsonl")] == ["metric"]
 
 
 def test_checkpoints_kept_are_the_newest_and_those_of_the_result(tmp_path: Path) -> None:

@@ -143,8 +143,10 @@ def _rows_until(path: Path, run: Run) -> list[str]:
     validated = {validation.update for validation in run.history}
 
     def stays(row: dict[str, Any]) -> bool:
-        # A validation stays if the run has kept it: that at the end of a shorter training is dropped when it grows.
-        return row["update"] <= run.update and (row["kind"] not in ("valid", "tie") or row["update"] in validated)
+        # A validation stays if the run has kept it: that at the end of a shorter training is dropped when it grows. A
+        # run that begins again at update 0 writes its first row again.
+        kept = row["update"] in validated if row["kind"] in ("valid", "tie") else row["kind"] != "metric" or run.update
+        return row["update"] <= run.update and bool(kept)
 
     return [sealed_row(row) + "\n" for row in read_log(path) if stays(row)]
 

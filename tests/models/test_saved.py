@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from seqdistill.errors import UserError
+from seqdistill.models import saved
 from seqdistill.models.family import family_named, preset_names, resolved
 from seqdistill.models.saved import create_model, hash_of, load_model, save_model, saved_family, stored_weights
 from seqdistill.seals import write_sealed
@@ -257,3 +259,18 @@ def rewrite(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """A weights file with a right checksum."""
     weights = {name: weight.detach().contiguous() for name, weight in weights.items()}
     save_file(weights, path, metadata={"sha256": hash_of(weights)})
+
+
+def test_the_library_of_weights_fails_as_other_writers_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own error for a full disk would be no error of the system, and so a traceback."""
+
+    def full(*given: object, **options: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(saved, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as found:
+        saved.write_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(1)})
+    assert (found.value.errno, found.value.filename) == (28, str(tmp_path / "w.safetensors"))
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError):
+        saved.write_tensors(tmp_path / "none" / "w.safetensors", {"a": torch.zeros(1)})

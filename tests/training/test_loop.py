@@ -13,6 +13,7 @@ from seqdistill.errors import UserError
 from seqdistill.nn.losses import Loss
 from seqdistill.options import TrainingOptions
 from seqdistill.progress import Silent
+from seqdistill.seals import sealed_row
 from seqdistill.training import optim
 from seqdistill.training.checkpoint import Run, Validation, saved
 from seqdistill.training.distributed import Ranks
@@ -137,7 +138,7 @@ def test_rows_after_the_checkpoint_are_dropped_also_a_broken_one(tmp_path: Path)
     run(tmp_path, max_updates=4, log_every=1)
     before = (tmp_path / "log.jsonl").read_text()
     with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"kind": "train", "update": 5, "loss": 1.0}\n{"kind": "tr')
+        file.write(sealed_row({"kind": "train", "update": 5, "loss": 1.0}) + '\n{"kind": "tr')
     run(tmp_path, max_updates=4, log_every=1)
     assert (tmp_path / "log.jsonl").read_text() == before
 

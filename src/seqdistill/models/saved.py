@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -110,9 +112,21 @@ def save_model(model: Model, tokenizers: Vocabularies, directory: Path, *, langu
     # config.json comes last: where it is, the rest is there too.
     tokenizers.save(directory / TOKENIZER)
     with written_beside(directory / WEIGHTS) as beside:
-        save_file(weights, beside, metadata={"sha256": hash_of(weights)})
+        write_tensors(beside, weights, metadata={"sha256": hash_of(weights)})
     if not (directory / CONFIG).exists():
         write_sealed(directory / CONFIG, {**description, "seqdistill": __version__})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file; raises OSError as other writers do, such as where the disk is full."""
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))  # the library's own error for all that can happen
+        if found is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: int | None = None) -> LoadedModel:

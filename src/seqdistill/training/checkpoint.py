@@ -19,10 +19,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from seqdistill.errors import UserError
+from seqdistill.errors import UserError, described
 from seqdistill.files import sha256_file, sweep, utf8_name
 from seqdistill.journal import Record, differences
-from seqdistill.models.saved import stored_weights
+from seqdistill.models.saved import stored_weights, write_tensors
 from seqdistill.seals import listing, read_sealed, write_sealed
 from seqdistill.training.growth import End, lies_on_the_way
 
@@ -86,9 +86,9 @@ def save(
         }
         # The state holds the tensors' hashes and is sealed with its own: one altered byte anywhere is found when read.
         write_sealed(beside / STATE, state)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
-        raise UserError(f"{final}: cannot be written ({error}); free space and run the same again") from error
+        raise UserError(f"{final}: cannot be written: {described(error)}") from error
     # The rename makes the checkpoint exist: `saved` does not see a folder whose name begins with a dot.
     beside.rename(final)
     return final
@@ -214,7 +214,7 @@ def _load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: M
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()})
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

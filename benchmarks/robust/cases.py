@@ -22,5 +22,5 @@ class Case(NamedTuple):
     stdout: Output = "file"
     lines_out: int | None = None
     """Lines that standard output must have, if it is done."""
-    out: str = "out"
-    """Where the command writes."""
+    says: str = ""
+    """What standard output must hold, if it is done."""

@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from benchmarks.robust.process import Ended, run
 from benchmarks.robust.recipes import recipes
 from benchmarks.robust.stores import stores
 from benchmarks.robust.streams import streams
+from seqdistill.files import write_text
 
 GROUPS: dict[str, Callable[[random.Random, Path], Case]] = {
     "corpora": corpora,
@@ -31,7 +32,7 @@ GROUPS: dict[str, Callable[[random.Random, Path], Case]] = {
 
 
 def command_lines(count: int, seed: int, folder: Path) -> dict[str, int]:
-    """Tries `count` command lines; goes on where it was cut off.
+    """Tries `count` command lines; goes on where it was cut off, and tries once more what was at fault.
 
     Returns:
         How many there were, in all and by group, and how many ended how; see `judged`.
@@ -51,17 +52,19 @@ def tried(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"command_lines-{seed}.jsonl"
     lines = kept.read_text().splitlines() if kept.exists() else []
-    rows = [json.loads(line) for line in lines[:count]]
+    rows = [row for row in map(json.loads, lines) if row["end"] in ("refused", "valid") and row["number"] < count]
+    left = sorted(set(range(count)) - {row["number"] for row in rows})
     made = toy.make(folder / "toy")
+    write_text(kept, "".join(json.dumps(row) + "\n" for row in rows))
     with kept.open("a") as file:
-        for row in _trials(range(len(rows), count), seed, made, folder / "trial"):
+        for row in _trials(left, seed, made, folder / "trial"):
             rows.append(row)
             file.write(json.dumps(row) + "\n")
             file.flush()
     return rows
 
 
-def _trials(numbers: range, seed: int, made: Path, folder: Path) -> Iterator[dict[str, Any]]:
+def _trials(numbers: Sequence[int], seed: int, made: Path, folder: Path) -> Iterator[dict[str, Any]]:
     for number in numbers:
         shutil.rmtree(folder, ignore_errors=True)
         toy.copy(made, folder)
@@ -116,4 +119,6 @@ def _missing(case: Case, ended: Ended, folder: Path) -> str:
             return "no manifest"
     if case.stdout == "file" and case.lines_out is not None and ended.out.count("\n") != case.lines_out:
         return f"{ended.out.count(chr(10))} lines for {case.lines_out}"
+    if case.says not in ended.out:
+        return f"does not say {case.says!r}"
     return ""

@@ -170,7 +170,7 @@ def _other(draw: random.Random, folder: Path) -> Case:
 def _unusual_name(draw: random.Random, folder: Path) -> Case:
     """Directories with names that terminals, markup or HTML would take for something else."""
     name = draw.choice(
-        ["exp[bold]", "t[/a]", "\x1b[31mred", "a b", "$x_{$", "<b>", "\udcff", "é", "a\nb", "&amp;", "-x"]
+        ["exp[bold]", "t[a]", "\x1b[31mred", "a b", "$x_{$", "<b>", "\udcff", "é", "a\nb", "&amp;", "-x"]
     )
     (folder / "runs" / name).mkdir(parents=True)
     for path in (folder / "scores").iterdir():

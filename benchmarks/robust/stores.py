@@ -7,7 +7,7 @@ import random
 import shutil
 from pathlib import Path
 
-from benchmarks.robust.cases import Case, Wanted
+from benchmarks.robust.cases import Case
 from benchmarks.robust.toy import DECODE, DISTILL, EVALUATE, MADE, TINY, TRAIN, alter
 
 READERS: dict[str, list[list[str]]] = {
@@ -56,7 +56,7 @@ def _again(draw: random.Random, folder: Path) -> Case:
     stage = draw.choice(list(MADE))
     listed = json.loads((folder / stage / "manifest.json").read_text())["outputs"]
     kind, name = _altered(draw, folder / stage, sorted(listed))
-    return Case(f"{stage}/{name}, {kind}, again", [*MADE[stage], "--out", stage], "refused", out=stage)
+    return Case(f"{stage}/{name}, {kind}, again", [*MADE[stage], "--out", stage], "refused")
 
 
 def _altered(draw: random.Random, stage: Path, names: list[str]) -> tuple[str, str]:
@@ -104,10 +104,10 @@ def _manifest(draw: random.Random, folder: Path) -> Case:
     words = draw.choice(
         [["status", "."], ["status", stage], [*MADE[stage], "--out", stage], ["report", ".", "--page", "out"]]
     )
-    wanted: Wanted = "either" if kind == "a key gone" and words[0] in ("status", "report") else "refused"
-    return Case(
-        f"manifest of {stage}, {kind} {key if kind == 'a key gone' else ''}, {words[0]}", words, wanted, out=stage
-    )
+    named = f"manifest of {stage}, {kind} {key if kind == 'a key gone' else ''}, {words[0]}"
+    if words[0] == "status":  # shows which stage is unreadable, and why
+        return Case(named, words, "either", says="unreadable")
+    return Case(named, words, "either" if kind == "a key gone" and words[0] == "report" else "refused")
 
 
 def _foreign(draw: random.Random, folder: Path) -> Case:

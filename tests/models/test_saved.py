@@ -9,9 +9,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from seqdistill.errors import UserError
-from seqdistill.models import saved
 from seqdistill.models.family import family_named, preset_names, resolved
-from seqdistill.models.saved import create_model, hash_of, load_model, save_model, saved_family, stored_weights
+from seqdistill.models.saved import (
+    create_model,
+    hash_of,
+    load_model,
+    save_model,
+    saved_family,
+    stored_weights,
+    write_tensors,
+)
 from seqdistill.seals import write_sealed
 from seqdistill.vocabulary.vocabularies import Vocabularies, train_vocabularies
 
@@ -267,10 +274,10 @@ def test_the_library_of_weights_fails_as_other_writers_do(tmp_path: Path, monkey
     def full(*given: object, **options: object) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(saved, "save_file", full)
+    monkeypatch.setattr("seqdistill.models.saved.save_file", full)
     with pytest.raises(OSError, match="No space left on device") as found:
-        saved.write_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(1)})
+        write_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(1)})
     assert (found.value.errno, found.value.filename) == (28, str(tmp_path / "w.safetensors"))
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
-        saved.write_tensors(tmp_path / "none" / "w.safetensors", {"a": torch.zeros(1)})
+        write_tensors(tmp_path / "none" / "w.safetensors", {"a": torch.zeros(1)})

@@ -3,11 +3,13 @@
     python -m benchmarks.robustness [--parts command_lines,interrupts,kills,full_disks,bit_flips] [--seed 1]
 
 Each part is done once and kept in --work; the result is written when all are there. A part that was cut off begins
-again, but for command lines, which go on where they were. Parts may run at the same time.
+again, but for command lines, which go on where they were. Parts may run at the same time;
+the wall time of the result is the sum of theirs, without trials from before one was cut off.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,13 +45,17 @@ def main() -> None:
         trial, count = PARTS[part]
         kept = work / f"{part}-{given.seed}.json"
         if not kept.exists():
-            write_json(kept, trial(max(1, round(count * given.scale)), given.seed, work))
+            began = time.monotonic()
+            figures = trial(max(1, round(count * given.scale)), given.seed, work)
+            write_json(kept, {"seconds": round(time.monotonic() - began, 1), "figures": figures})
         tell(f"{part}: {read_json(kept)}")
     parts = {part: work / f"{part}-{given.seed}.json" for part in PARTS}
     if missing := [part for part, kept in parts.items() if not kept.exists()]:
         tell(f"not yet done: {', '.join(missing)}; results/robustness.json is written when they are")
         return
-    figures = {name: value for kept in parts.values() for name, value in read_json(kept).items()}
+    done = [read_json(kept) for kept in parts.values()]
+    given.started = time.time() - sum(part["seconds"] for part in done)
+    figures = {name: value for part in done for name, value in part["figures"].items()}
     record(
         "robustness",
         given,

@@ -3,8 +3,8 @@
     python -m benchmarks.robustness [--parts command_lines,interrupts,kills,full_disks,bit_flips] [--seed 1]
 
 Each part is done once and kept in --work; the result is written when all are there. A part that was cut off begins
-again, but for command lines, which go on where they were. Parts may run at the same time;
-the wall time of the result is the sum of theirs, without trials from before one was cut off.
+again, but for command lines and bit flips, which go on where they were. Parts may run at the same time; the wall time
+of the result is the sum of theirs, without trials from before one was cut off.
 """
 
 from __future__ import annotations

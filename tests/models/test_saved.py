@@ -28,6 +28,7 @@ MODEL_SIZES = {
     "flowseq": TINY | {"posterior_layers": 1, "flow_steps": "1,1", "flow_ffn_dim": 16},
     "sru": {"dim": 16, "embedding_dim": 8},
     "lstm": {"dim": 16},
+    "hybrid": TINY,
 }
 
 
@@ -116,7 +117,7 @@ class TestPresets:
         (
             "sru",
             {"heads": 4},
-            "model 'sru' has no option 'heads', which is one of transformer, mixture, nat, inat, cmlm",
+            "model 'sru' has no option 'heads', which is one of transformer, mixture, hybrid, nat",
         ),
         ("nat", {"experts": 4}, "model 'nat' has no option 'experts', which is one of mixture: leave it out"),
         ("transformer", {"dim": 2.5}, "dim must be a whole number, but is 2.5"),

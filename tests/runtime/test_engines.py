@@ -267,7 +267,7 @@ def test_other_models_are_sent_to_the_native_engine(tokenizers, tmp_path, name: 
 SMALL = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 FLOW = {"posterior_layers": 1, "flow_steps": "1,1", "flow_ffn_dim": 16}
 MODELS = {
-    **dict.fromkeys(("transformer", "mixture", "nat", "inat", "cmlm", "inst", "levt"), SMALL),
+    **dict.fromkeys(("transformer", "mixture", "hybrid", "nat", "inat", "cmlm", "inst", "levt"), SMALL),
     **{name: {"dim": 16} for name in ("sru", "ssru", "gru", "lstm")},
     "flowseq": SMALL | FLOW,
 }

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError, nearest
-from seqdistill.models.autoregressive.configs import MixtureConfig, RNNConfig, TransformerConfig
+from seqdistill.models.autoregressive.configs import HybridConfig, MixtureConfig, RNNConfig, TransformerConfig
 from seqdistill.models.nonautoregressive.configs import (
     CMLMConfig,
     FlowSeqConfig,
@@ -80,6 +80,9 @@ FAMILIES: dict[str, Family] = {
             "transformer-big": Preset(f"{_ZHOU}; Vaswani et al. 2017", _sizes(1024, 4096, 6, 16, 0.3)),
             "transformer-iwslt-teacher": Preset("teacher of Lin et al. 2020 on IWSLT", _sizes(256, 1024, 8, 4, 0.1)),
             "transformer-iwslt-student": Preset("Transformer student of Lin et al. 2020", _sizes(256, 768, 2, 4, 0.1)),
+            "deep-shallow": Preset(
+                "12 encoder layers, one decoder layer (Kasai et al. 2021)", {"encoder_layers": 12, "decoder_layers": 1}
+            ),
         },
         exporters={"ctranslate2": f"{_CONVERSION}:transformer_spec"},
     ),
@@ -105,6 +108,14 @@ FAMILIES: dict[str, Family] = {
                 "3-layer SRU student of Lin et al. 2020", {"layers": 3, "dim": 1024, "projection": 256}
             ),
             "sru-wmt": Preset("WMT student of Lin et al. 2020", {"layers": 4, "dim": 1024, "projection": 256}),
+        },
+    ),
+    "hybrid": Family(
+        "seqdistill.models.autoregressive.hybrid:Hybrid",
+        HybridConfig,
+        {
+            "hybrid": Preset("Transformer encoder of width 256, 6 layers, and 2 recurrent decoder layers (SSRU)"),
+            "tiny": Preset("Marian's tiny student (Bogoychev et al. 2020)", {"ffn_dim": 1536, "heads": 8}),
         },
     ),
     "nat": Family(

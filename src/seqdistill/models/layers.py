@@ -20,8 +20,19 @@ class Layers(NamedTuple):
 
 def layers_of(config: TransformerSizes) -> Layers:
     """Fresh layers of these sizes."""
-    source = Embedding(config.source_vocab, config.dim)
-    target = source if config.tied else Embedding(config.target_vocab, config.dim)
+    source, target = embeddings_of(config)
+    encoder = encoder_of(config)
     sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
-    encoder = Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)
     return Layers(source, target, encoder, Decoder(config.decoder_layers, *sizes, norm_first=config.norm_first))
+
+
+def embeddings_of(config: TransformerSizes) -> tuple[Embedding, Embedding]:
+    """Of source and target; one and the same where they are tied."""
+    source = Embedding(config.source_vocab, config.dim)
+    return source, source if config.tied else Embedding(config.target_vocab, config.dim)
+
+
+def encoder_of(config: TransformerSizes) -> Encoder:
+    """An encoder of these sizes."""
+    sizes = (config.dim, config.ffn_dim, config.heads, config.dropout)
+    return Encoder(config.encoder_layers, *sizes, norm_first=config.norm_first)

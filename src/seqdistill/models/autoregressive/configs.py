@@ -39,6 +39,17 @@ class MixtureConfig(TransformerConfig):
 
 
 @dataclass(frozen=True)
+class HybridConfig(TransformerConfig):
+    """Sizes of a hybrid: those of a Transformer, whose decoder layers are recurrent."""
+
+    encoder_layers: int = 6
+    decoder_layers: int = 2
+    cell: Literal["sru", "ssru", "gru", "lstm"] = "ssru"
+    attention: Literal["every", "once"] = "every"
+    """Which decoder layers read the source, and have a feed-forward layer: every one, or the last alone."""
+
+
+@dataclass(frozen=True)
 class RNNConfig:
     """Sizes of an RNN.
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seqdistill.data.batches import Batch
 from seqdistill.models.autoregressive.configs import TransformerConfig
+from seqdistill.models.autoregressive.encoder_decoder import EncoderDecoder
 from seqdistill.models.family import FAMILIES
-from seqdistill.models.interface import Model
 from seqdistill.models.layers import layers_of
 from seqdistill.nn.cache import CacheRows, KeyValueCache, keep_groups
 from seqdistill.nn.layers import DecoderLayer
-from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.nn.losses import exact
 from seqdistill.nn.output import OutputLayer
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 
-class Transformer(Model):
+class Transformer(EncoderDecoder):
     """Encoder and left-to-right decoder; the output layer is the target embedding, transposed."""
 
     traits = FAMILIES["transformer"].traits
@@ -34,50 +32,19 @@ class Transformer(Model):
         self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
         self.output = OutputLayer(config.target_vocab, bias=config.output_bias, scale=config.output_scale)
 
-    def forward(
-        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
-    ) -> Float[Tensor, "batch target vocab"]:
-        """Logits of every token of a target, given what precedes it (teacher forcing)."""
-        return F.linear(self.states(source, target), self.output_weight)
-
-    def states(
-        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
-    ) -> Float[Tensor, "batch target dim"]:
-        """States that predict every token of a target: times the transpose of `output_weight` they give the logits."""
-        return self.continued(*self.read(source), target)
-
-    def read(
-        self, source: Int[Tensor, "batch source"]
-    ) -> tuple[Float[Tensor, "batch source dim"], Bool[Tensor, "batch source"]]:
-        """The encoder's states, and a mask that is False where the source is padding."""
-        mask = source != self.source_ids.pad
-        return self.encoder(self.source_embedding(source), mask), mask
-
     def continued(
         self,
         memory: Float[Tensor, "batch source dim"],
         mask: Bool[Tensor, "batch source"],
         target: Int[Tensor, "batch target"],
         first: Float[Tensor, "batch dim"] | None = None,
-    ) -> Float[Tensor, "batch target dim"]:
+    ) -> Float[Tensor, "batch target width"]:
         """As `states`, from what `read` returned; `first`, if given, replaces the vector of each row's first token."""
         context, prompt = contexts(target, self.target_ids), len(self.target_ids.decoder_prompt)
         inputs = self.target_embedding(context, first=first)
         hidden = self.decoder(inputs, context != self.target_ids.pad, memory, mask, causal=True)
         # The states at the prompt would predict the rest of it and the start: they are cut off.
         return self.output.states(hidden[:, prompt:])
-
-    @property
-    def output_weight(self) -> Float[Tensor, "vocab dim"]:
-        """The output layer: states times its transpose give the logits."""
-        return self.output.weight(self.target_embedding.weight)
-
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
-        labels = batch.target if batch.labels is None else batch.labels
-        states = self.states(batch.source, batch.target)
-        padding = self.target_ids.pad
-        return label_smoothed_nll(states, self.output_weight, labels, padding=padding, label_smoothing=label_smoothing)
 
     def encode(
         self, source: Int[Tensor, "batch source"], first: Float[Tensor, " dim"] | None = None

@@ -57,7 +57,9 @@ def another(verb: str, name: str) -> Any:
         return [Path(f"some/{name}")]
     if get_origin(field.annotation) is list:
         kind = get_args(field.annotation)[0]
-        return {Path: [Path(f"some/{name}"), Path(f"another/{name}")], str: ["some", "other"]}.get(kind, [0.25, 3.5])
+        return {Path: [Path(f"some/{name}"), Path(f"another/{name}")], str: ["some", "other"], int: [2, 3]}.get(
+            kind, [0.25, 3.5]
+        )
     if kinds[0] is bool:
         return not default
     if kinds[0] is Path:

@@ -124,10 +124,10 @@ class RecurrentDecoder(nn.Module):
         layers = cast(Sequence[RecurrentDecoderLayer], self.layers)
         return [layer.cross_attention.project(memory) if layer.attends else None for layer in layers]
 
-    def initial(self, like: Float[Tensor, rows * rest], dim: int) -> Float[Tensor, "layers rows states dim"]:
+    def initial(self, like: Float[Tensor, "rows source dim"]) -> Float[Tensor, "layers rows states dim"]:
         """The state before the first token: zeros, as many of a row as a cell carries."""
         states = cast(RecurrentLayer, cast(RecurrentDecoderLayer, self.layers[0]).recurrence).states
-        return like.new_zeros(len(self.layers), len(like), states, dim)
+        return like.new_zeros(len(self.layers), len(like), states, like.shape[2])
 
     def step(
         self,

@@ -115,7 +115,7 @@ def plain_values(given: Any) -> Any:
 class TrainOptions(TrainingOptions, DivergenceOptions, RolloutOptions, TeacherOptions, ModelOptions, DataOptions):
     """A model trained on a data directory."""
 
-    inputs = ("data", "init", "teacher", "decay_from")
+    inputs = ("data", "init", "start_from", "teacher", "decay_from")
 
     data: Path  # pyright: ignore
     model: str  # pyright: ignore
@@ -128,6 +128,22 @@ class TrainOptions(TrainingOptions, DivergenceOptions, RolloutOptions, TeacherOp
         "the teacher), dagger (rounds of roll-outs, kept); with +full: the teacher's whole distribution.",
     )
     init: Path | None = Field(default=None, description="Start from the weights of this trained model.")
+    start_from: Path | None = Field(
+        default=None,
+        description="Start from layers of this trained model, such as the teacher: embeddings, encoder and decoder "
+        "layers where the widths agree; the rest is drawn anew.",
+    )
+    start_encoder: list[int] = Field(
+        default=[],
+        description="--start-from: its encoder layers to copy, from 1, into the student's in this order; default: "
+        "evenly spread.",
+    )
+    start_decoder: list[int] = Field(
+        default=[], description="--start-from: its decoder layers, in the same way; of one layer the default is 1."
+    )
+    start_rate: float = Field(
+        default=1.0, ge=0, le=1, description="--start-from: factor of the learning rate of what was copied; 0: frozen."
+    )
     decay_from: Path | None = Field(
         default=None,
         description="wsd: begin the decay at a checkpoint of another training by constant or wsd (its directory, or "

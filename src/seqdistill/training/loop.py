@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain
@@ -81,6 +81,8 @@ def train(
     out: Path,
     branch: Path | None = None,
     scored_by: str = "",
+    slower: Collection[nn.Parameter] = (),
+    factor: float = 1.0,
     progress: Progress | None = None,
     ranks: Ranks = ALONE,
 ) -> TrainingResult:
@@ -98,6 +100,7 @@ def train(
         out: checkpoints and `log.jsonl` are written here.
         branch: a checkpoint of another training, where this one begins and, by schedule wsd, its decay.
         scored_by: signature of the metric, for the log.
+        slower: parameters of the model whose learning rate is multiplied by `factor`.
         ranks: the processes that train together, from `distributed.joined`.
 
     Raises:
@@ -105,7 +108,7 @@ def train(
     """
     device = _prepare(model, options, ranks)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = adam(parameters, weight_decay=options.weight_decay)
+    optimizer = adam(parameters, weight_decay=options.weight_decay, slower=slower, factor=factor)
     begin_update = model.begin_update if isinstance(model, CountsUpdates) else lambda: None
     told = model.log_metrics if isinstance(model, HasLogMetrics) else dict
     folder, end = out / "checkpoints", end_of(options.schedule, options.max_updates, options.decay, branch=branch)

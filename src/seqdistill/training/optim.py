@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,13 +37,26 @@ def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, max_u
 
 
 def adam(
-    parameters: Iterable[nn.Parameter], *, weight_decay: float, betas: tuple[float, float] = BETAS
+    parameters: Iterable[nn.Parameter],
+    *,
+    weight_decay: float,
+    betas: tuple[float, float] = BETAS,
+    slower: Collection[nn.Parameter] = (),
+    factor: float = 1.0,
 ) -> torch.optim.AdamW:
     """Adam (Kingma and Ba 2015) with decoupled weight decay, in one fused pass over each parameter.
 
     The learning rate is set before every step. With weight_decay 0 it is Adam itself.
+
+    Args:
+        slower: those of the parameters whose learning rate is multiplied by `factor`.
     """
-    return torch.optim.AdamW(parameters, lr=0.0, betas=betas, eps=EPSILON, weight_decay=weight_decay, fused=True)
+    few = set(slower)
+    groups: list[dict[str, Any]] = [{"params": [], "factor": 1.0}, {"params": [], "factor": factor}]
+    for parameter in parameters:
+        groups[parameter in few]["params"].append(parameter)
+    used = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(used, lr=0.0, betas=betas, eps=EPSILON, weight_decay=weight_decay, fused=True)
 
 
 def divide_and_clip(parameters: list[nn.Parameter], *, count: float, clip_norm: float) -> float:
@@ -66,7 +80,7 @@ def divide_and_clip(parameters: list[nn.Parameter], *, count: float, clip_norm: 
 def step(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Moves the parameters along their gradients at a learning rate, and drops the gradients."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["factor"]
     optimizer.step()
     optimizer.zero_grad()
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store
@@ -20,7 +19,7 @@ from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.family import config_named, family_named
 from seqdistill.models.interface import ExpertsModel, HasLogMetrics
-from seqdistill.models.saved import create_model, load_model, save_model
+from seqdistill.models.saved import create_model, save_model
 from seqdistill.options import MetricOptions, TrainOptions
 from seqdistill.progress import Progress
 from seqdistill.training.distributed import Ranks, joined
@@ -32,6 +31,7 @@ from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.branch import branch_point
 from seqdistill.verbs.objectives import OBJECTIVES, assemble, check_objective
+from seqdistill.verbs.starting import begin_with, started_from
 
 
 def check(settings: TrainOptions) -> None:
@@ -41,6 +41,7 @@ def check(settings: TrainOptions) -> None:
     if settings.init is None and check_training:
         check_training(config, settings.max_updates, patience=settings.patience * settings.validate_every)
     _check_decay(settings)
+    _check_start(settings)
 
 
 def growth(settings: TrainOptions) -> Growth:
@@ -53,6 +54,17 @@ def growth(settings: TrainOptions) -> Growth:
     elif method.contexts == "imitkd" and settings.mixing != "constant":
         refused = f"mixing {settings.mixing!r} depends on max_updates; constant can grow"
     return Growth("max_updates", refused)
+
+
+def _check_start(settings: TrainOptions) -> None:
+    """Raises UserError for options of a start where there is none, or where there are two."""
+    if settings.start_from is None:
+        for name in ("start_encoder", "start_decoder", "start_rate"):
+            if getattr(settings, name) != (default := TrainOptions.offered()[name].default):
+                raise UserError(f"{name} belongs to start_from: name a model to start from, or leave {name} {default}")
+    elif settings.init or settings.decay_from:
+        other = "init" if settings.init else "decay_from"
+        raise UserError(f"start_from and {other} both say what the weights begin with; keep one")
 
 
 def _check_decay(settings: TrainOptions) -> None:
@@ -89,7 +101,8 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
         torch.manual_seed(settings.seed)
         model = create_model(settings.model, data.tokenizers, **settings.set)
         if settings.init:
-            _start_from(model, settings.init, data)
+            begin_with(model, settings.init, data)
+        started = started_from(model, settings, data, progress)
         branch = branch_point(settings, out)
         objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
         score = partial(
@@ -112,11 +125,14 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
             out=out,
             branch=branch,
             scored_by=scored_by,
+            slower=[model.get_parameter(name) for name in started.copied] if started else (),
+            factor=settings.start_rate,
             progress=progress,
             ranks=ranks,
         )
+        found = _finished(settings, model, data, result, score, ranks, out)
         signature = {"valid_signature": scored_by} if scored_by else {}
-        return _finished(settings, model, data, result, score, ranks, out) | signature
+        return found | signature | ({"started": started.report} if started else {})
 
 
 def _signature(metric: str, data: DataDirectory) -> str:
@@ -197,18 +213,3 @@ def _validated(
     best = min(range(len(rows)), key=lambda number: rank(rows[number], metric))
     mixture.choose(best + 1)
     return rows[best], {"expert": best + 1, "valid_by_expert": [round(row[metric], 4) for row in rows]}
-
-
-def _start_from(model: nn.Module, directory: Path, data: DataDirectory) -> None:
-    earlier = load_model(directory)
-    if earlier.tokenizers.fingerprint != data.tokenizers.fingerprint:
-        raise UserError(
-            f"{directory}: was trained with another tokenizer than that of the data; "
-            "prepare the data with --tokenizer-from the directory it was trained on"
-        )
-    if earlier.config != model.config:
-        raise UserError(
-            f"{directory}: --init has the configuration {earlier.config}, but the model asked for has {model.config}; "
-            "give the same --model and --set as in its training"
-        )
-    model.load_state_dict(earlier.model.state_dict())

@@ -84,7 +84,7 @@ class Hybrid(EncoderDecoder):
     def encode(self, source: Int[Tensor, "batch source"]) -> HybridState:
         """The state before the first token, one row per sentence."""
         memory, mask = self.read(source)
-        cells = self.decoder.initial(memory, self.config.dim)
+        cells = self.decoder.initial(memory)
         state = HybridState(cells, self.decoder.project(memory), mask[:, None, None], 0)
         for token in self.target_ids.decoder_prompt:
             _, state = self.step(source.new_full((len(source),), token), state)

@@ -23,7 +23,8 @@ def work():
     os.write(1, b"begun\\n")
     {work}
     return 0
-endings.end(work)
+with endings.Ending(ends_process=True) as ending:
+    ending.code = work()
 """
 SWALLOWS = """
     while True:

@@ -53,7 +53,7 @@ def sealed_row(row: Mapping[str, Any]) -> str:
     """A row of a log as a line of JSON, with its seal.
 
     >>> sealed_row({"kind": "valid", "update": 10, "loss": 2.5})
-    '{"kind": "valid", "update": 10, "loss": 2.5, "seal": "c2b1ec8c"}'
+    '{"kind": "valid", "update": 10, "loss": 2.5, "seal": "5a9a44a3"}'
     """
     return json.dumps({**row, SEAL: _seal(row)[:_DIGITS]})
 

@@ -132,7 +132,8 @@ def _report(ours: Mapping[str, Tensor], origin: Mapping[str, str]) -> list[str]:
     places: dict[str, str] = {}
     for name in ours:
         found = _LAYER.match(name)
-        part = f"{found[1]} layer {int(found[2]) + 1}" if found else name.rsplit(".", 1)[0].replace("_", " ").replace(".", " ")
+        outside = re.sub(r"[_.]", " ", name.rsplit(".", 1)[0])
+        part = f"{found[1]} layer {int(found[2]) + 1}" if found else outside
         within = found[3].split(".")[0].replace("_", " ") if found else ""
         parts.setdefault(part, {})[within] = name in origin
         if found and (source := origin.get(name)):

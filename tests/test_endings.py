@@ -57,7 +57,12 @@ LINES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 def started(program: str, **options: object) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes)  # type: ignore[call-overload]
+    return subprocess.Popen(  # type: ignore[call-overload]
+        [sys.executable, "-c", program],
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # these tests may run in the background
+        **pipes,
+    )
 
 
 def after_signal(process: subprocess.Popen[bytes], number: signal.Signals) -> tuple[int, str, str]:

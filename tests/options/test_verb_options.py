@@ -57,6 +57,7 @@ def another(verb: str, name: str) -> Any:
         return [Path(f"some/{name}")]
     if get_origin(field.annotation) is list:
         kind = get_args(field.annotation)[0]
+        kind = get_args(kind)[0] if get_args(kind) else kind  # of Annotated
         return {Path: [Path(f"some/{name}"), Path(f"another/{name}")], str: ["some", "other"], int: [2, 3]}.get(
             kind, [0.25, 3.5]
         )

@@ -134,12 +134,15 @@ def results_of(recipe: Recipe) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_non_autoregressive_model_mixes_what_one_that_writes_left_to_right_does_not(toy: Recipe) -> None:
-    """Figure 1 and table 1 of the paper in small; every word has two translations alike, so C(full) is ln 2."""
+    """Figure 1 and table 1 of the paper in small; every word has two translations alike, so C(full) is ln 2.
+
+    To a hundredth: the aligner stops after four maximisations.
+    """
     figures = results_of(toy)["figures"]
     assert figures["single_language_at"] > 90 and figures["single_language_nat"] < 60
     assert figures["single_language_nat_distilled"] > figures["single_language_nat"] + 20
     assert figures["single_language_references"] == 100
-    assert figures["complexity_full"] == pytest.approx(np.log(2), abs=2e-3)
+    assert figures["complexity_full"] == pytest.approx(np.log(2), abs=1e-2)
     assert figures["complexity_random"] <= figures["complexity_full"] + 1e-6
     assert read_json(toy.out / "study" / FINISHED)["results"]["figures"] == figures
 

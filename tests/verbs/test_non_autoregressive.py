@@ -211,7 +211,7 @@ class TestOptionsThatMeanNothing:
             (
                 "cmlm",
                 {"sampling": True},
-                r"for a model that is autoregressive \(transformer, mixture, rnn\), not for",
+                r"for a model that is autoregressive \(transformer, mixture, rnn, hybrid\), not for",
             ),
             ("cmlm", {"engine": "ctranslate2"}, "one of cmlm: use --engine torch"),
         ):

@@ -133,12 +133,12 @@ class TrainOptions(TrainingOptions, DivergenceOptions, RolloutOptions, TeacherOp
         description="Start from layers of this trained model, such as the teacher: embeddings, encoder and decoder "
         "layers where the widths agree; the rest is drawn anew.",
     )
-    start_encoder: list[int] = Field(
+    start_encoder: list[Annotated[int, Field(ge=1, le=1000)]] = Field(
         default=[],
         description="--start-from: its encoder layers to copy, from 1, into the student's in this order; default: "
         "evenly spread.",
     )
-    start_decoder: list[int] = Field(
+    start_decoder: list[Annotated[int, Field(ge=1, le=1000)]] = Field(
         default=[], description="--start-from: its decoder layers, in the same way; of one layer the default is 1."
     )
     start_rate: float = Field(

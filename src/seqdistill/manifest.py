@@ -117,9 +117,8 @@ def begin(directory: Path, record: Record, *, machine: Mapping[str, Any]) -> Fou
     if found.status == "finished":
         check_outputs(directory, before)
         if found.is_done:
-            (directory / UNFINISHED).unlink(
-                missing_ok=True
-            )  # of a run that was killed within the last line of `finish`
+            # It may be left of a run that was killed within the last line of `finish`.
+            (directory / UNFINISHED).unlink(missing_ok=True)
             return found
     sweep(directory)
     seconds = before["wall_seconds"] if found.status == "finished" else _seconds(directory, before)

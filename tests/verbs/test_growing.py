@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from cut_off import cut_after
 
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import UserError
@@ -19,7 +20,6 @@ from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.seals import write_sealed
 from seqdistill.stages import Outcome, found_in, run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
-from seqdistill.training import checkpoint
 from seqdistill.training.log import read_log
 from seqdistill.verbs.train import check
 
@@ -173,9 +173,9 @@ def test_a_decay_branched_off_a_constant_training_is_that_of_wsd(data: Path, tmp
 def test_a_branch_goes_on_without_the_checkpoint_it_left(data: Path, tmp_path: Path) -> None:
     """The stable training was cut off, went on, and deleted the checkpoint; the branch was cut off too."""
     stable = options(data, schedule="constant", max_updates=12, keep=1)
-    interrupted(stable, tmp_path / "stable", after=6)
+    cut_after(6, lambda: train(stable, tmp_path / "stable"))
     branch = options(data, average="last", max_updates=10, decay_from=tmp_path / "stable")
-    interrupted(branch, tmp_path / "branch", after=9)
+    cut_after(9, lambda: train(branch, tmp_path / "branch"))
     train(stable, tmp_path / "stable")
     assert not (tmp_path / "stable" / "checkpoints" / "00000006").exists()
     train(branch, tmp_path / "branch")
@@ -184,25 +184,6 @@ def test_a_branch_goes_on_without_the_checkpoint_it_left(data: Path, tmp_path: P
     assert not train(branch, tmp_path / "branch").done_now
     named = branch.replaced(decay_from=tmp_path / "stable" / "checkpoints" / "00000006")
     assert not train(named, tmp_path / "branch").done_now
-
-
-class Cut(Exception):
-    """Stands for a kill."""
-
-
-def interrupted(wanted: TrainOptions, out: Path, *, after: int) -> None:
-    """Runs a training that is cut off once the checkpoint of this update was written."""
-    save = checkpoint.save
-
-    def cut(folder: Path, model: Any, optimizer: Any, run: Any, **others: Any) -> Path:
-        path = save(folder, model, optimizer, run, **others)
-        if run.update == after:
-            raise Cut
-        return path
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut):
-        patch.setattr(checkpoint, "save", cut)
-        train(wanted, out)
 
 
 def test_a_growth_that_is_refused_leaves_the_training_as_it_was(data: Path, tmp_path: Path) -> None:

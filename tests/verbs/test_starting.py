@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cut_off import cut_after
 from safetensors.torch import load_file
 
 from seqdistill.data.prepare import prepare
@@ -75,31 +76,11 @@ def test_a_hybrid_learns_by_every_objective_and_continues_to_the_same_bytes(
     hybrid = {"model": "hybrid", "set": SIZES | {"cell": cell}, "start_from": world / "teacher", "start_rate": 0.5}
     wanted = options(world / "data", save_every=1, **hybrid, **teacher, **rounds)
     train(wanted, tmp_path / "whole")
-    cut_after(3, wanted, tmp_path / "cut")
+    cut_after(3, lambda: train(wanted, tmp_path / "cut"))
     train(wanted, tmp_path / "cut")
     assert all(torch.equal(weights(tmp_path / "whole")[n], w) for n, w in weights(tmp_path / "cut").items())
     scored = EvaluateOptions(model=tmp_path / "cut", data=world / "data", beam=3, speed_lines=0, max_ratio=1.0)
     assert run_stage("evaluate", scored, tmp_path / "scores", Silent(), title="e").results["perplexity"] > 1
-
-
-class Cut(Exception):
-    """Stands for a kill."""
-
-
-def cut_after(updates: int, wanted: TrainOptions, out: Path) -> None:
-    from seqdistill.training import checkpoint
-
-    save = checkpoint.save
-
-    def cut(folder: Path, model: Any, optimizer: Any, run: Any, **others: Any) -> Path:
-        path = save(folder, model, optimizer, run, **others)
-        if run.update == updates:
-            raise Cut
-        return path
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut):
-        patch.setattr(checkpoint, "save", cut)
-        train(wanted, out)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Model
@@ -27,8 +27,8 @@ _MIXTURE = "transformer."
 class Started(NamedTuple):
     """What a student took from another model."""
 
-    copied: tuple[str, ...]
-    """Names of its parameters that are the other's."""
+    copied: list[nn.Parameter]
+    """Its parameters that are the other's."""
     report: list[str]
     """A line for each part: where it comes from, and what of it is new."""
     copied_weights: int
@@ -76,13 +76,13 @@ def start_from(
                 f"{where}: {source} has shape {list(theirs[source].shape)}, but the student's {name} "
                 f"{list(ours[name].shape)}: give the student the sizes of the model it starts from (--set)"
             )
-        ours[name].copy_(theirs[source])
     if not origin:
         raise UserError(f"{where}: nothing of this model fits the student: start from a model with layers like its own")
+    for name, source in origin.items():
+        ours[name].copy_(theirs[source])
     copied = sum(ours[name].numel() for name in origin)
-    full_names = {name.removeprefix(_MIXTURE): name for name, _ in student.named_parameters()}
     total = sum(parameter.numel() for parameter in ours.values())
-    return Started(tuple(full_names[name] for name in origin), _report(ours, origin), copied, total - copied)
+    return Started([ours[name] for name in origin], _report(ours, origin), copied, total - copied)
 
 
 def _check_widths(student: Any, teacher: Any, where: str) -> None:

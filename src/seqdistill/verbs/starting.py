@@ -9,7 +9,7 @@ from torch import nn
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.models.interface import Model
-from seqdistill.models.saved import load_model
+from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.models.start import Started, start_from
 from seqdistill.options import TrainOptions
 from seqdistill.progress import Progress
@@ -23,14 +23,10 @@ def started_from(model: Model, settings: TrainOptions, data: DataDirectory, prog
     """
     if settings.start_from is None:
         return None
-    teacher = load_model(settings.start_from)
-    if teacher.tokenizers.fingerprint != data.tokenizers.fingerprint:
-        raise UserError(
-            f"{settings.start_from}: has another vocabulary than the data, so its embeddings mean other pieces; "
-            "prepare the data with --tokenizer-from the directory it was trained on"
-        )
-    where, chosen = str(settings.start_from), (settings.start_encoder, settings.start_decoder)
-    started = start_from(model, teacher.model, encoder=chosen[0], decoder=chosen[1], where=where)
+    teacher, where = _trained(settings.start_from, data), str(settings.start_from)
+    started = start_from(
+        model, teacher.model, encoder=settings.start_encoder, decoder=settings.start_decoder, where=where
+    )
     total = started.copied_weights + started.new_weights
     progress.start(f"start from {where}: {'; '.join(started.report)}", total=total, unit="weights copied")
     progress.advance(started.copied_weights)
@@ -44,15 +40,21 @@ def begin_with(model: nn.Module, directory: Path, data: DataDirectory) -> None:
     Raises:
         UserError: another vocabulary or another configuration.
     """
-    earlier = load_model(directory)
-    if earlier.tokenizers.fingerprint != data.tokenizers.fingerprint:
-        raise UserError(
-            f"{directory}: was trained with another tokenizer than that of the data; "
-            "prepare the data with --tokenizer-from the directory it was trained on"
-        )
+    earlier = _trained(directory, data)
     if earlier.config != model.config:
         raise UserError(
             f"{directory}: --init has the configuration {earlier.config}, but the model asked for has {model.config}; "
             "give the same --model and --set as in its training"
         )
     model.load_state_dict(earlier.model.state_dict())
+
+
+def _trained(directory: Path, data: DataDirectory) -> LoadedModel:
+    """A model whose embeddings mean what those of a model for this data mean."""
+    loaded = load_model(directory)
+    if loaded.tokenizers.fingerprint != data.tokenizers.fingerprint:
+        raise UserError(
+            f"{directory}: has another vocabulary than the data, so its embeddings mean other pieces; "
+            "prepare the data with --tokenizer-from the directory it was trained on"
+        )
+    return loaded

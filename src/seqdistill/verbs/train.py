@@ -125,7 +125,7 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
             out=out,
             branch=branch,
             scored_by=scored_by,
-            slower=[model.get_parameter(name) for name in started.copied] if started else (),
+            slower=started.copied if started else (),
             factor=settings.start_rate,
             progress=progress,
             ranks=ranks,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from autoregressive_models import check_autocast, check_padding, check_selection, check_steps, share_copied
 
 from seqdistill.data.batches import collate, collate_sources
 from seqdistill.errors import UserError
@@ -53,36 +54,16 @@ def test_number_of_weights_in_closed_form(attention: str, readers: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 class TestPathsAgree:
-    @torch.no_grad()
     def test_step_by_step_and_at_once(self, kind: dict[str, Any]) -> None:
         """Rows in groups of three, for longer than the table of positions begins with."""
-        model, source = small(**kind), collate(PAIRS).source
-        context = torch.cat([torch.full((12, 1), BOS), torch.randint(5, VOCAB, (12, 39))], 1)
-        expected = model(source.repeat_interleave(3, 0), context.roll(-1, 1)).log_softmax(-1)
-        state = model.encode(source).repeat(3)
-        for place in range(40):
-            log_probs, state = model.step(context[:, place], state)
-            torch.testing.assert_close(log_probs, expected[:, place], rtol=1e-4, atol=1e-5)
+        check_steps(small(**kind), collate(PAIRS).source, VOCAB)
 
-    @torch.no_grad()
     def test_selected_rows_go_on_from_their_own_past(self, kind: dict[str, Any]) -> None:
         """Rows copied, dropped and exchanged inside their groups, and a sentence that leaves."""
-        model, source = small(**kind), collate(PAIRS[:3]).source
-        context = torch.cat([torch.full((6, 1), BOS), torch.randint(5, VOCAB, (6, 3))], 1)
-        state = model.encode(source).repeat(2)
-        for place in range(3):
-            _, state = model.step(context[:, place], state)
-        rows = torch.tensor([5, 5, 1, 0])
-        found, _ = model.step(context[rows, 3], state.select(rows))
-        expected = model(source[rows // 2], context[rows].roll(-1, 1)).log_softmax(-1)[:, 3]
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        check_selection(small(**kind), collate(PAIRS[:3]).source, VOCAB)
 
     def test_padding_changes_neither_loss_nor_gradient(self, kind: dict[str, Any]) -> None:
-        model = small(**kind)
-        tight, loose = collate(PAIRS), collate(PAIRS, pad_to=16)
-        found = [torch.autograd.grad(model.loss(batch).total, list(model.parameters())) for batch in (tight, loose)]
-        for ours, theirs in zip(*found, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        check_padding(small(**kind), collate(PAIRS), collate(PAIRS, pad_to=16))
 
     def test_loss_is_the_cross_entropy_of_the_logits(self, kind: dict[str, Any]) -> None:
         model, batch = small(**kind), collate(PAIRS)
@@ -131,39 +112,14 @@ def test_an_ssru_decoder_layer_is_its_formulas() -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_autocast_to_bfloat16_stays_near(cell: str) -> None:
-    model, batch = small(cell=cell, dropout=0.1).train(), collate(PAIRS)
-    totals = []
-    for enabled in (False, True):
-        torch.manual_seed(1)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            loss = model.loss(batch, label_smoothing=0.1)
-        gradients = torch.autograd.grad(loss.total, list(model.parameters()))
-        assert all(gradient.dtype == torch.float32 for gradient in gradients)
-        totals.append(loss.total)
-    torch.testing.assert_close(totals[1], totals[0], rtol=0.02, atol=0.0)
+    check_autocast(small(cell=cell, dropout=0.1).train(), collate(PAIRS))
 
 
 @pytest.mark.parametrize("attention", ["every", "once"])
 def test_learns_to_copy(attention: str) -> None:
     """In seconds: words of unseen sequences, greedily, step by step."""
-    model = small(dim=32, ffn_dim=64, encoder_layers=1, attention=attention).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for update in range(250):
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-2 * min(1, update / 20) * (1 - update / 250)
-        words = torch.randint(5, VOCAB, (64, 5)).tolist()
-        loss = model.loss(collate([(each, each) for each in words]))
-        optimizer.zero_grad()
-        (loss.total / loss.count).backward()
-        optimizer.step()
-    words, tokens, written = torch.randint(5, VOCAB, (50, 5)), torch.full((50,), BOS), []
-    with torch.no_grad():
-        state = model.eval().encode(collate_sources(words.tolist()))
-        for _ in range(5):
-            log_probs, state = model.step(tokens, state)
-            tokens = log_probs.argmax(-1)
-            written.append(tokens)
-    assert (torch.stack(written, 1) == words).float().mean() > 0.95
+    model = small(dim=32, ffn_dim=64, encoder_layers=1, attention=attention)
+    assert share_copied(model, VOCAB, updates=250) > 0.95
 
 
 def test_sizes_that_do_not_fit() -> None:

@@ -1,4 +1,4 @@
-"""What autoregressive models with a Transformer encoder share: reading the source, the output layer, the loss."""
+"""What autoregressive models share: logits and loss; and those with a Transformer encoder: reading the source."""
 
 from __future__ import annotations
 
@@ -13,19 +13,41 @@ from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.nn.output import OutputLayer
 
 
-class EncoderDecoder(Model):
-    """An encoder, and a decoder that a subclass brings; the output layer is the target embedding, transposed."""
-
-    source_embedding: Embedding
-    target_embedding: Embedding
-    encoder: Encoder
-    output: OutputLayer
+class StatesModel(Model):
+    """Logits and loss of a model whose states times the transpose of its output layer are the logits."""
 
     def forward(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target vocab"]:
         """Logits of every token of a target, given what precedes it (teacher forcing)."""
         return F.linear(self.states(source, target), self.output_weight)
+
+    def states(
+        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
+    ) -> Float[Tensor, "batch target width"]:
+        """States that predict every token of a target."""
+        raise NotImplementedError
+
+    @property
+    def output_weight(self) -> Float[Tensor, "vocab width"]:
+        """The output layer."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
+        labels = batch.target if batch.labels is None else batch.labels
+        states = self.states(batch.source, batch.target)
+        padding = self.target_ids.pad
+        return label_smoothed_nll(states, self.output_weight, labels, padding=padding, label_smoothing=label_smoothing)
+
+
+class EncoderDecoder(StatesModel):
+    """An encoder, and a decoder that a subclass brings; the output layer is the target embedding, transposed."""
+
+    source_embedding: Embedding
+    target_embedding: Embedding
+    encoder: Encoder
+    output: OutputLayer
 
     def states(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
@@ -53,10 +75,3 @@ class EncoderDecoder(Model):
     def output_weight(self) -> Float[Tensor, "vocab dim"]:
         """The output layer: states times its transpose give the logits."""
         return self.output.weight(self.target_embedding.weight)
-
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
-        labels = batch.target if batch.labels is None else batch.labels
-        states = self.states(batch.source, batch.target)
-        padding = self.target_ids.pad
-        return label_smoothed_nll(states, self.output_weight, labels, padding=padding, label_smoothing=label_smoothing)

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from seqdistill.data.batches import Batch
 from seqdistill.errors import UserError
 from seqdistill.models.autoregressive.configs import MixtureConfig
+from seqdistill.models.autoregressive.encoder_decoder import StatesModel
 from seqdistill.models.autoregressive.transformer import Transformer, TransformerState
 from seqdistill.models.family import FAMILIES
-from seqdistill.models.interface import Model
 from seqdistill.nn.losses import Loss, label_smoothed_nll, sequence_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
 
-class Mixture(Model):
+class Mixture(StatesModel):
     """Writes, and gives states and losses in evaluation mode, as one of its experts; all of them learn."""
 
     traits = FAMILIES["mixture"].traits
@@ -42,12 +42,6 @@ class Mixture(Model):
         nn.init.normal_(self.starts, std=config.dim**-0.5)
         self.register_buffer("expert", torch.zeros((), dtype=torch.int64))
         self.register_buffer("won", torch.zeros(config.experts, dtype=torch.int64))
-
-    def forward(
-        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
-    ) -> Float[Tensor, "batch target vocab"]:
-        """Logits of every token of a target, given what precedes it (teacher forcing)."""
-        return self.states(source, target) @ self.output_weight.T
 
     def states(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]

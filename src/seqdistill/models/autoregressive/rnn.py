@@ -10,12 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqdistill.data.batches import Batch
 from seqdistill.models.autoregressive.configs import RNNConfig
+from seqdistill.models.autoregressive.encoder_decoder import StatesModel
 from seqdistill.models.autoregressive.transformer import contexts
 from seqdistill.models.family import FAMILIES
-from seqdistill.models.interface import Model
-from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
+from seqdistill.nn.losses import exact
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
 from seqdistill.nn.ssru import SSRU
 from seqdistill.vocabulary.ids import OURS, SpecialIds
@@ -108,7 +107,7 @@ class SharedDropout(nn.Module):
         return inputs * F.dropout(torch.ones_like(inputs[0]), self.rate)
 
 
-class RNN(Model):
+class RNN(StatesModel):
     """Bidirectional encoder, left-to-right decoder, one attention after the decoder's layers, no input feeding.
 
     With h the decoder's output and m_s the encoder's: context = sum_s softmax_s(h . W_k m_s / sqrt(dim)) m_s, then
@@ -149,12 +148,6 @@ class RNN(Model):
         values = memory.transpose(0, 1)
         return RNNState(cells, self.key(values), values, ~padding.T[:, None])
 
-    def forward(
-        self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
-    ) -> Float[Tensor, "batch target vocab"]:
-        """Logits of every token of a target, given what precedes it."""
-        return F.linear(self.states(source, target), self.output_weight)
-
     def states(
         self, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
     ) -> Float[Tensor, "batch target embedding_dim"]:
@@ -168,13 +161,6 @@ class RNN(Model):
     def output_weight(self) -> Float[Tensor, "vocab dim"]:
         """The output layer: states times its transpose give the logits."""
         return self.target_embedding.weight
-
-    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        """Negative log-likelihood of the batch's labels, or of its targets (nats, padding excluded)."""
-        labels = batch.target if batch.labels is None else batch.labels
-        states = self.states(batch.source, batch.target)
-        padding = self.target_ids.pad
-        return label_smoothed_nll(states, self.output_weight, labels, padding=padding, label_smoothing=label_smoothing)
 
     def step(self, tokens: Int[Tensor, " rows"], state: RNNState) -> tuple[Float[Tensor, "rows vocab"], RNNState]:
         """Log-probabilities of the token after each row's last one, and the state after reading that one.

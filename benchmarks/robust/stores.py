@@ -8,26 +8,14 @@ import shutil
 from pathlib import Path
 
 from benchmarks.robust.cases import Case
-from benchmarks.robust.toy import DECODE, DISTILL, EVALUATE, MADE, TINY, TRAIN, alter
+from benchmarks.robust.toy import DECODE, DISTILL, EVALUATE, MADE, PREPARE_WITH, TINY, TRAIN, alter
 
 READERS: dict[str, list[list[str]]] = {
     "data": [
         [*TRAIN, "--model", "transformer", *TINY, "--out", "out"],
         [*DISTILL, "--out", "out"],
         [*EVALUATE, "--out", "out"],
-        [
-            "prepare",
-            "--source",
-            "train.src",
-            "--target",
-            "train.tgt",
-            "--valid-size",
-            "9",
-            "--tokenizer-from",
-            "data",
-            "--out",
-            "out",
-        ],
+        [*PREPARE_WITH, "data", "--out", "out"],
     ],
     "distilled": [["train", "--data", "distilled", *TRAIN[3:], "--model", "sru", "--set", "dim=16", "--out", "out"]],
     "scores": [["report", ".", "--page", "out"]],
@@ -122,17 +110,7 @@ def _foreign(draw: random.Random, folder: Path) -> Case:
             ["train", "--data", name, *TRAIN[3:], "--model", "sru", "--set", "dim=16"],
             ["distill", "--teacher", "at", "--data", name, "--workers", "1", *DECODE],
             ["evaluate", "--model", "at", "--data", name, *DECODE],
-            [
-                "prepare",
-                "--source",
-                "train.src",
-                "--target",
-                "train.tgt",
-                "--valid-size",
-                "9",
-                "--tokenizer-from",
-                name,
-            ],
+            [*PREPARE_WITH, name],
             ["measure", name, "--source-language", "en", "--target-language", "de", "--workers", "1"],
         ]
     )

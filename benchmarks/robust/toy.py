@@ -22,7 +22,10 @@ TEXT = [
     for part in ("valid", "test")
     for word in (f"--{part}-source", f"{part}.src", f"--{part}-target", f"{part}.tgt")
 ]
-PREPARE = ["prepare", "--source", "train.src", "--target", "train.tgt", *TEXT, "--vocab-size", "60"]
+PAIRS = ["prepare", "--source", "train.src", "--target", "train.tgt"]
+PREPARE = [*PAIRS, *TEXT, "--vocab-size", "60"]
+PREPARE_WITH = [*PAIRS, "--valid-size", "9", "--tokenizer-from"]
+"""What follows names the tokenizer."""
 UPDATES = ["--max-updates", "2", "--warmup", "1", "--validate-every", "2", "--batch-tokens", "256"]
 UPDATES += ["--no-tensorboard", "--precision", "float32"]
 TRAIN = ["train", "--data", "data", *UPDATES, "--threads", "1"]
@@ -41,15 +44,15 @@ MADE = {
 """Directory -> the command that makes it."""
 
 
-def write_text(folder: Path) -> None:
-    """train, valid and test in .src and .tgt, the training text also as tables; no source occurs twice."""
+def write_text(folder: Path, *, pairs: int = 100) -> None:
+    """train (of so many pairs), valid and test in .src and .tgt, the training text also as tables; no source twice."""
     generator = random.Random(1)
     seen: set[str] = set()
-    while len(seen) < 140:
+    while len(seen) < pairs + 40:
         seen.add(" ".join(generator.choices(WORDS, k=generator.randint(2, 6))))
     lines = sorted(seen)
     generator.shuffle(lines)
-    for name, part in (("train", lines[:100]), ("valid", lines[100:120]), ("test", lines[120:])):
+    for name, part in (("train", lines[:pairs]), ("valid", lines[pairs : pairs + 20]), ("test", lines[pairs + 20 :])):
         targets = [" ".join(word[::-1] for word in reversed(line.split())) for line in part]
         (folder / f"{name}.src").write_text("".join(f"{line}\n" for line in part))
         (folder / f"{name}.tgt").write_text("".join(f"{line}\n" for line in targets))

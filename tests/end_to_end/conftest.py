@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from benchmarks.robust.toy import write_text
 
 RECIPE = """
 name = "toy"
@@ -91,27 +92,11 @@ split = "valid"
 title = "Toy"
 """
 
-WORDS = ["lamp", "door", "window", "heat", "light", "sensor", "open", "closed", "the", "is", "on", "off"]
-
-
-def write_text(folder: Path) -> None:
-    """train, valid and test in .src and .tgt; no source occurs twice."""
-    generator = random.Random(1)
-    seen: set[str] = set()
-    while len(seen) < 200:
-        seen.add(" ".join(generator.choices(WORDS, k=generator.randint(2, 6))))
-    lines = sorted(seen)
-    generator.shuffle(lines)
-    for name, part in (("train", lines[:160]), ("valid", lines[160:180]), ("test", lines[180:])):
-        (folder / f"{name}.src").write_text("".join(f"{line}\n" for line in part))
-        targets = (" ".join(word[::-1] for word in reversed(line.split())) for line in part)
-        (folder / f"{name}.tgt").write_text("".join(f"{line}\n" for line in targets))
-
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     """A folder with text and `toy.toml`."""
-    write_text(tmp_path)
+    write_text(tmp_path, pairs=160)
     (tmp_path / "toy.toml").write_text(RECIPE)
     return tmp_path
 

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from seqdistill.measures.advice import Advised
 from seqdistill.measures.measure import Measures
 from seqdistill.reports.corpus_plots import AlignedPair, Value, density_plot, interval_plot, pair_plot
-from seqdistill.reports.page import Group, Plot, Section, TableColumn, rendered, write_html
+from seqdistill.reports.html import rendered, write_html
+from seqdistill.reports.page import Group, Plot, Section, TableColumn
 from seqdistill.reports.plots import Labels, inline
 
 TITLES = {

@@ -8,20 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from seqdistill import __version__
 from seqdistill.decoding.trace import Trace
-from seqdistill.errors import UserError
-from seqdistill.files import write_text
 from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
 from seqdistill.reports.figures import cost_plots
+from seqdistill.reports.html import rendered, write_html
 from seqdistill.reports.plots import Labels, Line, category_plot, inline, line_plot, share_plot
 
-FOLDER = Path(__file__).parent
-GENERATOR, _HEAD = b'<meta name="generator" content="seqdistill ', 1000
-"""What every page of ours has within so many bytes."""
 SYSTEMS_NOTE = "One row a system; the best value of a column is marked."
 
 
@@ -87,19 +81,6 @@ def write_page(page: Page, path: Path) -> None:
     write_html(path, render(page))
 
 
-def write_html(path: Path, html: str) -> None:
-    """Writes a page, over an earlier one of ours if need be.
-
-    Raises:
-        UserError: there is something else under this name.
-    """
-    if path.exists() and not (path.is_file() and GENERATOR in path.open("rb").read(_HEAD)):
-        raise UserError(
-            f"{path}: is there, and no page that seqdistill wrote: give another name for the page, or move it"
-        )
-    write_text(path, html)
-
-
 def render(page: Page) -> str:
     """The page as HTML: equal input gives equal text."""
     systems = Group("systems", "Systems", SYSTEMS_NOTE, [], _table(page.systems), signatures_of(page.systems))
@@ -117,19 +98,6 @@ def render(page: Page) -> str:
         groups=groups,
         manifests=[_manifest(name, manifest) for name, manifest in page.manifests.items()],
     )
-
-
-def rendered(template: str, **content: Any) -> str:
-    """A template of this folder that extends `layout.html`, as HTML.
-
-    Args:
-        content: `page` with `title` and `intro`, `sections`, and what the template itself needs.
-    """
-    loader = FileSystemLoader(FOLDER)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.trim_blocks = environment.lstrip_blocks = True
-    css = Markup((FOLDER / "page.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(version=__version__, css=css, **content)
 
 
 class Section(NamedTuple):

@@ -25,7 +25,7 @@ from benchmarks.beside_work import VOCAB
 from evidence.rounds import Turn, by_name, ratios, rounds
 from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.data.store import build_store
-from seqdistill.runtime.ctranslate2_engine import usable_cores
+from seqdistill.machine import usable_cores
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.threads import CHOICES
 from seqdistill.vocabulary.vocabularies import train_vocabularies

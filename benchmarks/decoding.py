@@ -28,12 +28,12 @@ from evidence.script import arguments, execute, record, tell
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.corpus import longest_first
 from seqdistill.decoding.limits import length_limit
+from seqdistill.machine import usable_cores
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.nn.layers import sinusoids
 from seqdistill.options import DecodingOptions
 from seqdistill.runtime.conversion import convert, pieces
-from seqdistill.runtime.ctranslate2_engine import usable_cores
 from seqdistill.runtime.engines import load_engine
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD

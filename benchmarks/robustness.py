@@ -9,6 +9,7 @@ of the result is the sum of theirs, without trials from before one was cut off.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ PARTS: dict[str, tuple[Callable[[int, int, Path], dict[str, int]], int]] = {
 }
 """Part -> what does it with a number of trials, a seed and a folder; and the number."""
 FAULTS = {"tracebacks", "hangs", "silent", "refused_wrongly", "interrupts_unclean", "kills_differing"}
-FAULTS |= {"full_disks_unclean", "full_disks_differing", "flips_silent", "flips_crashed"}
+FAULTS |= {"full_disks_unclean", "full_disks_differing", "flips_silent", "flips_crashed", "flips_unnamed"}
 
 
 def main() -> None:
@@ -42,19 +43,18 @@ def main() -> None:
     for part in given.parts.split(","):
         if part not in PARTS:
             raise UserError(f"--parts {part!r}: there is no such part; {nearest(part, PARTS)}")
-        trial, count = PARTS[part]
-        kept = work / f"{part}-{given.seed}.json"
+        kept = _kept(work, part, given)
         if not kept.exists():
             began = time.monotonic()
-            figures = trial(max(1, round(count * given.scale)), given.seed, work)
+            figures = PARTS[part][0](_count(part, given), given.seed, work)
             write_json(kept, {"seconds": round(time.monotonic() - began, 1), "figures": figures})
         tell(f"{part}: {read_json(kept)}")
-    parts = {part: work / f"{part}-{given.seed}.json" for part in PARTS}
+    parts = {part: _kept(work, part, given) for part in PARTS}
     if missing := [part for part, kept in parts.items() if not kept.exists()]:
         tell(f"not yet done: {', '.join(missing)}; results/robustness.json is written when they are")
         return
     done = [read_json(kept) for kept in parts.values()]
-    given.started = time.time() - sum(part["seconds"] for part in done)
+    given.started = time.monotonic() - sum(part["seconds"] for part in done)
     figures = {name: value for part in done for name, value in part["figures"].items()}
     record(
         "robustness",
@@ -64,6 +64,16 @@ def main() -> None:
         figures=figures,
         rows=[{"figure": name, "number": value, "fault": name in FAULTS} for name, value in figures.items()],
     )
+
+
+def _count(part: str, given: argparse.Namespace) -> int:
+    """How many trials of this part are asked for."""
+    return max(1, round(PARTS[part][1] * given.scale))
+
+
+def _kept(work: Path, part: str, given: argparse.Namespace) -> Path:
+    """Where the result of so many trials is kept."""
+    return work / f"{part}-{given.seed}-{_count(part, given)}.json"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from benchmarks.robust.process import Output
 
@@ -24,3 +25,8 @@ class Case(NamedTuple):
     """Lines that standard output must have, if it is done."""
     says: str = ""
     """What standard output must hold, if it is done."""
+
+
+def whole_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines, without one that a kill cut short; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.robust import toy
-from benchmarks.robust.cases import Case
+from benchmarks.robust.cases import Case, whole_rows
 from benchmarks.robust.corpora import corpora
 from benchmarks.robust.models import models
 from benchmarks.robust.option_values import option_values
@@ -51,8 +51,7 @@ def tried(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
     """A row for each trial: its number, group, kind, words, and how it ended."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"command_lines-{seed}.jsonl"
-    lines = kept.read_text().splitlines() if kept.exists() else []
-    rows = [row for row in map(json.loads, lines) if row["end"] in ("refused", "valid") and row["number"] < count]
+    rows = [row for row in whole_rows(kept) if row["end"] in ("refused", "valid") and row["number"] < count]
     left = sorted(set(range(count)) - {row["number"] for row in rows})
     made = toy.make(folder / "toy")
     write_text(kept, "".join(json.dumps(row) + "\n" for row in rows))

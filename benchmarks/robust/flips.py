@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.robust.cases import whole_rows
 from benchmarks.robust.flipped import KINDS, Kind, build
 from seqdistill.errors import UserError
 
@@ -51,9 +52,9 @@ def flips(count: int, seed: int, folder: Path) -> dict[str, int]:
 
 def _tried(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
     kept = folder / f"rows-{seed}.jsonl"
-    lines = kept.read_text().split("\n")[:-1] if kept.exists() else []  # without one that a kill cut short
-    kept.write_text("".join(f"{line}\n" for line in lines))
-    rows, intact = [json.loads(line) for line in lines[:count]], dict[tuple[str, str], str]()
+    rows, intact = whole_rows(kept), dict[tuple[str, str], str]()
+    kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = rows[:count]
     with kept.open("a") as file:
         for number in range(len(rows), count):
             draw = random.Random(f"{seed} {number}")

@@ -53,9 +53,8 @@ def interrupts(count: int, seed: int, folder: Path) -> dict[str, int]:
         How often, and how often the end was not clean: another exit code, more or less than one line about it, a
         traceback, a process left behind.
     """
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # which a shell's background ignores, and so would the trials
+    # A shell's background ignores Ctrl-C, and so would the trials.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     made, trial = toy.make(folder / "toy"), folder / "interrupted"
     draw = random.Random(f"{seed} interrupts")
     unclean = []

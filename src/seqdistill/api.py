@@ -51,8 +51,7 @@ def _documented(verb: str, *, returns: str = "what the command line prints, by n
 
     def document(function: Function) -> Function:
         offered = COMMANDS[verb].kind.offered()
-        explained = {name: text for name, text in own.items() if name not in offered}
-        explained |= {name: option.help for name, option in offered.items()}
+        explained = own | {name: option.help for name, option in offered.items()}
         pairs = (f"{name}: {text}" for name, text in explained.items())
         args = [fill(pair, 116, initial_indent="    ", subsequent_indent=" " * 8) for pair in pairs]
         function.__doc__ = "\n".join(

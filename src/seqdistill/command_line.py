@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -129,11 +128,12 @@ def _stage_of(verb: str) -> Callable[..., None]:
 
     def run_verb(out: Out, **values: Any) -> None:
         from seqdistill.console import Terminal
+        from seqdistill.machine import is_first
         from seqdistill.stages import run_stage
 
         kind = verb.removeprefix(Studies.group)
         outcome = run_stage(kind, _options(verb, values), out, Terminal(), title=kind)
-        if int(os.environ.get("RANK", "0")) == 0:  # of torchrun's processes the first one speaks
+        if is_first():  # of torchrun's processes
             _show_outcome(kind, outcome, out)
 
     return run_verb

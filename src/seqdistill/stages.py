@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from seqdistill.decoding.penalty import FILE as PENALTY_FILE
 from seqdistill.errors import UserError
 from seqdistill.files import locked
 from seqdistill.journal import Growth, Record
-from seqdistill.machine import machine
+from seqdistill.machine import is_first, machine, processes
 from seqdistill.manifest import Found, abandon, begin, fingerprint, finish, look, recorded, restore, status
 from seqdistill.options import (
     DecisionTheoryOptions,
@@ -48,6 +47,8 @@ class Stage(NamedTuple):
     """Inputs whose content is told in a way of their own, from the options and the stage's directory."""
 
 
+CHECKPOINTS = ("checkpoints/*/*",)
+"""Patterns of what a stage that can grow has written on its way."""
 DATA_FILES = ("data.json", "*.arrow", "tokenizer/*")
 
 STAGES: dict[str, Stage] = {
@@ -98,18 +99,18 @@ def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, ti
     """
     stage = STAGES[kind]
     record = _record(kind, settings, out)
-    if kind != "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if kind != "train" and processes() > 1:
         raise UserError(f"torchrun's processes share `train`, but this is `{kind}`: run it by itself")
-    if int(os.environ.get("RANK", "0")) > 0:  # of torchrun's processes the first one holds and writes the directory
+    if not is_first():  # the first of torchrun's processes holds and writes the directory
         if look(out, record).is_done:
             return Outcome(False, recorded(out)["results"])
         return Outcome(True, stage.perform(settings, out, Titled(progress, title)))
     with locked(out):
         finished = recorded(out) if status(out) == "finished" else None
-        there = _files(out, ("checkpoints/*/*",))
         found = begin(out, record, machine=machine(getattr(settings, "threads", 0)))
         if found.is_done:
             return Outcome(False, recorded(out)["results"])
+        there = _files(out, CHECKPOINTS) if found.growth else set()
         title = f"{title} (grow: {found.growth})" if found.growth else title
         started = time.monotonic()
         try:
@@ -117,7 +118,7 @@ def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, ti
         except UserError:
             if found.status == "absent":
                 abandon(out)
-            elif finished is not None and _files(out, ("checkpoints/*/*",)) == there:
+            elif finished is not None and _files(out, CHECKPOINTS) == there:
                 restore(out, finished)  # refused before it grew: it is what it was
             raise
         outputs, others = (_files(out, patterns) for patterns in (stage.outputs, stage.others))

@@ -126,7 +126,7 @@ def test_another_arrow_file_is_no_store(tmp_path):
     table = pa.table({"source": ["a"]})
     with pa.OSFile(str(tmp_path / "x.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write(table)
-    with pytest.raises(UserError, match="expected a seqdistill token store 2, found another Arrow file"):
+    with pytest.raises(UserError, match=r"x\.arrow: expected a seqdistill token store 2, found another Arrow file"):
         Store.open(tmp_path / "x.arrow")
 
 

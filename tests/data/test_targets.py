@@ -12,7 +12,7 @@ import pytest
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.data.retarget import retarget, sources_to_decode
+from seqdistill.data.retarget import retarget
 from seqdistill.data.store import Store
 from seqdistill.data.targets import DistinctSources, lines_of
 from seqdistill.errors import UserError
@@ -140,7 +140,7 @@ def test_the_same_pairs_as_text_of_one_target_are_another_preparation(data: Data
 
 
 def test_new_targets_are_one_for_each_source(data: DataDirectory, tmp_path: Path) -> None:
-    sources = list(sources_to_decode(data))
+    sources = list(data.sources_to_decode)
     assert sources == list(by_source(pairs(data.train)))
     lines = [f"new {number}" if number else " " for number in range(len(sources))]
     results = retarget(data, lines, tmp_path / "new")
@@ -149,13 +149,13 @@ def test_new_targets_are_one_for_each_source(data: DataDirectory, tmp_path: Path
     kept, same = len(sources) - 1, len(data.train) - len(sources)
     assert results["filters"] == {"read": len(data.train), "kept": kept, "empty": 1, "same_source": same}
     assert new.num_targets == {"train": 1, "valid": 2, "test": 2}
-    assert sources_to_decode(new) is new.train
+    assert new.sources_to_decode is new.train
     assert retarget(data, lines, tmp_path / "new") == results
 
 
 @pytest.mark.parametrize(("surplus", "found"), [(-1, r"only \d+"), (1, "more")])
 def test_new_targets_of_another_number(data: DataDirectory, tmp_path: Path, surplus: int, found: str) -> None:
-    count = len(sources_to_decode(data))
+    count = len(data.sources_to_decode)
     message = f"its {count} different training sources need as many new targets, but there are {found}"
     with pytest.raises(UserError, match=message):
         retarget(data, ["abc"] * (count + surplus), tmp_path / "new")

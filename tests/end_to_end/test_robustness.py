@@ -58,7 +58,8 @@ def test_a_few_trials_of_each_part_end_as_they_should(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found: dict[str, int] = {}
     for part in ("command_lines", "interrupts", "kills"):
-        found |= json.loads((tmp_path / f"{part}-11.json").read_text())["figures"]
+        (kept,) = tmp_path.glob(f"{part}-11-*.json")
+        found |= json.loads(kept.read_text())["figures"]
     assert (found["command_lines"], found["interrupts"], found["kills"]) == (42, 1, 2)
     assert found["refused"] + found["valid"] == 42, (tmp_path / "command_lines-11.jsonl").read_text()
     assert found["interrupts_unclean"] == found["kills_differing"] == 0, done.stderr

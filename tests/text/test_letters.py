@@ -9,7 +9,7 @@ from rouge_score.tokenize import tokenize
 
 from seqdistill.text.corpus import SentencePair
 from seqdistill.text.filters import FilteredPairs, Filters
-from seqdistill.text.letters import as_file_name, has_letter, letters, letters_by_script, num_words, visible, words
+from seqdistill.text.letters import as_file_name, has_letter, is_visible, letters, letters_by_script, num_words, words
 from seqdistill.text.splits import source_key
 from tests.scripts import UNSPACED, WORDS, characters, sentence, texts
 
@@ -39,16 +39,16 @@ def test_normal_forms_share_letters_and_words(text):
 def test_control_characters_and_blanks_are_not_visible_and_letters_are(character):
     category = unicodedata.category(character)
     if category in ("Cc", "Zs", "Zl", "Zp"):
-        assert not visible(character)
+        assert not is_visible(character)
     if category[0] in "LNPS" and not regex.match(r"\p{Default_Ignorable_Code_Point}|\u2800", character):
-        assert visible(character)
+        assert is_visible(character)
 
 
 @pytest.mark.parametrize(
     "text", ["", " \t", "\u200b", "\ufeff", "\u200e\u200f", "\u2060\u00ad", "\u3164", "\u3000\u2028"]
 )
 def test_lines_without_anything_to_see_are_empty(text):
-    assert not visible(text)
+    assert not is_visible(text)
     for pair in ((text, "Hund"), ("dog", text)):
         stream = FilteredPairs([SentencePair(*pair)], Filters())
         assert not list(stream)
@@ -57,7 +57,7 @@ def test_lines_without_anything_to_see_are_empty(text):
 
 @pytest.mark.parametrize("text", ["a", "。", "\u0600", "❤\ufe0f", "\u0301", "½"])
 def test_whatever_is_drawn_is_not_empty(text):
-    assert visible(text)
+    assert is_visible(text)
 
 
 @pytest.mark.parametrize("script", SPACED)

@@ -1,6 +1,8 @@
 """Normalisation: what comes back, for text of every Unicode category, and how many lines do not."""
 
+import io
 import unicodedata
+from functools import cache
 
 import pytest
 import sentencepiece
@@ -46,17 +48,14 @@ def test_normalisers_are_unicodes_and_sentencepieces(name, text):
         assert found == unicodedata.normalize(name.upper(), text)
 
 
-def _nmt(cache=[]):  # noqa: B006 - one model for all examples
+@cache
+def _nmt() -> sentencepiece.SentencePieceProcessor:
     """A SentencePiece model that falls back to bytes, so that every normalised character comes back."""
-    if not cache:
-        import io
-
-        writer = io.BytesIO()
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(["ab ab"]), model_writer=writer, vocab_size=262, byte_fallback=True, minloglevel=2
-        )
-        cache.append(sentencepiece.SentencePieceProcessor(model_proto=writer.getvalue()))
-    return cache[0]
+    writer = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["ab ab"]), model_writer=writer, vocab_size=262, byte_fallback=True, minloglevel=2
+    )
+    return sentencepiece.SentencePieceProcessor(model_proto=writer.getvalue())
 
 
 @pytest.mark.parametrize(

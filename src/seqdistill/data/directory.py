@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqdistill.data.store import Store
+from seqdistill.data.targets import DistinctSources
 from seqdistill.errors import UserError
 from seqdistill.files import sha256_file, sha256_json
 from seqdistill.journal import check_edition
@@ -75,6 +76,11 @@ class DataDirectory:
     def train(self) -> Store:
         """The training pairs; raises UserError as `open`, and where a bit of the file was altered."""
         return self._store("train")
+
+    @cached_property
+    def sources_to_decode(self) -> Store | DistinctSources:
+        """Training sources that new targets are for: of every pair, or each once where sources have several targets."""
+        return DistinctSources(self.train) if self.num_targets["train"] > 1 else self.train
 
     @cached_property
     def valid(self) -> Store | None:

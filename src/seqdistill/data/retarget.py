@@ -17,13 +17,8 @@ from seqdistill.files import written_beside
 from seqdistill.journal import Record
 from seqdistill.progress import Progress, Silent
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.text.letters import visible
+from seqdistill.text.letters import is_visible
 from seqdistill.vocabulary.vocabularies import Vocabularies
-
-
-def sources_to_decode(data: DataDirectory) -> Store | DistinctSources:
-    """The training sources that new targets are for: every pair's, but where sources have several targets each once."""
-    return DistinctSources(data.train) if data.num_targets["train"] > 1 else data.train
 
 
 def retarget(
@@ -34,7 +29,7 @@ def retarget(
     tokenizers: Vocabularies | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Makes a data directory with other training targets, one for each of `sources_to_decode`.
+    """Makes a data directory with other training targets, one for each of `data.sources_to_decode`.
 
     Validation and test stay those of `data`: real text; so do its languages. A source whose new target is empty is
     dropped and counted as `empty`; `same_source` counts the further pairs of sources with several targets. Called again
@@ -51,8 +46,7 @@ def retarget(
         UserError: more or fewer targets than sources; all are empty; `out` holds other data; a full disk.
     """
     taken, progress = tokenizers or data.tokenizers, progress or Silent()
-    sources = sources_to_decode(data)
-    distinct = len(sources) if isinstance(sources, DistinctSources) else None
+    sources = data.sources_to_decode
     state = begin(out, Record("new targets", {}, {"data": data.fingerprint, "tokenizer": taken.fingerprint}))
     # Targets that were stored before are stored once more, beside: only so is known that they are the same.
     earlier = state["splits"].get("train")
@@ -67,7 +61,8 @@ def retarget(
     if "fingerprint" in state:
         return results(state)
     state["filters"] = {"read": len(data.train), "kept": counts.pairs, "empty": len(sources) - counts.pairs}
-    state["filters"] |= {} if distinct is None else {"same_source": len(data.train) - distinct}
+    if isinstance(sources, DistinctSources):
+        state["filters"]["same_source"] = len(data.train) - len(sources)
     note(out, state, "train", counts, num_targets=1)
     taken.save(out / "tokenizer")
     for name, store in (("valid", data.valid), ("test", data.test)):
@@ -99,5 +94,5 @@ def _retargeted(path: Path, sources: Store | DistinctSources, targets: Iterable[
                 f"{path}: its {len(sources):,} {what} need as many new targets, but there are {found}; "
                 "decode all of them, an empty line where there is no translation"
             )
-        if visible(target):
+        if is_visible(target):
             yield source, target

@@ -204,6 +204,8 @@ class Store:
             if (reader.schema.metadata or {}).get(b"format") != FORMAT.encode():
                 raise UserError(f"{path}: expected a {FORMAT}, found another Arrow file; {_REMEDY}")
             return Store(path, reader)
+        except UserError:  # is a ValueError too
+            raise
         except (pa.ArrowException, OSError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise UserError(
                 f"{path}: expected a {FORMAT}, found a file that was cut or altered ({error}); {_REMEDY}"

@@ -27,6 +27,7 @@ from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, sourc
 from seqdistill.errors import UserError
 from seqdistill.files import sweep
 from seqdistill.journal import Record
+from seqdistill.machine import threads_kept
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import SHARD_LINES
 from seqdistill.progress import Progress, Silent
@@ -158,13 +159,11 @@ def _done(
         yield from in_processes(start, tasks, workers=workers)
         return
     # In this process too with one thread, or one worker's sums would differ from several workers' in their last bits.
-    threads, decode = torch.get_num_threads(), None
-    try:
+    decode = None
+    with threads_kept():
         for task in tasks:
             decode = decode or start()
             yield decode(task)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _start(engine: Callable[[], Engine], options: DecodingOptions) -> Callable[[_Task], int]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from seqdistill.data.directory import DataDirectory
-from seqdistill.data.retarget import retarget, sources_to_decode
+from seqdistill.data.retarget import retarget
 from seqdistill.data.store import Store
 from seqdistill.data.targets import DistinctSources
 from seqdistill.decoding.corpus import Engine, TextHypothesis, check_engine
@@ -69,7 +69,7 @@ def distill_corpus(
     check_engine(engine, options)
     _check_selection(options, similarity, select_among)
     refuse_held_out(data, [data] if student is None else [data, student])
-    started, sources = time.perf_counter(), sources_to_decode(data)
+    started, sources = time.perf_counter(), data.sources_to_decode
     decoded = decode_to_shards(
         sources,
         engine=(load if workers > 1 and load else partial(_same, engine)),

@@ -16,7 +16,7 @@ from sacremoses import MosesTokenizer
 from seqdistill.errors import UserError, nearest
 from seqdistill.metrics.tokenizers import tokenizer
 from seqdistill.text.languages import base_code, words_of
-from seqdistill.text.letters import visible
+from seqdistill.text.letters import is_visible
 from seqdistill.vocabulary.normalization import Normalization, normalizer
 from seqdistill.workers import in_processes
 
@@ -92,7 +92,7 @@ def create_tokenizer(
 
     def split(line: str) -> list[str]:
         line = normalize(line.lower() if lowercase else line)
-        return words(line) if visible(line) else []
+        return words(line) if is_visible(line) else []
 
     return WordTokenizer("|".join(parts), split, made_from)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seqdistill.errors import UserError
-from seqdistill.text.letters import visible
+from seqdistill.text.letters import is_visible
 
 
 class Score(NamedTuple):
@@ -33,7 +33,12 @@ SEPARATOR = "\t"
 def joined_references(references: Sequence[str]) -> str:
     """Several references as one line; blank ones are left out, if another is there."""
     plain = [" ".join(reference.split(SEPARATOR)) for reference in references]
-    return SEPARATOR.join([reference for reference in plain if visible(reference)] or plain[:1])
+    return SEPARATOR.join([reference for reference in plain if is_visible(reference)] or plain[:1])
+
+
+def reference_line(references: Sequence[str], *, num_references: int) -> str:
+    """What a metric made for so many references reads; one by itself keeps its tabs."""
+    return joined_references(references) if num_references > 1 else references[0]
 
 
 @runtime_checkable

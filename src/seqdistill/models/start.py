@@ -36,7 +36,7 @@ class Started(NamedTuple):
 
 
 def spread(count: int, among: int) -> list[int]:
-    """Which of `among` layers, from 1, stand for `count`: evenly spread, the first and the last among them.
+    """Which of `among` layers, from 1, to copy into `count`: evenly spaced, the first and the last included.
 
     More layers than there are: as many as there are, in their order. One layer: the first.
 
@@ -60,7 +60,7 @@ def start_from(
         where: the teacher's directory, for errors.
 
     Raises:
-        UserError: widths differ (names them, and the --set that fits); a layer that there is not; nothing fits.
+        UserError: widths differ (names them, and the --set that fits); a layer that does not exist; nothing fits.
     """
     _check_widths(student.config, teacher.config, where)
     theirs = {name.removeprefix(_MIXTURE): tensor for name, tensor in teacher.state_dict().items()}
@@ -127,7 +127,7 @@ def _source(name: str, layers: Mapping[str, Mapping[int, int]]) -> str:
 
 
 def _report(ours: Mapping[str, Tensor], origin: Mapping[str, str]) -> list[str]:
-    """A line for each layer and each part outside of them, such as `decoder layer 1: from 1; new: recurrence`."""
+    """A line for each part, such as `decoder layer 1: copied from layer 1; new: recurrence`."""
     parts: dict[str, dict[str, bool]] = {}
     places: dict[str, str] = {}
     for name in ours:

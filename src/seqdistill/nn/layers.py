@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +94,14 @@ class Residual(nn.Module):
         x = add_dropped(x, change, self.dropout, training=self.training)
         return x if self.norm_first else self.norm(x)
 
+    def around(
+        self,
+        x: Float[Tensor, "*rows dim"],
+        sublayer: Callable[[Float[Tensor, "*rows dim"]], Float[Tensor, "*rows dim"]],
+    ) -> Float[Tensor, "*rows dim"]:
+        """The sublayer with its norm, dropout and residual connection."""
+        return self.after(x, sublayer(self.before(x)))
+
 
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward."""
@@ -108,7 +117,7 @@ class EncoderLayer(nn.Module):
         self, x: Float[Tensor, "batch length dim"], visible: Bool[Tensor, "batch 1 1 length"] | None
     ) -> Float[Tensor, "batch length dim"]:
         x = self.around_self.after(x, self.self_attention(self.around_self.before(x), visible, causal=False))
-        return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x)))
+        return self.around_feed_forward.around(x, self.feed_forward)
 
 
 class DecoderLayer(nn.Module):
@@ -134,7 +143,7 @@ class DecoderLayer(nn.Module):
     ) -> Float[Tensor, "batch length dim"]:
         x = self.around_self.after(x, self.self_attention(self.around_self.before(x), visible, causal=causal))
         x = self.around_cross.after(x, self.cross_attention(self.around_cross.before(x), memory, memory_visible))
-        return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x)))
+        return self.around_feed_forward.around(x, self.feed_forward)
 
     def step(
         self,
@@ -149,7 +158,7 @@ class DecoderLayer(nn.Module):
         x = self.around_self.after(x, self.self_attention.step(self.around_self.before(x), cache, cache_rows))
         asked = self.around_cross.before(x)
         x = self.around_cross.after(x, self.cross_attention.read(asked, memory_key, memory_value, memory_visible))
-        return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x)))
+        return self.around_feed_forward.around(x, self.feed_forward)
 
 
 class Encoder(nn.Module):

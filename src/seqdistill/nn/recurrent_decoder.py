@@ -1,12 +1,12 @@
 """A Transformer decoder whose attention to what is written is a recurrent layer: one small step a token.
 
-The shape of the fastest deployed students (Kim et al. 2019; Bogoychev et al. 2020).
+The architecture of Marian's submissions on speed (Kim et al. 2019; Bogoychev et al. 2020).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -57,7 +57,8 @@ class RecurrentDecoderLayer(nn.Module):
         if not self.attends:
             return x
         asked = self.around_cross.before(x)
-        return self._fed(self.around_cross.after(x, self.cross_attention(asked, memory, memory_visible)))
+        x = self.around_cross.after(x, self.cross_attention(asked, memory, memory_visible))
+        return self.around_feed_forward.around(x, self.feed_forward)
 
     def step(
         self,
@@ -75,10 +76,8 @@ class RecurrentDecoderLayer(nn.Module):
         groups = len(memory_visible)
         asked = self.around_cross.before(x).unflatten(0, (groups, -1))
         change = self.cross_attention.read(asked, *key_value, memory_visible)
-        return self._fed(self.around_cross.after(x, change.flatten(0, 1))), state
-
-    def _fed(self, x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
-        return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x)))
+        x = self.around_cross.after(x, change.flatten(0, 1))
+        return self.around_feed_forward.around(x, self.feed_forward), state
 
 
 class RecurrentDecoder(nn.Module):
@@ -93,7 +92,7 @@ class RecurrentDecoder(nn.Module):
         heads: int,
         rate: float,
         *,
-        attention: str,
+        attention: Literal["every", "once"],
         norm_first: bool,
     ) -> None:
         super().__init__()

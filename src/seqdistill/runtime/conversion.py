@@ -90,8 +90,7 @@ def transformer_spec(
     spec.decoder.embeddings.weight = _array(model.target_embedding.weight)
     if start is not None:  # of what is read only, not of what can be written
         spec.decoder.embeddings.weight = spec.decoder.embeddings.weight.copy()
-        ids = model.target_ids
-        spec.decoder.embeddings.weight[[*ids.decoder_prompt, ids.decoder_start][0]] = _array(start)
+        spec.decoder.embeddings.weight[model.target_ids.before_words[0]] = _array(start)
     scale, bias = config.output_scale, model.output.bias
     spec.decoder.projection.weight = _array(
         model.target_embedding.weight if scale == 1 else scale * model.target_embedding.weight
@@ -118,7 +117,7 @@ def _set_vocabularies(spec: Any, tokenizers: Vocabularies) -> None:
     for name in ("unk", "bos", "eos"):  # it wants a symbol for each; EOS stands for those the vocabulary does not have
         token = getattr(ids, name)
         setattr(spec.config, f"{name}_token", target[ids.eos if token is None else token])
-    spec.config.decoder_start_token = target[[*ids.decoder_prompt, ids.decoder_start][0]]
+    spec.config.decoder_start_token = target[ids.before_words[0]]
     spec.config.add_source_eos = True
 
 

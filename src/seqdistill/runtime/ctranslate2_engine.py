@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ctranslate2
-import torch
 
 from seqdistill.decoding.corpus import EMPTY, RULES, EngineTraits, TextHypothesis, as_text, longest_first
 from seqdistill.decoding.decode import check_options
@@ -17,6 +14,7 @@ from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.limits import length_limit
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
+from seqdistill.machine import threads_kept, usable_cores
 from seqdistill.models.saved import LoadedModel
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import NO_SAMPLES
@@ -30,14 +28,6 @@ CALL_LINES = 4096
 
 IMPOSSIBLE = -1e8
 """Log-probabilities below it are none."""
-
-
-@contextmanager
-def _torch_threads_kept() -> Iterator[None]:
-    """CTranslate2 sets OpenMP's threads for the whole process: without this, training after it has one."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 class CTranslate2Engine:
@@ -73,7 +63,7 @@ class CTranslate2Engine:
         self.compute_type = _checked_compute_type(compute_type)
         self.max_tokens = max_tokens
         self.loaded = loaded
-        with _torch_threads_kept(), converted(loaded, cache or default_cache()) as folder:
+        with threads_kept(), converted(loaded, cache or default_cache()) as folder:
             self._translator = ctranslate2.Translator(
                 str(folder),
                 device="cpu",
@@ -86,7 +76,7 @@ class CTranslate2Engine:
         self._target_pieces = pieces(loaded.tokenizers.target)
         self._target_ids = {piece: token for token, piece in enumerate(self._target_pieces)}
         ids = loaded.tokenizers.target.ids
-        self._prompt = [*ids.decoder_prompt, ids.decoder_start][1:]
+        self._prompt = ids.before_words[1:]
         """What the decoder reads after the first symbol and before the first word: a language code that is forced."""
 
     @property
@@ -215,11 +205,6 @@ class CTranslate2Engine:
                 score = log_prob / len(tokens) ** options.length_penalty
             hypotheses.append(Hypothesis(tokens[:-1] if tokens[-1:] == (eos,) else tokens, log_prob, score))
         return hypotheses
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 def _refuse(options: DecodingOptions, given: Given) -> None:

@@ -10,9 +10,8 @@ pairs of the HMM.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from seqdistill.files import sha256, write_json
+from seqdistill.machine import threads_kept, usable_cores
 from seqdistill.metrics.significance import share
 from seqdistill.options import DecisionTheoryOptions
 from seqdistill.progress import Progress
@@ -134,7 +134,7 @@ def run(options: DecisionTheoryOptions, out: Path, progress: Progress) -> dict[s
     units = [Unit(float(a), float(b), number) for a in options.a for b in options.b for number in numbers]
     missing = [unit for unit in units if not (out / unit.file).exists()]
     progress.start("HMMs", total=len(units), unit="HMMs", done=len(units) - len(missing))
-    workers = min(options.workers or len(os.sched_getaffinity(0)), len(missing))
+    workers = min(options.workers or usable_cores(), len(missing))
     with closing(_studied(missing, options, workers=workers)) as studied:
         for unit, found in studied:
             accuracies = {name: found[name]._asdict() for name in SYSTEMS}
@@ -157,7 +157,8 @@ def _studied(
     if workers > 1:
         yield from in_processes(partial(_ready, options), units, workers=workers)
         return
-    with _one_thread():
+    with threads_kept():
+        torch.set_num_threads(1)  # more are slower on matrices this small, and add up in another order
         for unit in units:
             yield _with_result(unit, options)
 
@@ -170,17 +171,6 @@ def _ready(options: DecisionTheoryOptions) -> Callable[[Unit], tuple[Unit, dict[
 
 def _with_result(unit: Unit, options: DecisionTheoryOptions) -> tuple[Unit, dict[str, Accuracy]]:
     return unit, study_hmm(unit, options)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """More threads are slower on matrices this small, and add up in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

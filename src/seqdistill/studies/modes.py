@@ -7,7 +7,6 @@ nothing to mix. The posterior of each language shows it output by output, comple
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from seqdistill.data.directory import DESCRIPTION, DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
+from seqdistill.machine import usable_cores
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import read_bitext
 from seqdistill.measures.measure import measure
@@ -61,7 +61,7 @@ def run(options: ModesOptions, out: Path, progress: Progress) -> dict[str, Any]:
     models = language_models(texts, tokenizer, smoothing=options.add_k)
     posteriors = {name: models.posteriors(lines) for name, lines in all_outputs(options.output).items()}
     systems = [_row_of_system(name, found, models, options) for name, found in posteriors.items()]
-    cores = options.workers or len(os.sched_getaffinity(0))
+    cores = options.workers or usable_cores()
     corpora = [_row_of_corpus(name, path, options, cores, progress) for name, path in options.training_data.items()]
     figures = {f"complexity_{_key(row['corpus'])}": row["complexity"] for row in corpora}
     figures |= {f"single_language_{_key(row['system'])}": row["single_language_percent"] for row in systems}

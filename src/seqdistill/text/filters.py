@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from seqdistill.text.corpus import SentencePair
-from seqdistill.text.letters import visible
+from seqdistill.text.letters import is_visible
 from seqdistill.text.splits import hash64, source_key
 
 REASONS = ("empty", "too_long", "ratio", "copy", "test_overlap", "duplicate")
@@ -34,7 +34,7 @@ class Filters:
 
     def reason(self, source: str, target: str) -> str | None:
         """Why to drop a pair, looking at this pair alone; None to keep it."""
-        if not (visible(source) and visible(target)):
+        if not (is_visible(source) and is_visible(target)):
             return "empty"
         if max(len(source.split()), len(target.split())) > self.max_length:
             return "too_long"

@@ -56,7 +56,7 @@ def num_words(text: str) -> int:
     return len(_UNSPACED_LETTER.sub(" x ", text).split())
 
 
-def visible(text: str) -> bool:
+def is_visible(text: str) -> bool:
     """Whether there is anything to see: not for blanks, control characters, ZWSP, joiners or direction marks alone."""
     return _VISIBLE.search(text) is not None
 

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import nn
 
 from seqdistill.errors import UserError
+from seqdistill.machine import processes
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     Raises:
         UserError: more processes than GPUs.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if processes() == 1:
         yield ALONE
         return
     local = int(os.environ["LOCAL_RANK"])

@@ -143,10 +143,11 @@ def _rows_until(path: Path, run: Run) -> list[str]:
     validated = {validation.update for validation in run.history}
 
     def stays(row: dict[str, Any]) -> bool:
-        # A validation stays if the run has kept it: that at the end of a shorter training is dropped when it grows. A
-        # run that begins again at update 0 writes its first row again.
-        kept = row["update"] in validated if row["kind"] in ("valid", "tie") else row["kind"] != "metric" or run.update
-        return row["update"] <= run.update and bool(kept)
+        if row["kind"] == "metric":  # the first row: a run that begins again writes it again
+            return run.update > 0
+        # A validation stays if the run has kept it: that at the end of a shorter training is dropped when it grows.
+        kept = row["kind"] not in ("valid", "tie") or row["update"] in validated
+        return kept and row["update"] <= run.update
 
     return [sealed_row(row) + "\n" for row in read_log(path) if stays(row)]
 

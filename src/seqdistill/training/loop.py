@@ -114,8 +114,8 @@ def train(
     folder, end = out / "checkpoints", end_of(options.schedule, options.max_updates, options.decay, branch=branch)
     with locked(folder) if ranks.first else nullcontext():
         run = _resume(folder, model, optimizer, batches, options, end, branch, ranks)
-        shown = {"options": options, "progress": progress or Silent(), "silent": not ranks.first}
-        with Log(out, run, **shown, scored_by=scored_by) as log:
+        shown = progress or Silent()
+        with Log(out, run, options=options, progress=shown, silent=not ranks.first, scored_by=scored_by) as log:
             draw, records = partial(next, batches), branch.parent if branch else folder
             begun = run.update > 0
             settled = settle(

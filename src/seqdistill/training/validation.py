@@ -11,7 +11,7 @@ from seqdistill.data.store import Store
 from seqdistill.data.targets import lines_of
 from seqdistill.decoding.decode import decode
 from seqdistill.errors import UserError
-from seqdistill.metrics.metric import joined_references
+from seqdistill.metrics.metric import reference_line
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.interface import Model
@@ -89,7 +89,7 @@ def validation_scores(
     if measure:
         gathered = {pair: text for part in ranks.gather(outputs) for pair, text in part.items()}
         written = [gathered[line.pairs.start] for line in lines]
-        references = [joined_references(line.targets) if num_targets > 1 else line.targets[0] for line in lines]
+        references = [reference_line(line.targets, num_references=num_targets) for line in lines]
         scores[metric] = measure.corpus(written, references).value
     return scores
 

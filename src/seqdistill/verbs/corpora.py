@@ -10,13 +10,13 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from seqdistill.data.directory import DESCRIPTION, DataDirectory
+from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.measures.comparable import check_common, other_source
 from seqdistill.options import MeasureOptions
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.languages import Languages
-from seqdistill.text.letters import as_file_name, visible
+from seqdistill.text.letters import as_file_name, is_visible
 from seqdistill.text.tables import table_format
 
 
@@ -91,7 +91,7 @@ def _check_drawn(corpora: Sequence[Corpus], sentence: int) -> None:
     for corpus in corpora:
         num_lines = 0
         for num_lines, pair in enumerate(corpus.text, start=1):
-            there |= num_lines == sentence and all(map(visible, pair))
+            there |= num_lines == sentence and all(map(is_visible, pair))
         if sentence > num_lines:
             raise UserError(f"sentence = {sentence}: {corpus.name} has {num_lines:,} lines; name one of them")
     if not there:
@@ -101,7 +101,7 @@ def _check_drawn(corpora: Sequence[Corpus], sentence: int) -> None:
 def _check_sources(real: Corpus, distilled: Corpus, split: Callable[[str], list[str]]) -> None:
     common = 0
     for line, (one, other) in enumerate(zip(distilled.text, real.text, strict=True), start=1):
-        if not all(map(visible, (*one, *other))):
+        if not all(map(is_visible, (*one, *other))):
             continue
         common += 1
         if one.source != other.source and (words := (split(one.source), split(other.source)))[0] != words[1]:
@@ -129,7 +129,7 @@ def _corpus(path: Path, name: str, settings: MeasureOptions) -> Corpus:
         if path.is_dir():
             raise UserError(f"{path}: with --source every corpus is a file of targets, but this is a directory")
         return Corpus(name, ParallelCorpus.from_files(settings.source, path), False)
-    if path.is_dir() or (path / DESCRIPTION).exists():
+    if path.is_dir():
         data = DataDirectory.open(path)
         pairs = ParallelCorpus(str(path), lambda: zip(data.train.sources(), data.train.targets(), strict=True))
         return Corpus(name, pairs, data.tokenizers.target.lowercase, data.languages)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from seqdistill.data.directory import DataDirectory
-from seqdistill.data.retarget import sources_to_decode
 from seqdistill.distillation.sequence import Similarity, distill_corpus
+from seqdistill.machine import usable_cores
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.metrics.tokenizers import completed, scored_words, tokenizer
 from seqdistill.options import DistillOptions, MetricOptions
 from seqdistill.progress import Progress
-from seqdistill.runtime.ctranslate2_engine import usable_cores
 from seqdistill.text.languages import Languages
 from seqdistill.verbs.engine import decoding_options, engine_options, open_teacher
 
@@ -44,7 +43,7 @@ def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str
         options["workers"] = 1
     data = DataDirectory.open(settings.data)
     similarity = _similarity(settings.select, data.languages)
-    options["lines"] = len(sources_to_decode(data))
+    options["lines"] = len(data.sources_to_decode)
     teacher = open_teacher(settings, **options)
     return distill_corpus(
         data=data,

@@ -18,7 +18,7 @@ from seqdistill.training.optim import choose_device
 
 
 def engine_options(settings: WritingOptions) -> dict[str, Any]:
-    """What `load_engine` takes besides the engine's name and the model.
+    """What `create_engine` takes besides the engine's name and the model.
 
     Raises:
         UserError: an option that the engine asked for does not have.

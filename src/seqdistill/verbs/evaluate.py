@@ -17,7 +17,8 @@ from seqdistill.decoding.corpus import Engine, TracingEngine
 from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
-from seqdistill.metrics.metric import joined_references
+from seqdistill.machine import threads_kept
+from seqdistill.metrics.metric import reference_line
 from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
 from seqdistill.metrics.tokenizers import completed, scored_words
@@ -68,7 +69,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     test = _test_set(settings)
     engine, loaded = open_engine(settings, lines=len(test.sources))
     options = decoding_options(settings, engine)
-    references = [joined_references(each) if test.num_references > 1 else each[0] for each in test.references]
+    references = [reference_line(each, num_references=test.num_references) for each in test.references]
     metric_options = completed(
         settings, test.languages or loaded.languages, lowercase=loaded.tokenizers.target.lowercase
     )
@@ -161,17 +162,16 @@ def _speed(engine: Engine, timed: Sequence[str], options: DecodingOptions, progr
     """Milliseconds a sentence takes by itself on one thread: the median."""
     if not timed:
         return {}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     progress.start("timing one by one", total=len(timed), unit="sentences")
     times = []
-    for number, line in enumerate(timed):
-        started = time.perf_counter()
-        engine.decode([line], options, line_numbers=[number])
-        times.append(time.perf_counter() - started)
-        progress.advance()
+    with threads_kept():
+        torch.set_num_threads(1)
+        for number, line in enumerate(timed):
+            started = time.perf_counter()
+            engine.decode([line], options, line_numbers=[number])
+            times.append(time.perf_counter() - started)
+            progress.advance()
     progress.finish()
-    torch.set_num_threads(threads)
     return {"milliseconds_per_sentence": round(1000 * statistics.median(times), 3)}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from seqdistill.errors import UserError
 from seqdistill.files import written_beside
+from seqdistill.machine import usable_cores
 from seqdistill.measures.advice import Advised, advise, check_students
 from seqdistill.measures.alignment import Alignment, align
 from seqdistill.measures.bitext import read_bitext
@@ -24,7 +25,6 @@ from seqdistill.options import MeasureOptions
 from seqdistill.progress import Progress
 from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions, write_corpus_page
 from seqdistill.reports.corpus_plots import AlignedPair
-from seqdistill.runtime.ctranslate2_engine import usable_cores
 from seqdistill.text.languages import Languages
 from seqdistill.verbs.corpora import Corpus, check_lines, corpora_to_measure, languages_of
 

@@ -72,7 +72,7 @@ READERS: dict[str, Callable[[Method], bool]] = {
 
 
 def check_objective(settings: TrainOptions) -> None:
-    """Raises UserError for an unknown objective, a missing teacher, or an option that the objective does not read."""
+    """Raises UserError for a missing teacher, or an option that the objective does not read."""
     name = settings.objective
     method = OBJECTIVES[name]
     if method.needs_teacher and not settings.teacher:

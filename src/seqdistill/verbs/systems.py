@@ -96,13 +96,15 @@ def gains(systems: Sequence[System]) -> dict[str, Comparison]:
 
     The same: model, sizes, objective and seed of the training, and how the outputs were decoded.
     """
-    found = {}
-    by_data = {data: [system for system in systems if system.data == data] for data in ("real", "distilled")}
-    for distilled in by_data["distilled"]:
-        for real in by_data["real"]:
-            if _conditions(distilled) == _conditions(real):
-                found[f"{distilled.name} over {real.name}"] = gain(real, distilled)
-    return found
+    real, distilled = (
+        [(system, _conditions(system)) for system in systems if system.data == data] for data in ("real", "distilled")
+    )
+    return {
+        f"{system.name} over {baseline.name}": gain(baseline, system)
+        for system, wanted in distilled
+        for baseline, there in real
+        if there == wanted
+    }
 
 
 def gain(baseline: System, system: System) -> Comparison:

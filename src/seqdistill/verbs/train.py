@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store
 from seqdistill.errors import UserError
 from seqdistill.journal import Growth
+from seqdistill.machine import threads_kept
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.family import config_named, family_named
@@ -94,8 +94,13 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
         UserError: an unknown model, objective or option; no validation data; a foreign checkpoint; see the parts.
     """
     check(settings)
-    with joined(choose_device(settings.device)) as ranks, own_settings():
-        data, valid = _verified(settings.data)
+    with (
+        joined(choose_device(settings.device)) as ranks,
+        threads_kept(),
+        torch.inference_mode(False),  # a caller may have switched gradients off
+        torch.enable_grad(),
+    ):
+        data, valid = _opened(settings.data)
         num_targets = data.num_targets["valid"]
         scored_by = _signature(settings.metric, data)  # now, not at the first validation
         torch.manual_seed(settings.seed)
@@ -143,17 +148,6 @@ def _signature(metric: str, data: DataDirectory) -> str:
     return create_metric(metric, options, num_references=data.num_targets["valid"]).signature
 
 
-@contextmanager
-def own_settings() -> Iterator[None]:
-    """What a training sets stays within it: the number of threads, and gradients where the caller has none."""
-    threads = torch.get_num_threads()
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _finished(
     settings: TrainOptions,
     model: Any,
@@ -186,7 +180,7 @@ def _finished(
     }
 
 
-def _verified(directory: Path) -> tuple[DataDirectory, Store]:
+def _opened(directory: Path) -> tuple[DataDirectory, Store]:
     """The data and its validation part; raises UserError if there is none, or if a part was altered."""
     data = DataDirectory.open(directory)
     if data.valid is None:

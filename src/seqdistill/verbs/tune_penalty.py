@@ -10,7 +10,7 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.targets import lines_of
 from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write_penalty
 from seqdistill.errors import UserError
-from seqdistill.metrics.metric import joined_references
+from seqdistill.metrics.metric import reference_line, signature_of
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.saved import load_model
@@ -56,7 +56,7 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
     best = best_of(trials)
     found = {
         "bleu": best.score,
-        "bleu_signature": metric.corpus(text.sources, text.references).signature,
+        "bleu_signature": signature_of(metric, text.sources, text.references),
         "trials": [trial._asdict() for trial in trials],
     }
     write_penalty(out / FILE, best.penalty, fingerprint=engine.fingerprint["model"], details=found)
@@ -89,7 +89,7 @@ def _validation_text(settings: TunePenaltyOptions) -> _Text:
         )
     number = data.num_targets["valid"]
     lines = list(lines_of(data.valid, num_targets=number))
-    references = [joined_references(line.targets) if number > 1 else line.targets[0] for line in lines]
+    references = [reference_line(line.targets, num_references=number) for line in lines]
     return _Text([line.source for line in lines], references, number, data.languages)
 
 

@@ -37,6 +37,11 @@ class SpecialIds(NamedTuple):
         return self if self.mask is not None else self._replace(mask=size, never_written=(*self.never_written, size))
 
     @property
+    def before_words(self) -> tuple[int, ...]:
+        """All that a decoder reads before the first word, in order."""
+        return (*self.decoder_prompt, self.decoder_start)
+
+    @property
     def no_words(self) -> tuple[int, ...]:
         """What a model that finds the length in another way does not write either: EOS too."""
         return tuple(sorted((*self.never_written, self.eos)))

@@ -92,7 +92,7 @@ def contexts(target: Int[Tensor, "batch target"], ids: SpecialIds) -> Int[Tensor
     The target's first token is predicted from the start, which is column `len(ids.decoder_prompt)`.
     """
     # A target a b EOS without a prompt becomes BOS a b: place i holds what precedes token i.
-    begin = target.new_tensor([*ids.decoder_prompt, ids.decoder_start])
+    begin = target.new_tensor(ids.before_words)
     return torch.cat([begin.expand(len(target), -1), target[:, :-1]], dim=1)
 
 

@@ -1,6 +1,5 @@
 """Trainings that grow and decays that are branched off, through the stages: manifests, plans, refusals."""
 
-import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from cut_off import cut_after
+from reversed_words import pairs
 
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import UserError
@@ -19,17 +19,8 @@ from seqdistill.progress import Silent
 from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.seals import write_sealed
 from seqdistill.stages import Outcome, found_in, run_stage
-from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.training.log import read_log
 from seqdistill.verbs.train import check
-
-WORDS = ["lamp", "door", "heat", "light", "open", "closed", "window", "sensor", "room", "off"]
-
-
-def pairs(count: int, seed: int) -> ParallelCorpus:
-    chance = random.Random(seed)
-    lines = [chance.choices(WORDS, k=chance.randint(2, 6)) for _ in range(count)]
-    return ParallelCorpus.from_pairs("made up", [SentencePair(" ".join(a), " ".join(reversed(a))) for a in lines])
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from cut_off import cut_after
+from reversed_words import pairs
 from safetensors.torch import load_file
 
 from seqdistill.data.prepare import prepare
@@ -17,16 +17,8 @@ from seqdistill.files import read_json
 from seqdistill.options import EvaluateOptions, TrainOptions
 from seqdistill.progress import Silent
 from seqdistill.stages import Outcome, run_stage
-from seqdistill.text.corpus import ParallelCorpus, SentencePair
 
-WORDS = ["lamp", "door", "heat", "light", "open", "closed", "window", "sensor", "room", "off"]
 SIZES = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 2, "decoder_layers": 2}
-
-
-def pairs(count: int, seed: int) -> ParallelCorpus:
-    chance = random.Random(seed)
-    lines = [chance.choices(WORDS, k=chance.randint(2, 6)) for _ in range(count)]
-    return ParallelCorpus.from_pairs("made up", [SentencePair(" ".join(a), " ".join(reversed(a))) for a in lines])
 
 
 def options(data: Path, **values: Any) -> TrainOptions:

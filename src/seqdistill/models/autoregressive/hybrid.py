@@ -14,7 +14,7 @@ from torch import Tensor
 from seqdistill.models.autoregressive.configs import HybridConfig
 from seqdistill.models.autoregressive.encoder_decoder import EncoderDecoder
 from seqdistill.models.autoregressive.rnn import CELLS
-from seqdistill.models.autoregressive.transformer import contexts
+from seqdistill.models.autoregressive.transformer import after_prompt, contexts
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.layers import embeddings_of, encoder_of
 from seqdistill.nn.cache import keep_groups
@@ -86,9 +86,7 @@ class Hybrid(EncoderDecoder):
         memory, mask = self.read(source)
         cells = self.decoder.initial(memory)
         state = HybridState(cells, self.decoder.project(memory), mask[:, None, None], 0)
-        for token in self.target_ids.decoder_prompt:
-            _, state = self.step(source.new_full((len(source),), token), state)
-        return state
+        return after_prompt(self, source, state)
 
     @torch.no_grad()
     def step(self, tokens: Int[Tensor, " rows"], state: HybridState) -> tuple[Float[Tensor, "rows vocab"], HybridState]:

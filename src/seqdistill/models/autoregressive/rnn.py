@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from seqdistill.models.autoregressive.configs import RNNConfig
 from seqdistill.models.autoregressive.encoder_decoder import StatesModel
-from seqdistill.models.autoregressive.transformer import contexts
+from seqdistill.models.autoregressive.transformer import after_prompt, contexts
 from seqdistill.models.family import FAMILIES
 from seqdistill.nn.losses import exact
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
@@ -136,9 +136,7 @@ class RNN(StatesModel):
     def encode(self, source: Int[Tensor, "batch source"]) -> RNNState:
         """The state before the first token, one row per sentence."""
         state = self._read(source)
-        for token in self.target_ids.decoder_prompt:
-            _, state = self.step(source.new_full((len(source),), token), state)
-        return state
+        return after_prompt(self, source, state)
 
     def _read(self, source: Int[Tensor, "batch source"]) -> RNNState:
         """Reads the source; keys of the attention are computed here, once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -53,9 +53,7 @@ class Transformer(EncoderDecoder):
         memory, mask = self.read(source)
         layers = [LayerState(KeyValueCache(), *layer.cross_attention.project(memory)) for layer in self._decoder_layers]
         state = TransformerState(layers, mask[:, None, None], first)
-        for token in self.target_ids.decoder_prompt:
-            _, state = self.step(source.new_full((len(source),), token), state)
-        return state
+        return after_prompt(self, source, state)
 
     @property
     def _decoder_layers(self) -> list[DecoderLayer]:
@@ -94,6 +92,13 @@ def contexts(target: Int[Tensor, "batch target"], ids: SpecialIds) -> Int[Tensor
     # A target a b EOS without a prompt becomes BOS a b: place i holds what precedes token i.
     begin = target.new_tensor(ids.before_words)
     return torch.cat([begin.expand(len(target), -1), target[:, :-1]], dim=1)
+
+
+def after_prompt(model: Any, source: Int[Tensor, "batch source"], state: Any) -> Any:
+    """The state of an autoregressive model once each row has read the decoder's prompt."""
+    for token in model.target_ids.decoder_prompt:
+        _, state = model.step(source.new_full((len(source),), token), state)
+    return state
 
 
 class LayerState(NamedTuple):

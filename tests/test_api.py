@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from verb_options import VERBS
 
@@ -180,6 +181,17 @@ def test_mistakes_in_decoding_are_named(example: dict[str, Any], folder: Path) -
             model.translate(iter(lines))  # type: ignore[arg-type]
     with pytest.raises(seqdistill.UserError, match="prefix: has 2 lines, but 1 are decoded; give a line for each"):
         model.translate(["lamp"], prefix=["l", "d"])
+    for rules in ({"prefix": []}, {"allowed": []}, {"allowed": np.array([])}):
+        with pytest.raises(seqdistill.UserError, match=f"{min(rules)}: has 0 lines, but 1 are decoded"):
+            model.translate(["lamp"], **rules)
+    with pytest.raises(seqdistill.UserError, match="allowed: line 1: expected text, but got"):
+        model.translate(["lamp"], allowed=iter([["l"]]))  # type: ignore[list-item]
+    with pytest.raises(seqdistill.UserError, match="leave n_best out, or call hypotheses"):
+        model.translate(["lamp"], n_best=2, beam=2)
+    (folder / "prefixes").write_text("l\nd\n")
+    told = seqdistill.load(folder / "teacher", prefix_file=folder / "prefixes")
+    with pytest.raises(seqdistill.UserError, match="prefixes: has 2 lines, but 1 are decoded"):
+        told.translate(["lamp"])
     with pytest.raises(seqdistill.UserError, match="out: expected the directory of the result, but got ''"):
         seqdistill.train(data="d", model="sru", out="")
     with pytest.raises(seqdistill.UserError, match="2 sources and 1 targets"):

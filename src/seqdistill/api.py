@@ -22,6 +22,7 @@ from seqdistill.commands import COMMANDS
 from seqdistill.console import Terminal, lines
 from seqdistill.decoding.corpus import Engine, ScoringEngine, TextHypothesis
 from seqdistill.decoding.guided import Guide, Guided, each_spelled, pieces_allowed, spelled
+from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError, nearest
 from seqdistill.metrics.significance import Comparison
@@ -172,7 +173,12 @@ class Translator:
         self._engine, self._loaded = open_engine(options)
 
     def translate(
-        self, lines: Iterable[str], *, prefix: str | Sequence[str] = "", allowed: Sequence[str] = (), **options: Any
+        self,
+        lines: Iterable[str],
+        *,
+        prefix: str | Iterable[str] = "",
+        allowed: Iterable[str] | None = None,
+        **options: Any,
     ) -> list[str]:
         """The best translation of each line; an empty line for a line without words.
 
@@ -184,11 +190,18 @@ class Translator:
         Raises:
             UserError: an option that is none of decoding, or that this model or engine has not.
         """
+        if "n_best" in options:
+            raise UserError("translate returns the best of each line: leave n_best out, or call hypotheses")
         found = self.hypotheses(lines, prefix=prefix, allowed=allowed, **options)
         return [hypotheses[0].text for hypotheses in found]
 
     def hypotheses(
-        self, lines: Iterable[str], *, prefix: str | Sequence[str] = "", allowed: Sequence[str] = (), **options: Any
+        self,
+        lines: Iterable[str],
+        *,
+        prefix: str | Iterable[str] = "",
+        allowed: Iterable[str] | None = None,
+        **options: Any,
     ) -> list[list[TextHypothesis]]:
         """For each line up to `n_best` hypotheses with log-probability and score, best first.
 
@@ -220,23 +233,29 @@ class Translator:
         """
         return tracing(self._engine).traces(line, self._decoding(options))
 
-    def _told(self, prefix: str | Sequence[str], allowed: Sequence[str], count: int) -> Engine:
-        """The engine that is told these rules, instead of those given to `load`."""
-        if not prefix and not allowed:
+    def _told(self, prefix: str | Iterable[str], allowed: Iterable[str] | None, count: int) -> Engine:
+        """The engine that is told these rules, instead of those given to `load`, for so many lines."""
+        inner = self._engine.engine if isinstance(self._engine, RerankingEngine) else self._engine
+        if isinstance(prefix, str) and not prefix and allowed is None:
+            if isinstance(inner, Guided):
+                inner.check_lines(count)
             return self._engine
         if self._options.rerank:
             raise UserError("prefix and allowed of one call do not go with rerank: give them to seqdistill.load")
         target = self._loaded.tokenizers.target
-        single = isinstance(prefix, str)
+        texts = {"prefix": () if isinstance(prefix, str) else _lines(prefix, "prefix"), "allowed": ()}
+        if allowed is not None:
+            texts["allowed"] = _lines(allowed, "allowed")
+        for name, given in (("prefix", prefix), ("allowed", allowed)):
+            if not isinstance(given, str | None) and len(texts[name]) != count:
+                raise UserError(f"{name}: has {len(texts[name])} lines, but {count} are decoded; give a line for each")
         guide = Guide(
-            spelled(prefix, target, where=f"prefix {prefix!r}") if single else (),
-            () if single else each_spelled(_lines(prefix), target, where="prefix"),
-            pieces_allowed(_lines(allowed), target, where="allowed"),
+            spelled(prefix, target, where=f"prefix {prefix!r}") if isinstance(prefix, str) else (),
+            each_spelled(texts["prefix"], target, where="prefix"),
+            pieces_allowed(texts["allowed"], target, where="allowed"),
         )
-        inner = self._engine.engine if isinstance(self._engine, Guided) else self._engine
-        told = Guided(inner, guide, names={"prefix": "prefix", "prefixes": "prefix", "allowed": "allowed"})
-        told.check_lines(count)
-        return told
+        names = {"prefix": "prefix", "prefixes": "prefix", "allowed": "allowed"}
+        return Guided(inner.engine if isinstance(inner, Guided) else inner, guide, names=names)
 
     def _decoding(self, changes: dict[str, Any]) -> DecodingOptions:
         for name in changes:
@@ -264,12 +283,13 @@ def load(model: Where, **options: Any) -> Translator:
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _lines(given: Iterable[str]) -> Sequence[str]:
+def _lines(given: Iterable[str], name: str = "") -> Sequence[str]:
     """A list of lines; raises UserError for what is none, as a single string, whose letters nobody means."""
+    where = f"{name}: " if name else ""
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise UserError(f"expected a list of lines, but got {given!r}; put what is to be one line into a list")
+        raise UserError(f"{where}expected a list of lines, but got {given!r}; put what is to be one line into a list")
     lines = list(given)
     for number, line in enumerate(lines, 1):
         if not isinstance(line, str) or _SURROGATE.search(line):
-            raise UserError(f"line {number}: expected text, but got {line!r}; give strings that UTF-8 can write")
+            raise UserError(f"{where}line {number}: expected text, but got {line!r}; give strings that UTF-8 can write")
     return lines

@@ -79,6 +79,8 @@ def look(directory: Path, record: Record) -> Found:
             row = next(row for row in changed if row.startswith(f"{option}: "))
             if found == "finished" and now < before:
                 changed[changed.index(row)] = f"{row} (it can grow, not shrink)"
+            elif now == there.get("grown_from"):  # back to what was finished before it began to grow
+                changed.remove(row)
             elif refused:
                 changed[changed.index(row)] = f"{row} ({refused})"
             else:
@@ -123,7 +125,12 @@ def begin(directory: Path, record: Record, *, machine: Mapping[str, Any]) -> Fou
     sweep(directory)
     seconds = before["wall_seconds"] if found.status == "finished" else _seconds(directory, before)
     machines = before["machines"] + [dict(machine)] * (machine not in before["machines"])
-    kept = {"seconds": seconds, "machines": machines, "growth": found.growth or before.get("growth", "")}
+    kept: dict[str, Any] = {"seconds": seconds, "machines": machines}
+    if record.growth:
+        option = record.growth.option
+        finished = before["options"].get(option) if found.status == "finished" else before.get("grown_from")
+        if finished not in (None, record.options[option]):
+            kept |= {"growth": found.growth or before["growth"], "grown_from": finished}
     write_sealed(directory / UNFINISHED, record.as_json() | kept)
     (directory / FINISHED).unlink(missing_ok=True)
     return found
@@ -148,10 +155,13 @@ def abandon(directory: Path) -> None:
                 path.unlink()
 
 
-def restore(directory: Path, manifest: Mapping[str, Any]) -> None:
-    """Puts back the manifest of a finished stage whose growth was refused before anything grew."""
-    write_sealed(directory / FINISHED, manifest)
-    (directory / UNFINISHED).unlink(missing_ok=True)
+def restore(directory: Path, before: Mapping[str, Any]) -> None:
+    """Puts back the record of a stage that was asked for more or less, and refused before it did anything."""
+    if "outputs" in before:
+        write_sealed(directory / FINISHED, before)
+        (directory / UNFINISHED).unlink(missing_ok=True)
+    else:
+        write_sealed(directory / UNFINISHED, {**before, "seconds": recorded(directory)["seconds"]})
 
 
 def finish(

@@ -11,7 +11,7 @@ from seqdistill.jobs import side_by_side
 from seqdistill.manifest import recorded, status
 from seqdistill.progress import Progress
 from seqdistill.recipe import REPORT, Recipe, Step
-from seqdistill.stages import Outcome, found_in, run_stage
+from seqdistill.stages import STAGES, Outcome, found_in, run_stage
 from seqdistill.verbs.report import write_report
 
 
@@ -45,31 +45,46 @@ def plan(recipe: Recipe) -> list[Plan]:
     """
     _check_inputs(recipe)
     rows: list[Plan] = []
-    grown: set[str] = set()  # these will be other than what was made of them before
+    grown: dict[str, str] = {}  # these will be other than what was made of them before -> the training that grows
     for step in recipe.steps:
         unmade = [row.step.name for row in rows if row.step.name in step.needs and row.action != "skip"]
-        older = [name for name in unmade if name in grown]
+        read = {given for key, given in step.settings.given_inputs() if key not in STAGES[step.kind].fingerprints}
+        older = [name for name in unmade if name in grown and recipe.out / name in read]
         if older and status(step.directory) != "absent":
-            grown.add(step.name)
-            why = f"made of {', '.join(older)} before it grows: delete {step.directory}, to make it anew"
+            grown[step.name] = grown[older[0]]
+            why = f"made of {grown[step.name]} before it grows: delete {step.directory}, to make it anew"
             rows.append(Plan(step, "refuse", why))
             continue
         if unmade:
             rows.append(Plan(step, "run", f"after {', '.join(unmade)}"))
             continue
-        found = found_in(step.directory, step.kind, step.settings)
+        try:
+            found = found_in(step.directory, step.kind, step.settings)
+        except UserError as error:  # damaged, or of another edition
+            rows.append(Plan(step, "refuse", str(error)))
+            continue
         if found.differences:
             rows.append(Plan(step, "refuse", "the directory holds another stage: " + "; ".join(found.differences)))
         elif found.growth:
-            grown.add(step.name)
+            grown[step.name] = step.name
             rows.append(Plan(step, "grow", found.growth))
         elif found.status == "finished":
             rows.append(Plan(step, "skip", "finished, nothing changed"))
         elif found.status == "unfinished":
+            if _grows_on(step):
+                grown[step.name] = step.name
             rows.append(Plan(step, "continue", "begun, not finished"))
         else:
             rows.append(Plan(step, "run", "not begun"))
     return rows
+
+
+def _grows_on(step: Step) -> bool:
+    """Whether an unfinished stage was finished before, and goes on to grow, not back to what it was."""
+    growth, begun = STAGES[step.kind].growth, recorded(step.directory)
+    if growth is None or "grown_from" not in begun:
+        return False
+    return begun["grown_from"] != getattr(step.settings, growth(step.settings).option)
 
 
 def run(recipe: Recipe, progress: Callable[[], Progress], *, jobs: int = 1) -> list[tuple[Step, Outcome]]:
@@ -84,7 +99,7 @@ def run(recipe: Recipe, progress: Callable[[], Progress], *, jobs: int = 1) -> l
             made of a training before it grows (all before anything runs); see `side_by_side` and the verbs.
     """
     if refused := [row for row in plan(recipe) if row.action == "refuse"]:
-        raise UserError("; ".join(f"{row.step.directory}: {row.why}" for row in refused))
+        raise UserError("\n".join(f"{row.step.directory}: {row.why}" for row in refused))
     ends = side_by_side(recipe.steps, progress, jobs=jobs) if jobs != 1 else _one_by_one(recipe.steps, progress())
     outcomes = list(ends)
     page = recipe.out / REPORT

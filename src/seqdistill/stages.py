@@ -47,8 +47,8 @@ class Stage(NamedTuple):
     """Inputs whose content is told in a way of their own, from the options and the stage's directory."""
 
 
-CHECKPOINTS = ("checkpoints/*/*",)
-"""Patterns of what a stage that can grow has written on its way."""
+PROGRESS = ("checkpoints/*/*", "log.jsonl")
+"""Patterns of what a stage that can grow writes on its way."""
 DATA_FILES = ("data.json", "*.arrow", "tokenizer/*")
 
 STAGES: dict[str, Stage] = {
@@ -106,24 +106,29 @@ def run_stage(kind: str, settings: Options, out: Path, progress: Progress, *, ti
             return Outcome(False, recorded(out)["results"])
         return Outcome(True, stage.perform(settings, out, Titled(progress, title)))
     with locked(out):
-        finished = recorded(out) if status(out) == "finished" else None
+        before = None if status(out) == "absent" else recorded(out)
         found = begin(out, record, machine=machine(getattr(settings, "threads", 0)))
         if found.is_done:
             return Outcome(False, recorded(out)["results"])
-        there = _files(out, CHECKPOINTS) if found.growth else set()
+        there = _progress(out)
         title = f"{title} (grow: {found.growth})" if found.growth else title
         started = time.monotonic()
         try:
             results = stage.perform(settings, out, Titled(progress, title))
-        except UserError:
-            if found.status == "absent":
+        except BaseException as error:
+            if before is None and isinstance(error, UserError):
                 abandon(out)
-            elif finished is not None and _files(out, CHECKPOINTS) == there:
-                restore(out, finished)  # refused before it grew: it is what it was
+            elif before is not None and found.growth and _progress(out) == there:
+                restore(out, before)  # it was ended before it grew: it is what it was
             raise
         outputs, others = (_files(out, patterns) for patterns in (stage.outputs, stage.others))
         finish(out, record, started=started, results=results, outputs=outputs, others=others)
     return Outcome(True, results)
+
+
+def _progress(out: Path) -> dict[Path, int]:
+    """What a stage that can grow has written so far, and how much."""
+    return {path: path.stat().st_size for path in _files(out, PROGRESS)}
 
 
 def _files(out: Path, patterns: Sequence[str]) -> set[Path]:

@@ -38,6 +38,7 @@ WITH = {
     "normalise": {"a": [2.0], "b": [2.0]},
     "first_tokens": {"first_model": Path("first")},
     "first_model": {"first_tokens": 3},
+    "skew": {"divergence": "js"},
 }
 """Options that make sense only beside another."""
 

@@ -191,6 +191,75 @@ def test_a_growth_that_is_refused_leaves_the_training_as_it_was(data: Path, tmp_
     assert not train(options(data, keep=1, validate_every=8, decay=0.5), tmp_path / "b").done_now
 
 
+def test_whatever_ends_a_growth_before_it_grew_leaves_the_training_as_it_was(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = options(data, schedule="constant", max_updates=4)
+    train(done, tmp_path / "a")
+    before = (tmp_path / "a" / FINISHED).read_bytes()
+
+    def ended(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("seqdistill.verbs.train.assemble", ended)
+        train(done.replaced(max_updates=8), tmp_path / "a")
+    assert (tmp_path / "a" / FINISHED).read_bytes() == before and not (tmp_path / "a" / UNFINISHED).exists()
+
+
+def test_a_refused_request_leaves_the_record_of_an_unfinished_training(data: Path, tmp_path: Path) -> None:
+    wanted = options(data, schedule="constant", max_updates=30)
+    cut_after(6, lambda: train(wanted, tmp_path / "a"))
+    with pytest.raises(UserError, match="already trained for 6 updates"):
+        train(wanted.replaced(max_updates=4), tmp_path / "a")
+    assert read_json(tmp_path / "a" / UNFINISHED)["options"]["max_updates"] == 30
+    assert not read_json(tmp_path / "a" / UNFINISHED).get("growth")
+
+
+def test_a_plan_knows_what_a_cut_off_growth_makes_other_and_what_not(data: Path, tmp_path: Path) -> None:
+    """An evaluation of the training is of its end; a branch is of a checkpoint, which stays."""
+    more = f"""
+        [evaluate.scores]
+        model = "teacher"
+        data = "{data}"
+        split = "valid"
+        speed_lines = 0
+        [train.branch]
+        data = "{data}"
+        model = "sru"
+        set = {{ dim = 16, embedding_dim = 8 }}
+        warmup = 2
+        schedule = "wsd"
+        decay_from = "teacher"
+        max_updates = 6
+        validate_every = 3
+        tensorboard = false
+        precision = "float32"
+        batch_tokens = 128
+    """
+
+    def recipe(updates: int) -> Recipe:
+        recipe_of(data, tmp_path, updates)
+        with (tmp_path / "r.toml").open("a") as file:
+            file.write(more)
+        return read_recipe(tmp_path / "r.toml", out=tmp_path / "out")
+
+    run(recipe(4), Silent)
+    longer = recipe(30)
+    actions = {row.step.name: row.action for row in plan(longer)}
+    assert actions == {"teacher": "grow", "scores": "refuse", "branch": "run"}
+    teacher = next(step.settings for step in longer.steps if step.name == "teacher")
+    cut_after(8, lambda: train(teacher, tmp_path / "out" / "teacher"))  # type: ignore[arg-type]
+    assert {row.step.name: row.action for row in plan(longer)} == actions | {"teacher": "continue"}
+    assert [row.action for row in plan(recipe(4))] == ["continue", "run", "run"]
+    with pytest.raises(UserError, match="already trained for 8 updates, too many to end at max_updates 4"):
+        run(recipe(4), Silent)
+    longer = recipe(30)
+    shutil.rmtree(tmp_path / "out" / "scores")
+    run(longer, Silent)
+    assert [row.action for row in plan(longer)] == ["skip"] * 3
+
+
 def test_threads_of_a_training_stay_its_own(data: Path, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     train(options(data, threads=before + 1, max_updates=1, warmup=0), tmp_path / "a")

@@ -104,6 +104,12 @@ class DivergenceOptions(Options):
         default=0, ge=0, le=MOST, description="+full: the teacher's k best tokens and the rest as one; 0: all."
     )
 
+    @model_validator(mode="after")
+    def _check_skew(self) -> DivergenceOptions:
+        if self.divergence != "js" and self.skew != DivergenceOptions.model_fields["skew"].default:
+            raise UserError(f"skew is for divergence 'js', but divergence is {self.divergence!r}: leave skew out")
+        return self
+
 
 def plain_values(given: Any) -> Any:
     """Numbers of numpy as those of Python; what is no table stays as it is."""

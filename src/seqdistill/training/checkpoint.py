@@ -116,7 +116,7 @@ def find(directory: Path, *, record: Record, end: End, branch: Path | None = Non
                 "raise max_updates or give another output directory"
             )
         stable = before.stable
-    if stable is not None and branch is None:
+    if stable is not None and (branch is None or not branch.exists()):
         raise UserError(
             f"{directory}: no checkpoint from before the decay (update {stable}) is left to grow from; "
             "give another output directory"

@@ -60,6 +60,11 @@ def branch_point(options: TrainOptions, out: Path) -> Path | None:
     chosen = training / "checkpoints" / f"{update:08d}"
     stable = _stable(options, training, there)
     if chosen not in stable and not any(saved(out / "checkpoints")):
+        if status(out) != "absent" and update and not chosen.exists():
+            raise UserError(
+                f"{out}: this branch began at update {update}, and {chosen} is gone: delete {out}, and run the same "
+                "command again, which begins at the newest one"
+            )
         _, last = _bounds(options, there)
         raise UserError(
             f"{options.decay_from}: no checkpoint between warm-up and decay, of the updates {options.warmup} to "

@@ -1,0 +1,182 @@
+// Sixteen floats at a time, with the same bits on every instruction set.
+//
+// An f16 is one AVX-512 register, two of AVX or four of SSE and NEON. All arithmetic is lane by lane, without fused
+// multiply-add (-ffp-contract=off), and sums fold lanes in one fixed order, so no result depends on the set.
+#pragma once
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace sd {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+constexpr int PARTS = 16 / LANES;
+
+typedef float FloatPart __attribute__((vector_size(4 * LANES)));
+typedef int32_t IntPart __attribute__((vector_size(4 * LANES)));
+
+struct f16 {
+  FloatPart part[PARTS];
+};
+struct i16 {
+  IntPart part[PARTS];
+};
+
+// Applies `of`, an expression of i, to every part.
+#define SD_EACH_PART(Result, of)                                 \
+  Result result;                                                 \
+  for (int i = 0; i < PARTS; ++i) result.part[i] = (of);         \
+  return result
+
+inline f16 operator+(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] + b.part[i]); }
+inline f16 operator-(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] - b.part[i]); }
+inline f16 operator*(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] * b.part[i]); }
+inline f16 operator/(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] / b.part[i]); }
+inline f16& operator+=(f16& a, f16 b) { return a = a + b; }
+
+// a where a > b, otherwise b; b where either is not a number.
+inline f16 max(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] > b.part[i] ? a.part[i] : b.part[i]); }
+inline f16 min(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] < b.part[i] ? a.part[i] : b.part[i]); }
+
+// `yes` where a < b, otherwise `no`.
+inline f16 where_less(f16 a, f16 b, f16 yes, f16 no) {
+  SD_EACH_PART(f16, a.part[i] < b.part[i] ? yes.part[i] : no.part[i]);
+}
+
+inline f16 broadcast(float x) { SD_EACH_PART(f16, x - FloatPart{}); }  // x - 0 is x, also where x is -0
+inline f16 zeros() { return broadcast(0.0f); }
+inline i16 bits(f16 x) { SD_EACH_PART(i16, reinterpret_cast<IntPart>(x.part[i])); }
+inline f16 from_bits(i16 x) { SD_EACH_PART(f16, reinterpret_cast<FloatPart>(x.part[i])); }
+inline f16 absolute(f16 x) {
+  SD_EACH_PART(f16, reinterpret_cast<FloatPart>(reinterpret_cast<IntPart>(x.part[i]) & 0x7fffffff));
+}
+inline f16 to_floats(i16 x) { SD_EACH_PART(f16, __builtin_convertvector(x.part[i], FloatPart)); }
+
+inline f16 load(const float* x) {
+  f16 v;
+  memcpy(&v, x, sizeof v);
+  return v;
+}
+inline void store(float* x, f16 v) { memcpy(x, &v, sizeof v); }
+
+// The first `count` (0 to 16) numbers, zeros in the other lanes; nothing else is read or written.
+inline f16 load(const float* x, int count) {
+#if defined(__AVX512F__)
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), x)};
+#else
+  float lanes[16] = {};
+  for (int i = 0; i < count; ++i) lanes[i] = x[i];
+  return load(lanes);
+#endif
+}
+inline void store(float* x, f16 v, int count) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(x, static_cast<__mmask16>((1u << count) - 1), v.part[0]);
+#else
+  float lanes[16];
+  store(lanes, v);
+  for (int i = 0; i < count; ++i) x[i] = lanes[i];
+#endif
+}
+
+// Folds lanes: i with i + 8, then i + 4, i + 2, i + 1.
+inline float sum(f16 v) {
+  float x[16];
+  store(x, v);
+  for (int width = 8; width; width /= 2)
+    for (int i = 0; i < width; ++i) x[i] += x[i + width];
+  return x[0];
+}
+inline float maximum(f16 v) {
+  float x[16];
+  store(x, v);
+  for (int width = 8; width; width /= 2)
+    for (int i = 0; i < width; ++i) x[i] = x[i] > x[i + width] ? x[i] : x[i + width];
+  return x[0];
+}
+
+// The nearest whole number, ties to the even one, of |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
+constexpr float ROUND = 12582912.0f;
+inline f16 nearest(f16 x) { return (x + broadcast(ROUND)) - broadcast(ROUND); }
+
+// The same as integers: the sum's lowest bits.
+inline i16 nearest_integer(f16 x) {
+  i16 sum = bits(x + broadcast(ROUND));
+  SD_EACH_PART(i16, sum.part[i] - 0x4b400000);
+}
+
+// 2^n of whole numbers n from -126 to 127, by writing the exponent.
+inline f16 power_of_two(f16 n) {
+  i16 exponent = nearest_integer(n);
+  SD_EACH_PART(f16, reinterpret_cast<FloatPart>((exponent.part[i] + 127) << 23));
+}
+
+// e^x to 2 ulp; 0 below -87.3 (where it would be denormal), the same as e^88 above 88. The polynomial is Cephes' expf.
+inline f16 exp(f16 given) {
+  f16 x = min(max(given, broadcast(-87.3f)), broadcast(88.0f));
+  f16 n = nearest(x * broadcast(1.44269504088896341f));
+  // x - n ln 2, with ln 2 in two numbers: n times the first is exact.
+  f16 r = (x - n * broadcast(0.693359375f)) - n * broadcast(-2.12194440e-4f);
+  f16 p = broadcast(1.9875691500e-4f);
+  p = p * r + broadcast(1.3981999507e-3f);
+  p = p * r + broadcast(8.3334519073e-3f);
+  p = p * r + broadcast(4.1665795894e-2f);
+  p = p * r + broadcast(1.6666665459e-1f);
+  p = p * r + broadcast(5.0000001201e-1f);
+  f16 value = (p * (r * r) + r) + broadcast(1.0f);
+  return where_less(given, broadcast(-87.3f), zeros(), value * power_of_two(n));
+}
+
+inline f16 sigmoid(f16 x) { return broadcast(1.0f) / (broadcast(1.0f) + exp(zeros() - x)); }
+
+// tanh to 2 ulp: Cephes' polynomial near 0, where 1 - 2 / (e^2x + 1) would lose digits.
+inline f16 tanh(f16 x) {
+  f16 z = x * x;
+  f16 p = broadcast(-5.70498872745e-3f);
+  p = p * z + broadcast(2.06390887954e-2f);
+  p = p * z + broadcast(-5.37397155531e-2f);
+  p = p * z + broadcast(1.33314422036e-1f);
+  p = p * z + broadcast(-3.33332819422e-1f);
+  f16 near = (p * z) * x + x;
+  f16 size = min(absolute(x), broadcast(10.0f));
+  f16 far = broadcast(1.0f) - broadcast(2.0f) / (exp(size + size) + broadcast(1.0f));
+  far = where_less(x, zeros(), zeros() - far, far);
+  return where_less(absolute(x), broadcast(0.625f), near, far);
+}
+
+// Natural logarithm of positive, normal numbers, to 2 ulp (Cephes' logf).
+inline f16 log(f16 x) {
+  // x = 2^exponent * mantissa, mantissa in [1/sqrt(2), sqrt(2)): bits above those of 1/sqrt(2) carry into the exponent.
+  i16 raw = bits(x), exponent, fraction;
+  for (int i = 0; i < PARTS; ++i) {
+    exponent.part[i] = (raw.part[i] - 0x3f3504f3) >> 23;
+    fraction.part[i] = raw.part[i] - (exponent.part[i] << 23);
+  }
+  f16 e = to_floats(exponent), m = from_bits(fraction) - broadcast(1.0f), z = m * m;
+  f16 p = broadcast(7.0376836292e-2f);
+  p = p * m + broadcast(-1.1514610310e-1f);
+  p = p * m + broadcast(1.1676998740e-1f);
+  p = p * m + broadcast(-1.2420140846e-1f);
+  p = p * m + broadcast(1.4249322787e-1f);
+  p = p * m + broadcast(-1.6668057665e-1f);
+  p = p * m + broadcast(2.0000714765e-1f);
+  p = p * m + broadcast(-2.4999993993e-1f);
+  p = p * m + broadcast(3.3333331174e-1f);
+  f16 y = (p * m) * z + e * broadcast(-2.12194440e-4f) - z * broadcast(0.5f);
+  return (m + y) + e * broadcast(0.693359375f);
+}
+inline float log(float x) {
+  float lanes[16];
+  store(lanes, log(broadcast(x)));
+  return lanes[0];
+}
+
+}  // namespace sd

@@ -143,6 +143,23 @@ def test_packed_data_that_are_cut_or_altered_name_their_kind(tmp_path, kind):
         list(read_lines(path))
 
 
+@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zstd"])
+@pytest.mark.parametrize("damage", ["first byte", "cut", "rubbish"])
+def test_what_follows_a_whole_stream_is_read_or_refused(tmp_path, kind, damage):
+    first, second = (packed_by_programs(f"part {part}\n".encode() * 40)[kind] for part in (1, 2))
+    after = {"first byte": bytes([second[0] ^ 1]) + second[1:], "cut": second[:-3], "rubbish": b"no stream"}
+    path = tmp_path / "text"
+    path.write_bytes(first + after[damage])
+    with pytest.raises(UserError, match=rf"the {kind} data were cut or altered"):
+        list(read_lines(path))
+
+
+def test_zeros_may_follow_a_stream_of_xz(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(lzma.compress(b"one\n") + bytes(8) + lzma.compress(b"two\n") + bytes(4))
+    assert list(read_lines(path)) == ["one", "two"]
+
+
 def test_plain_text_may_be_called_gz_and_bytes_that_are_none_say_so(tmp_path):
     path = tmp_path / "text.gz"
     path.write_bytes(b"BZh is no word\n")

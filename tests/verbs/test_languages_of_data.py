@@ -7,8 +7,9 @@ import pytest
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.metrics import tokenizers as metric_tokenizers
-from seqdistill.options import PrepareOptions
+from seqdistill.options import CompareOptions, PrepareOptions
 from seqdistill.text.languages import Languages
+from seqdistill.verbs.compare import compare_files
 from seqdistill.verbs.prepare import languages_of
 from tests.scripts import sentence
 
@@ -97,3 +98,17 @@ def test_corpora_of_other_languages_are_not_measured_together(text, call):
 )
 def test_languages_of_a_public_corpus_need_not_be_repeated(given, expected):
     assert languages_of(PrepareOptions(**given)) == expected
+
+
+def test_compared_outputs_are_scored_in_the_words_of_their_letters(tmp_path):
+    """Nobody named a language: 13a would take a Chinese line for one word, and find 0 BLEU in what is right."""
+    right = ["我们今天去公园散步。", "他在厨房里做饭。"] * 30
+    wrong = ["我们今天去学校上课。", "她在花园里看书。"] * 30
+    for name, lines in {"right": right, "wrong": wrong}.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    options = CompareOptions(reference=[tmp_path / "right"], metrics="bleu,ter")
+    bleu, ter = compare_files(options, tmp_path / "wrong", tmp_path / "right")
+    assert bleu.system == 100 and 0 < bleu.baseline < 60 and "tok:zh" in bleu.signature
+    assert ter.system == 0 and "asian:yes" in ter.signature
+    named = compare_files(options.replaced(tokenize="char", metrics="bleu"), tmp_path / "wrong", tmp_path / "right")
+    assert "tok:char" in named[0].signature

@@ -27,8 +27,8 @@ _STARTS = {
 }
 _UNPACKED: tuple[tuple[bytes, str, Callable[[IO[bytes]], Any]], ...] = (
     (rb"\x1f\x8b", "gzip", lambda file: gzip.GzipFile(fileobj=file)),
-    (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", "bzip2", bz2.BZ2File),
-    (rb"\xfd7zXZ\x00", "xz", lzma.LZMAFile),
+    (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", "bzip2", lambda file: _Streams(file, bz2.BZ2Decompressor)),
+    (rb"\xfd7zXZ\x00", "xz", lambda file: _Streams(file, lzma.LZMADecompressor, padding=b"\0")),
     (rb"\x28\xb5\x2f\xfd", "zstd", lambda file: pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")),
 )
 """What a compressed file begins with, its kind, and what unpacks it. Names do not count."""
@@ -37,6 +37,7 @@ PACKED = (".gz", ".bz2", ".xz", ".zst")
 _ARCHIVE = re.compile(rb"PK(\x03\x04|\x05\x06)")
 _HEAD = 10
 """Bytes that tell."""
+_CHUNK = 1 << 16
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -93,6 +94,44 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         if not kind or getattr(error, "errno", None) is not None:  # of the system, not of what unpacks
             raise
         raise UserError(f"{path}: the {kind} data were cut or altered ({error}); copy or make the file again") from None
+
+
+class _Streams(io.RawIOBase):
+    """Compressed streams one after the other, unpacked.
+
+    Python's own classes take what follows a stream and does not begin like one for rubbish, and end without a word:
+    where the second stream is damaged, half of the text would be lost.
+    """
+
+    def __init__(self, file: IO[bytes], stream: Callable[[], Any], *, padding: bytes = b"") -> None:
+        """`padding` may follow a stream: zeros, in xz."""
+        self._file, self._stream, self._padding = file, stream, padding
+        self._open = stream()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the buffer in part; 0 at the end. Raises EOFError where a stream is cut, and what its class raises."""
+        found = b""
+        while not found:
+            packed = b""
+            if self._open.eof:
+                if not (packed := self._following()):
+                    return 0
+                self._open = self._stream()
+            elif self._open.needs_input and not (packed := self._file.read(_CHUNK)):
+                raise EOFError("it ends within a stream")
+            found = self._open.decompress(packed, len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def _following(self) -> bytes:
+        """The first bytes after a stream and its padding; none at the end of the file."""
+        packed = self._open.unused_data.lstrip(self._padding)
+        while not packed and (more := self._file.read(_CHUNK)):
+            packed = more.lstrip(self._padding)
+        return packed
 
 
 def one_line(text: str) -> str:

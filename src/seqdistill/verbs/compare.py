@@ -9,12 +9,16 @@ from seqdistill.manifest import checked
 from seqdistill.metrics.metric import SEPARATOR, joined_references
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
+from seqdistill.metrics.tokenizers import completed
 from seqdistill.options import CompareOptions
+from seqdistill.text.languages import Languages, guessed_tokenizer
 from seqdistill.text.lines import read_lines
 
 
 def compare_files(options: CompareOptions, a: Path, b: Path) -> list[Comparison]:
     """Paired bootstrap resampling (Koehn, 2004) of B against A, for every metric asked for.
+
+    Where neither language nor tokeniser is named, the references' letters tell whether words stand between blanks.
 
     Raises:
         UserError: files of different length, unreadable text, an unknown metric.
@@ -29,9 +33,10 @@ def compare_files(options: CompareOptions, a: Path, b: Path) -> list[Comparison]
             "expected references with tabs between them: correct the file, or the number"
         )
     num_references = max(options.num_references, len(options.reference))
+    scoring = completed(options, Languages(tokenize=guessed_tokenizer(references)), lowercase=False)
     return [
         compare(
-            create_metric(name, options, sources=sources, num_references=num_references),
+            create_metric(name, scoring, sources=sources, num_references=num_references),
             baseline,
             system,
             references,

@@ -1,0 +1,159 @@
+#include "api.h"
+
+#include "model.h"
+
+using namespace sd;
+
+struct SdModel {
+  Model model;
+};
+
+struct SdWorkspace {
+  Arena arena;
+};
+
+namespace {
+
+#define SD_TEXT(name) #name
+#define SD_TEXT_OF(macro) SD_TEXT(macro)
+
+int failed(int code, const char* message, char* error, int size) {
+  if (error && size > 0) snprintf(error, size_t(size), "%s", message);
+  return code;
+}
+
+// Refuses lists that run backwards, or hold ids outside the vocabulary.
+void check_lists(const char* name, const SdLists& lists, int sentences, int vocab, Failure& failure) {
+  if (!lists.values || !sentences) return;
+  int64_t first = 0;
+  for (int i = 0; i < sentences; first = lists.ends[i++])
+    if (lists.ends[i] < first || lists.ends[i] - first > INT32_MAX / 2)
+      failure.refuse("%s: list %d is of no possible length", name, i);
+  for (int64_t i = 0; i < first; ++i)
+    if (lists.values[i] < 0 || lists.values[i] >= vocab)
+      failure.refuse("%s: id %d is outside the vocabulary of %d", name, lists.values[i], vocab);
+}
+
+void check_numbers(const SdRequest& request, Failure& failure) {
+  if (request.sentences < 0) failure.refuse("%d sentences", request.sentences);
+  if (request.beam < 1 || request.n_best < 1 || request.n_best > request.beam)
+    failure.refuse("beam %d and n_best %d: both are 1 or more, n_best at most beam", request.beam, request.n_best);
+  if (request.no_repeat_ngram < 0 || request.min_length < 0 || request.iterations < 0)
+    failure.refuse("no_repeat_ngram, min_length and iterations are 0 or more");
+  for (int i = 0; i < request.sentences; ++i)
+    if (request.limits[i] < 1) failure.refuse("sentence %d: the limit is %d, expected 1 or more", i, request.limits[i]);
+}
+
+Batch checked(const Model& model, const SdRequest& request, Arena& arena, Failure& failure) {
+  int count = request.sentences;
+  check_numbers(request, failure);
+  check_lists("sources", request.sources, count, model.source_vocab, failure);
+  check_lists("prefixes", request.prefixes, count, model.target_vocab, failure);
+  check_lists("allowed", request.allowed, count, model.target_vocab, failure);
+  check_lists("shortlists", request.shortlists, count, model.target_vocab, failure);
+  int32_t* starts = arena.array<int32_t>(size_t(count) + 1);
+  starts[0] = 0;
+  for (int i = 0; i < count; ++i) {
+    if (request.sources.ends[i] > INT32_MAX / 2) failure.refuse("sources: too many tokens for one call");
+    starts[i + 1] = int32_t(request.sources.ends[i]);
+    if (starts[i + 1] == starts[i]) failure.refuse("source %d is empty: every source ends with EOS", i);
+  }
+  return {{starts, count},
+          request.sources.values,
+          request.prefixes,
+          request.allowed,
+          request.shortlists,
+          request.limits,
+          request.beam,
+          request.n_best,
+          request.no_repeat_ngram,
+          request.min_length,
+          request.iterations,
+          request.scores != 0,
+          request.length_penalty,
+          request.penalty};
+}
+
+// The hypotheses of all sentences in flat arrays.
+SdResult flat(const Found* found, int sentences, Arena& arena) {
+  size_t total = 0, words = 0;
+  int32_t* counts = arena.array<int32_t>(size_t(sentences));
+  for (int i = 0; i < sentences; ++i) {
+    total += size_t(counts[i] = found[i].count);
+    for (int k = 0; k < found[i].count; ++k) words += size_t(found[i].hypotheses[k].length);
+  }
+  int32_t* tokens = arena.array<int32_t>(words);
+  int64_t* ends = arena.array<int64_t>(total);
+  double *log_probs = arena.array<double>(total), *scores = arena.array<double>(total);
+  int32_t *passes = arena.array<int32_t>(total), *iterations = arena.array<int32_t>(total);
+  size_t number = 0, end = 0;
+  for (int i = 0; i < sentences; ++i)
+    for (int k = 0; k < found[i].count; ++k, ++number) {
+      const Hypothesis& each = found[i].hypotheses[k];
+      if (each.length) memcpy(tokens + end, each.tokens, sizeof(int32_t) * size_t(each.length));
+      ends[number] = int64_t(end += size_t(each.length));
+      log_probs[number] = each.log_prob, scores[number] = each.score;
+      passes[number] = each.passes, iterations[number] = each.iterations;
+    }
+  return {tokens, ends, counts, log_probs, scores, passes, iterations};
+}
+
+void decode(const Model& model, const SdRequest& request, SdResult& result, Arena& arena, Failure& failure) {
+  arena.release({nullptr, 0});  // the results of the last call
+  Batch batch = checked(model, request, arena, failure);
+  Found* found = arena.zeros<Found>(size_t(request.sentences));
+  if (request.sentences) model.family->decode(model, batch, found, arena);
+  result = flat(found, request.sentences, arena);
+}
+
+}  // namespace
+
+// Each entry sets the two places that what it calls may jump to; locals that it needs after a jump are not changed.
+
+int sd_model_new(const char* settings, const SdTensor* tensors, int32_t count, SdModel** model, char* error,
+                 int32_t error_size) {
+  SdModel* made = *model = static_cast<SdModel*>(calloc(1, sizeof(SdModel)));
+  if (!made) return failed(SD_OUT_OF_MEMORY, "out of memory", error, error_size);
+  Failure failure;
+  failure.message = error, failure.size = error_size;
+  if (setjmp(made->model.arena.out_of_memory)) {
+    sd_model_free(*model), *model = nullptr;
+    return failed(SD_OUT_OF_MEMORY, "out of memory", error, error_size);
+  }
+  if (setjmp(failure.place)) {
+    sd_model_free(*model), *model = nullptr;
+    return SD_REFUSED;
+  }
+  build(made->model, settings, tensors, count, failure);
+  return SD_OK;
+}
+
+void sd_model_free(SdModel* model) {
+  if (model) model->model.arena.free_all();
+  free(model);
+}
+
+int sd_workspace_new(SdWorkspace** workspace) {
+  *workspace = static_cast<SdWorkspace*>(calloc(1, sizeof(SdWorkspace)));
+  return *workspace ? SD_OK : SD_OUT_OF_MEMORY;
+}
+
+void sd_workspace_free(SdWorkspace* workspace) {
+  if (workspace) workspace->arena.free_all();
+  free(workspace);
+}
+
+int sd_decode(const SdModel* model, SdWorkspace* workspace, const SdRequest* request, SdResult* result, char* error,
+              int32_t error_size) {
+  Failure failure;
+  failure.message = error, failure.size = error_size;
+  if (setjmp(workspace->arena.out_of_memory)) {
+    workspace->arena.free_all();
+    return failed(SD_OUT_OF_MEMORY, "out of memory: give fewer or shorter sentences at once", error, error_size);
+  }
+  if (setjmp(failure.place)) return SD_REFUSED;
+  decode(model->model, *request, *result, workspace->arena, failure);
+  return SD_OK;
+}
+
+const char* sd_instructions(void) { return SD_TEXT_OF(SD_INSTRUCTIONS); }

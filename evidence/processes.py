@@ -7,6 +7,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from seqdistill.runtime.latency import peak_mb
+
+__all__ = ["Run", "in_fresh_process", "peak_mb"]
+
 Run = Callable[[Path], dict[str, float]]
 
 
@@ -24,9 +28,3 @@ def in_fresh_process(function: Run, folder: Path) -> dict[str, float]:
 
 def _send(function: Run, folder: Path, connection: Connection) -> None:
     connection.send(function(folder))
-
-
-def peak_mb() -> float:
-    """Most memory this process had resident, in MB of 10^6 bytes."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6

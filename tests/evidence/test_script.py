@@ -40,7 +40,7 @@ def test_systems_take_turns_and_each_round_begins_with_another_one():
     assert [turn.name for turn in turns] == ["a", "b", "b", "a", "a", "b", "b", "a"]
     assert [turn.round for turn in turns] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert by_name(turns) == {"a": [1, 2, 3, 4], "b": [2, 8, 6, 16]}, "the round that warms up is left out"
-    assert by_name(turns, lambda turn: turn.result)["a"] == [2, 3, 4, 5]
+    assert by_name(turns, lambda turn: float(turn.result))["a"] == [2, 3, 4, 5]
     assert medians(turns) == {"a": 2.5, "b": 7}
     assert ratios(turns, "b", "a") == [2, 4, 2, 4], "within a round"
     assert len(told) == 10 and told[-1] == "round 4 of 4: a: 4.00 s"

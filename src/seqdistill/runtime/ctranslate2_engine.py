@@ -9,18 +9,16 @@ from typing import Any
 import ctranslate2
 
 from seqdistill.decoding.corpus import EMPTY, RULES, EngineTraits, TextHypothesis, as_text, longest_first
-from seqdistill.decoding.decode import check_options
 from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.limits import length_limit
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
 from seqdistill.machine import threads_kept, usable_cores
-from seqdistill.models.saved import LoadedModel
+from seqdistill.models.family import refuse_foreign
+from seqdistill.models.traits import Traits
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import NO_SAMPLES
 from seqdistill.runtime.conversion import MAX_POSITIONS, pieces
-from seqdistill.runtime.conversions import converted
-from seqdistill.text.sources import default_cache
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 CALL_LINES = 4096
@@ -40,30 +38,34 @@ class CTranslate2Engine:
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        folder: Path,
+        tokenizers: Vocabularies,
         *,
-        cache: Path | None = None,
+        model: str = "",
         compute_type: str = "auto",
         workers: int = 0,
         threads: int = 1,
         max_tokens: int = 2048,
     ):
-        """Converts the model, unless its conversion lies in the cache.
+        """Opens a converted model.
 
         Args:
-            cache: `default_cache()` when None.
+            folder: what `conversion.convert` wrote, checked.
+            tokenizers: those it was trained with.
+            model: its fingerprint.
             compute_type: "auto" (the fastest whose outputs hardly differ: int8), or one of CTranslate2's.
             workers: batches decoded side by side; 0: one for each core.
             threads: threads of each worker.
             max_tokens: source tokens in a batch, padding included.
 
         Raises:
-            UserError: the model cannot be converted, or the processor lacks the compute type.
+            UserError: the processor lacks the compute type.
         """
         self.compute_type = _checked_compute_type(compute_type)
         self.max_tokens = max_tokens
-        self.loaded = loaded
-        with threads_kept(), converted(loaded, cache or default_cache()) as folder:
+        self.model = model
+        self._tokenizers = tokenizers
+        with threads_kept():
             self._translator = ctranslate2.Translator(
                 str(folder),
                 device="cpu",
@@ -72,10 +74,10 @@ class CTranslate2Engine:
                 intra_threads=threads,
                 max_queued_batches=-1,
             )
-        self._source_pieces = pieces(loaded.tokenizers.source)
-        self._target_pieces = pieces(loaded.tokenizers.target)
+        self._source_pieces = pieces(tokenizers.source)
+        self._target_pieces = pieces(tokenizers.target)
         self._target_ids = {piece: token for token, piece in enumerate(self._target_pieces)}
-        ids = loaded.tokenizers.target.ids
+        ids = tokenizers.target.ids
         self._prompt = ids.before_words[1:]
         """What the decoder reads after the first symbol and before the first word: a language code that is forced."""
 
@@ -87,13 +89,13 @@ class CTranslate2Engine:
     def fingerprint(self) -> dict[str, Any]:
         return {
             "engine": f"ctranslate2 {ctranslate2.__version__}",
-            "model": self.loaded.fingerprint,
+            "model": self.model,
             "precision": self.compute_type,
         }
 
     @property
     def tokenizers(self) -> Vocabularies:
-        return self.loaded.tokenizers
+        return self._tokenizers
 
     def decode(
         self,
@@ -125,7 +127,7 @@ class CTranslate2Engine:
         Raises:
             UserError: sampling, options of non-autoregressive models, allowed pieces.
         """
-        check_options(self.loaded.model, options)
+        refuse_foreign(Traits(), vars(options))
         _refuse(options, given)
         _check_lengths(sources, given.seeds or range(len(sources)))
         limits = [length_limit(len(words), options) for words in sources]

@@ -11,7 +11,9 @@ import torch
 from seqdistill.decoding.corpus import Engine, TorchEngine
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
+from seqdistill.runtime.conversions import converted
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
+from seqdistill.text.sources import default_cache
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import choose_precision
 
@@ -49,7 +51,21 @@ def torch_precision(compute_type: str, device: torch.device) -> torch.dtype:
     return choose_precision("float32" if compute_type == "auto" else compute_type, device)
 
 
-ENGINES: Mapping[str, Callable[..., Engine]] = {"torch": torch_engine, "ctranslate2": CTranslate2Engine}
+def ctranslate2_engine(loaded: LoadedModel, *, cache: Path | None = None, **options: Any) -> CTranslate2Engine:
+    """A Transformer converted for CTranslate2, unless its conversion lies in the cache.
+
+    Args:
+        cache: `default_cache()` when None.
+        options: keyword arguments of `CTranslate2Engine`.
+
+    Raises:
+        UserError: the model cannot be converted, or the processor lacks the compute type.
+    """
+    with converted(loaded, cache or default_cache()) as folder:
+        return CTranslate2Engine(folder, loaded.tokenizers, model=loaded.fingerprint, **options)
+
+
+ENGINES: Mapping[str, Callable[..., Engine]] = {"torch": torch_engine, "ctranslate2": ctranslate2_engine}
 """Name of an engine -> what makes it of a loaded model."""
 
 
@@ -57,7 +73,7 @@ def create_engine(name: str, loaded: LoadedModel, **options: Any) -> Engine:
     """An engine by name, with a model.
 
     Args:
-        options: keyword arguments of `torch_engine` or `CTranslate2Engine`.
+        options: keyword arguments of `torch_engine` or `ctranslate2_engine`.
 
     Raises:
         UserError: unknown engine, or a model it cannot run.

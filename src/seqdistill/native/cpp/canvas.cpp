@@ -23,7 +23,7 @@ Canvas empty_canvas(const int32_t* limits, int rows, Arena& arena) {
 void fill_with_masks(Canvas& canvas, const int32_t* lengths, int32_t mask) {
   for (int i = 0; i < canvas.rows; ++i)
     canvas.starts[i + 1] = canvas.starts[i] + (lengths[i] < canvas.limits[i] ? lengths[i] : canvas.limits[i]);
-  for (int i = 0; i < canvas.tokens_of_all(); ++i) {
+  for (int i = 0; i < canvas.total(); ++i) {
     canvas.tokens[i] = mask;
     canvas.log_probs[i] = 0;
   }
@@ -60,8 +60,8 @@ void keep_tokens(Canvas& canvas, const int32_t* keep) {
 }
 
 void insert_masks(Canvas& canvas, const int32_t* counts, int32_t mask) {
-  int end = canvas.tokens_of_all();
-  for (int slot = 0; slot < canvas.slots_of_all(); ++slot) end += counts[slot];
+  int end = canvas.total();
+  for (int slot = 0; slot < canvas.slots(); ++slot) end += counts[slot];
   // From the right: every token moves right or stays, so nothing is written over before it is read.
   for (int row = canvas.rows - 1; row >= 0; --row) {
     const int first = canvas.starts[row], length = canvas.length(row);

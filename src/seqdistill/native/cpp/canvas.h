@@ -16,11 +16,11 @@ struct Canvas {
   int32_t* limits;      // most tokens of the row
   int32_t* passes;      // runs of the decoder that the row has taken part in
 
-  int tokens_of_all() const { return starts[rows]; }
+  int total() const { return starts[rows]; }
   int length(int row) const { return starts[row + 1] - starts[row]; }
   // Slots, the places where tokens can be inserted, are counted through: row i has length + 1 of them, from here on.
   int first_slot(int row) const { return starts[row] + row; }
-  int slots_of_all() const { return starts[rows] + rows; }
+  int slots() const { return starts[rows] + rows; }
 };
 
 // Rows without tokens; candidate i has limits[i].

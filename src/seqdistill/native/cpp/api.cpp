@@ -34,10 +34,12 @@ void check_lists(const char* name, const SdLists& lists, int sentences, int voca
       failure.refuse("%s: id %d is outside the vocabulary of %d", name, lists.values[i], vocab);
 }
 
-void check_numbers(const SdRequest& request, Failure& failure) {
+void check_numbers(const Family& family, const SdRequest& request, Failure& failure) {
   if (request.sentences < 0) failure.refuse("%d sentences", request.sentences);
   if (request.beam < 1 || request.n_best < 1 || request.n_best > request.beam)
     failure.refuse("beam %d and n_best %d: both are 1 or more, n_best at most beam", request.beam, request.n_best);
+  if (family.most_beam && request.beam > family.most_beam)
+    failure.refuse("beam %d: models of the family %s take at most %d", request.beam, family.name, family.most_beam);
   if (request.no_repeat_ngram < 0 || request.min_length < 0 || request.iterations < 0)
     failure.refuse("no_repeat_ngram, min_length and iterations are 0 or more");
   for (int i = 0; i < request.sentences; ++i)
@@ -46,7 +48,7 @@ void check_numbers(const SdRequest& request, Failure& failure) {
 
 Batch checked(const Model& model, const SdRequest& request, Arena& arena, Failure& failure) {
   int count = request.sentences;
-  check_numbers(request, failure);
+  check_numbers(*model.family, request, failure);
   check_lists("sources", request.sources, count, model.source_vocab, failure);
   check_lists("prefixes", request.prefixes, count, model.target_vocab, failure);
   check_lists("allowed", request.allowed, count, model.target_vocab, failure);

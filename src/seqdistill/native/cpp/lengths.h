@@ -4,6 +4,9 @@
 
 namespace sd {
 
+// Most candidates of a sentence: of the 256 classes of a source without words, 127 are lengths of 1 or more.
+constexpr int MOST_LENGTHS = 127;
+
 // The parts of such a model.
 const void* build_with_lengths(const Parts& parts, const Model& model);
 

@@ -3,7 +3,7 @@
 namespace sd {
 namespace {
 
-const Family* const FAMILIES[] = {nullptr};  // until the first family is here
+const Family* const FAMILIES[] = {&NAT, &INAT, &CMLM, &INST, &LEVT};
 
 constexpr int LONGEST_NAME = 192;
 

@@ -113,10 +113,12 @@ struct Family {
   const char* name;
   const void* (*build)(const Parts& parts, const Model& model);
   void (*decode)(const Model& model, const Batch& batch, Found* found, Arena& arena);  // found: one of each sentence
+  int most_beam;  // 0: any
 };
 
 // Each is defined in the file of its name.
 extern const Family TRANSFORMER, HYBRID, RNN;
+extern const Family NAT, INAT, CMLM, INST, LEVT;
 
 // A model of its settings and tensors, in its own arena.
 void build(Model& model, const char* settings, const SdTensor* tensors, int count, Failure& failure);

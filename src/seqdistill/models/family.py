@@ -62,6 +62,7 @@ def _sizes(dim: int, ffn_dim: int, layers: int, heads: int, dropout: float) -> d
 
 _ZHOU = "Zhou et al. 2020, table 5"
 _CONVERSION = "seqdistill.runtime.conversion"
+_EXPORTING = "seqdistill.runtime.exporting.autoregressive"
 _NONAUTOREGRESSIVE = "seqdistill.models.nonautoregressive"
 _SMALL_FLOWSEQ = {
     **{"encoder_layers": 3, "posterior_layers": 2, "decoder_layers": 2, "heads": 4},
@@ -84,7 +85,7 @@ FAMILIES: dict[str, Family] = {
                 "12 encoder layers, one decoder layer (Kasai et al. 2021)", {"encoder_layers": 12, "decoder_layers": 1}
             ),
         },
-        exporters={"ctranslate2": f"{_CONVERSION}:transformer_spec"},
+        exporters={"ctranslate2": f"{_CONVERSION}:transformer_spec", "compiled": f"{_EXPORTING}:transformer_parts"},
     ),
     "mixture": Family(
         "seqdistill.models.autoregressive.mixture:Mixture",
@@ -94,7 +95,7 @@ FAMILIES: dict[str, Family] = {
             "mixture-base": Preset("Zhou et al. 2020, section 5", _sizes(512, 2048, 6, 8, 0.3)),
         },
         Traits(experts=True),
-        exporters={"ctranslate2": f"{_CONVERSION}:mixture_spec"},
+        exporters={"ctranslate2": f"{_CONVERSION}:mixture_spec", "compiled": f"{_EXPORTING}:mixture_parts"},
     ),
     "rnn": Family(
         "seqdistill.models.autoregressive.rnn:RNN",
@@ -109,6 +110,7 @@ FAMILIES: dict[str, Family] = {
             ),
             "sru-wmt": Preset("WMT student of Lin et al. 2020", {"layers": 4, "dim": 1024, "projection": 256}),
         },
+        exporters={"compiled": f"{_EXPORTING}:rnn_parts"},
     ),
     "hybrid": Family(
         "seqdistill.models.autoregressive.hybrid:Hybrid",
@@ -117,6 +119,7 @@ FAMILIES: dict[str, Family] = {
             "hybrid": Preset("Transformer encoder of width 256, 6 layers, and 2 recurrent decoder layers (SSRU)"),
             "tiny": Preset("Marian's tiny student (Bogoychev et al. 2020)", {"ffn_dim": 1536, "heads": 8}),
         },
+        exporters={"compiled": f"{_EXPORTING}:hybrid_parts"},
     ),
     "nat": Family(
         f"{_NONAUTOREGRESSIVE}.nat:NAT",

@@ -53,6 +53,13 @@ void embed_sentences(const Linear& embedding, const Positions& positions, const 
     add_positions(positions, 0, sentences.length(i), x + size_t(sentences.first(i)) * size_t(dim), dim);
 }
 
+void embed_at(const Linear& embedding, const Positions& positions, const int32_t* tokens, int position, int rows,
+              float* x) {
+  const int dim = positions.dim;
+  embed(embedding, tokens, rows, sqrtf(float(dim)), x, dim);
+  for (int row = 0; row < rows; ++row) add_positions(positions, position, 1, x + size_t(row) * size_t(dim), dim);
+}
+
 const float* sublayer_input(const Norm& norm, const Sizes& sizes, const float* x, int rows, Arena& arena) {
   if (!sizes.norm_first) return x;
   float* normed = arena.array<float>(size_t(rows) * size_t(sizes.dim));

@@ -23,6 +23,9 @@ void add_positions(const Positions& positions, int first, int rows, float* x, in
 // everywhere in this file.
 void embed_sentences(const Linear& embedding, const Positions& positions, const int32_t* tokens, Ragged sentences,
                      float* x);
+// The same of tokens that all stand at one position.
+void embed_at(const Linear& embedding, const Positions& positions, const int32_t* tokens, int position, int rows,
+              float* x);
 
 struct Norm {
   const float *weight, *bias;

@@ -3,7 +3,7 @@
 namespace sd {
 namespace {
 
-const Family* const FAMILIES[] = {&NAT, &INAT, &CMLM, &INST, &LEVT};
+const Family* const FAMILIES[] = {&TRANSFORMER, &MIXTURE, &HYBRID, &RNN, &NAT, &INAT, &CMLM, &INST, &LEVT};
 
 constexpr int LONGEST_NAME = 192;
 
@@ -180,10 +180,9 @@ void read_ids(Model& model, const Parts& parts) {
 
 void build(Model& model, const char* settings, const SdTensor* tensors, int count, Failure& failure) {
   Parts parts(model.arena, failure, settings, tensors, count);
-  const char* names[sizeof FAMILIES / sizeof *FAMILIES];
+  const char* names[sizeof FAMILIES / sizeof *FAMILIES] = {};
   int families = 0;
-  for (const Family* family : FAMILIES)
-    if (family) names[families++] = family->name;
+  for (const Family* family : FAMILIES) names[families++] = family->name;
   model.family = FAMILIES[parts.choice("family", names, families)];
   read_ids(model, parts);
   model.parts = model.family->build(parts, model);

@@ -117,7 +117,7 @@ struct Family {
 };
 
 // Each is defined in the file of its name.
-extern const Family TRANSFORMER, HYBRID, RNN;
+extern const Family TRANSFORMER, MIXTURE, HYBRID, RNN;
 extern const Family NAT, INAT, CMLM, INST, LEVT;
 
 // A model of its settings and tensors, in its own arena.

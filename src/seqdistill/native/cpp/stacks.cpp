@@ -1,5 +1,7 @@
 #include "stacks.h"
 
+#include "words.h"
+
 namespace sd {
 namespace {
 
@@ -9,18 +11,6 @@ SelfAttention self_attention_of(const Parts& layer, int dim) {
   Parts part = layer.in("self_attention");
   return {part.linear("query_key_value", 3 * dim, dim), part.linear("output", dim, dim),
           norm_of(layer, "around_self.norm", dim)};
-}
-
-CrossAttention cross_attention_of(const Parts& layer, int dim) {
-  Parts part = layer.in("cross_attention");
-  return {part.linear("query", dim, dim), part.linear("key_value", 2 * dim, dim), part.linear("output", dim, dim),
-          norm_of(layer, "around_cross.norm", dim)};
-}
-
-FeedForward feed_forward_of(const Parts& layer, const Sizes& sizes) {
-  Parts part = layer.in("feed_forward");
-  return {part.linear("inner", sizes.ffn_dim, sizes.dim), part.linear("outer", sizes.dim, sizes.ffn_dim),
-          norm_of(layer, "around_feed_forward.norm", sizes.dim)};
 }
 
 Norm last_norm_of(const Parts& stack, const Sizes& sizes) {
@@ -44,6 +34,18 @@ Sizes sizes_of(const Parts& parts, const char* layers_setting) {
 Norm norm_of(const Parts& parts, const char* name, int dim) {
   Parts norm = parts.in(name);
   return {norm.vector("weight", dim), norm.vector("bias", dim)};
+}
+
+CrossAttention cross_attention_of(const Parts& layer, int dim) {
+  Parts part = layer.in("cross_attention");
+  return {part.linear("query", dim, dim), part.linear("key_value", 2 * dim, dim), part.linear("output", dim, dim),
+          norm_of(layer, "around_cross.norm", dim)};
+}
+
+FeedForward feed_forward_of(const Parts& layer, const Sizes& sizes) {
+  Parts part = layer.in("feed_forward");
+  return {part.linear("inner", sizes.ffn_dim, sizes.dim), part.linear("outer", sizes.dim, sizes.ffn_dim),
+          norm_of(layer, "around_feed_forward.norm", sizes.dim)};
 }
 
 Encoder encoder_of(const Parts& parts) {
@@ -70,6 +72,12 @@ Embeddings embeddings_of(const Parts& parts, int source_vocab, int target_vocab,
   Linear target = parts.matrix("target_embedding.weight", target_vocab, dim);
   const bool tied = !parts.has("source_embedding.weight");
   return {tied ? target : parts.matrix("source_embedding.weight", source_vocab, dim), target};
+}
+
+Linear output_layer_of(const Parts& parts, const Linear& embedding, Ids never_written) {
+  Linear output = embedding;
+  if (parts.has("output.bias")) output.bias = parts.vector("output.bias", embedding.outputs);
+  return without(output, never_written.values, never_written.count, parts.arena);
 }
 
 }  // namespace sd

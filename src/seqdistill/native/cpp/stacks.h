@@ -15,10 +15,18 @@ Norm norm_of(const Parts& parts, const char* name, int dim);
 Encoder encoder_of(const Parts& parts);
 Decoder decoder_of(const Parts& parts);
 
+// Parts of one layer.
+CrossAttention cross_attention_of(const Parts& layer, int dim);
+FeedForward feed_forward_of(const Parts& layer, const Sizes& sizes);
+
 // Word vectors of each side, the same where they are tied: then there is a target's alone.
 struct Embeddings {
   Linear source, target;
 };
 Embeddings embeddings_of(const Parts& parts, int source_vocab, int target_vocab, int dim);
+
+// The target embedding as output layer, with the vector output.bias where there is one, and a bias of -infinity for ids
+// that are never written.
+Linear output_layer_of(const Parts& parts, const Linear& embedding, Ids never_written);
 
 }  // namespace sd

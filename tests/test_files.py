@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.files import locked, read_json, sha256_file, write_json, write_text, written_beside
+from seqdistill.files import locked, read_json, sha256_file, utf8_name, write_json, write_text, written_beside
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -103,3 +103,14 @@ def test_a_number_that_json_does_not_know_is_refused_by_its_place(tmp_path: Path
     assert read_json(path) == {"rows": [1.0]}
     with pytest.raises(UserError, match="no such file"):
         read_json(tmp_path / "b.json")
+
+
+def test_pipes_with_a_name_and_devices_in_place_of_a_stored_file_are_refused_at_once(tmp_path):
+    """Opening the one waits for a writer, reading the other never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (sha256_file, read_json, lambda path: utf8_name(path).__enter__()):
+            with pytest.raises(UserError, match=f"{path}: is no plain file but a pipe or device"):
+                read(path)
+    with pytest.raises(UserError, match="no such file"):
+        read_json(tmp_path / "gone")

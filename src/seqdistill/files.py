@@ -30,9 +30,28 @@ def sha256(data: bytes | str) -> str:
     return hashlib.sha256(data.encode(errors="surrogatepass") if isinstance(data, str) else data).hexdigest()
 
 
+def plain(path: Path) -> Path:
+    """The path, of a file that can be read to its end; of one that is not there, too.
+
+    Raises:
+        UserError: a pipe with a name, for whose writer opening it would wait for ever, or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return path
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UserError(f"{path}: is no plain file but a pipe or device; put a copy of the file there")
+    return path
+
+
 def sha256_file(path: Path) -> str:
-    """Hex digest of a file's bytes. A process reads a large file once, as long as its size and times stay."""
-    with Path(path).open("rb") as file:
+    """Hex digest of a file's bytes. A process reads a large file once, as long as its size and times stay.
+
+    Raises:
+        UserError: as `plain`.
+    """
+    with plain(Path(path)).open("rb") as file:
         found = os.fstat(file.fileno())
         key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         if key not in _digests:
@@ -127,10 +146,10 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        UserError: the file is missing or is no JSON.
+        UserError: the file is missing or is no JSON; as `plain`.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # editors of Windows put a BOM in front
+        text = plain(Path(path)).read_text(encoding="utf-8-sig")  # editors of Windows put a BOM in front
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
@@ -157,7 +176,7 @@ def parse_json(text: str | bytes, *, where: Path | str, remedy: str) -> Any:
 @contextmanager
 def utf8_name(path: Path) -> Iterator[str]:
     """Another name of a file, for libraries that open no path that is not UTF-8."""
-    with path.open("rb") as file:
+    with plain(path).open("rb") as file:
         yield f"/proc/self/fd/{file.fileno()}"
 
 

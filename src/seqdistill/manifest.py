@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from seqdistill.errors import UserError
-from seqdistill.files import PART, sha256_file, sha256_json, sweep
+from seqdistill.files import PART, plain, sha256_file, sha256_json, sweep
 from seqdistill.journal import EDITION, Record, check_edition, refusal
 from seqdistill.seals import check_file, check_listing, listing, read_sealed, write_sealed
 
@@ -122,6 +122,8 @@ def begin(directory: Path, record: Record, *, machine: Mapping[str, Any]) -> Fou
             # It may be left of a run that was killed within the last line of `finish`.
             (directory / UNFINISHED).unlink(missing_ok=True)
             return found
+        there = {name: digest for name, digest in before["others"].items() if (directory / name).exists()}
+        check_listing(directory, there, remedy=_remedy(directory))  # its log goes on, and is vouched for again
     sweep(directory)
     seconds = before["wall_seconds"] if found.status == "finished" else _seconds(directory, before)
     machines = before["machines"] + [dict(machine)] * (machine not in before["machines"])
@@ -219,7 +221,7 @@ def checked(path: Path) -> Path:
 def _of_a_stage(directory: Path) -> dict[str, Any] | None:
     """The manifest of a stage; None for a file of that name that another program wrote."""
     try:
-        found = json.loads((directory / FINISHED).read_bytes())
+        found = json.loads(plain(directory / FINISHED).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     of_ours = isinstance(found, dict) and found.get("edition") == EDITION and "outputs" in found

@@ -143,6 +143,28 @@ def test_rows_after_the_checkpoint_are_dropped_also_a_broken_one(tmp_path: Path)
     assert (tmp_path / "log.jsonl").read_text() == before
 
 
+@pytest.mark.parametrize("lost", [slice(0, 1), slice(2, 3), slice(4, 5), slice(0, None), slice(5, None)])
+def test_a_log_that_lost_rows_is_not_continued(tmp_path: Path, lost: slice) -> None:
+    """Rows: five of updates with a validation behind every second of them; an empty file is no log either."""
+    run(tmp_path, max_updates=5, log_every=1, validate_every=2)
+    log = tmp_path / "log.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    del lines[lost]
+    log.write_text("".join(lines))
+    with pytest.raises(UserError, match=r"log.jsonl: rows are missing that were there; copy it again; .* delete it"):
+        run(tmp_path, max_updates=7, log_every=1, validate_every=2)
+    assert log.read_text() == "".join(lines)
+
+
+def test_a_log_that_was_deleted_says_so_and_goes_on(tmp_path: Path) -> None:
+    run(tmp_path, max_updates=4, log_every=1, validate_every=2)
+    (tmp_path / "log.jsonl").unlink()
+    for updates in (6, 8):
+        run(tmp_path, max_updates=updates, log_every=1, validate_every=2)
+    rows = [(row["kind"], row["update"]) for row in read_log(tmp_path / "log.jsonl")]
+    assert rows[:4] == [("lost", 4), ("train", 5), ("train", 6), ("valid", 6)] and rows[-1] == ("valid", 8)
+
+
 def test_a_run_that_begins_again_has_its_first_row_once(tmp_path: Path) -> None:
     """One that was killed before its first checkpoint wrote the row of its metric a second time."""
     options = TrainingOptions(tensorboard=False)

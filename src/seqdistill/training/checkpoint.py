@@ -49,6 +49,8 @@ class Run:
     """Sum of the loss since the last row of the log."""
     labels: float = 0.0
     """Labels since the last row of the log."""
+    rows: int = 0
+    """Rows of the log so far, but for validations: fewer there, and some were lost."""
     machine: dict[str, Any] = field(default_factory=dict)
     """What the last bits of its updates depend on: threads, processor, device."""
 

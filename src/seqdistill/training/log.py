@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from seqdistill.errors import UserError
-from seqdistill.files import write_text
+from seqdistill.files import plain, write_text
 from seqdistill.machine import machine
 from seqdistill.options import TrainingOptions
 from seqdistill.progress import Progress
@@ -16,6 +16,10 @@ from seqdistill.seals import read_rows, sealed_row
 from seqdistill.training.checkpoint import Run
 from seqdistill.training.history import chosen, equals
 from seqdistill.training.precision import Settled
+
+_VALIDATIONS = ("valid", "tie")
+"""Kinds of rows about a validation."""
+_REMEDY = "copy it again; to train on without the rows so far, delete it: a row `lost` will stand for them"
 
 
 class Log:
@@ -38,9 +42,9 @@ class Log:
             scored_by: signature of the metric that decides which checkpoint is best; the first row.
 
         Raises:
-            UserError: TensorBoard is wanted, but not installed.
+            UserError: TensorBoard is wanted, but not installed; an altered log, or one that has lost rows.
         """
-        self._silent, self._options, self._progress = silent, options, progress
+        self._silent, self._options, self._progress, self._run = silent, options, progress, run
         self._writer = None
         if not silent:
             path = out / "log.jsonl"
@@ -114,7 +118,9 @@ class Log:
     def _write(self, kind: str, update: int, log_metrics: Mapping[str, Any]) -> None:
         if self._silent:
             return
-        self._file.write(sealed_row({"kind": kind, "update": update} | dict(log_metrics)) + "\n")
+        row = {"kind": kind, "update": update} | dict(log_metrics)
+        self._file.write(sealed_row(row) + "\n")
+        self._run.rows += _counted([row])
         self._file.flush()
         if self._writer is not None:
             for name, value in log_metrics.items():
@@ -130,26 +136,41 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such log; it is written by seqdistill train")
-    *lines, cut = path.read_bytes().decode(errors="replace").split("\n")
+    *lines, cut = plain(path).read_bytes().decode(errors="replace").split("\n")
     if cut[-2:-1] == "}":  # a whole row and another character: its line end was altered
         lines.append(cut)
-    return read_rows(path, lines, remedy="copy it again; to train on without the rows so far, delete it")
+    return read_rows(path, lines, remedy=_REMEDY)
 
 
 def _rows_until(path: Path, run: Run) -> list[str]:
-    """The rows of the run up to its update."""
+    """The rows of the run up to its update.
+
+    Raises:
+        UserError: as `read_log`; a row that must be there is not.
+    """
     if not path.exists():
-        return []
-    validated = {validation.update for validation in run.history}
+        run.rows = 0
+        return [sealed_row({"kind": "lost", "update": run.update}) + "\n"] if run.history else []
+    rows, validated = read_log(path), {validation.update for validation in run.history}
 
     def stays(row: dict[str, Any]) -> bool:
         if row["kind"] == "metric":  # the first row: a run that begins again writes it again
             return run.update > 0
         # A validation stays if the run has kept it: that at the end of a shorter training is dropped when it grows.
-        kept = row["kind"] not in ("valid", "tie") or row["update"] in validated
+        kept = row["kind"] not in _VALIDATIONS or row["update"] in validated
         return kept and row["update"] <= run.update
 
-    return [sealed_row(row) + "\n" for row in read_log(path) if stays(row)]
+    kept = [row for row in rows if stays(row)]
+    lost = max((row["update"] for row in kept if row["kind"] == "lost"), default=-1)
+    there = {row["update"] for row in kept if row["kind"] == "valid"}
+    if not there.issuperset(update for update in validated if update > lost) or _counted(kept) < run.rows:
+        raise UserError(f"{path}: rows are missing that were there; {_REMEDY}")
+    return [sealed_row(row) + "\n" for row in kept]
+
+
+def _counted(rows: Iterable[Mapping[str, Any]]) -> int:
+    """How many rows `Run.rows` counts: validations, which a run that grows may drop, are known by its history."""
+    return sum(row["kind"] not in (*_VALIDATIONS, "lost") for row in rows)
 
 
 def _tensorboard(directory: Path, update: int) -> Any:

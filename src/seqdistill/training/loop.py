@@ -243,6 +243,7 @@ def _resume(
     # One stream is that of every rank; several are one for each.
     batches.restore(streams[ranks.rank % len(streams)])
     run.history = [] if place == branch else regular(run.history, options)
+    run.rows = 0 if place == branch else run.rows
     ranks.barrier()  # every rank has read what is deleted now
     if ranks.first:
         checkpoint.drop_after(folder, run.update)

@@ -112,3 +112,18 @@ def test_compared_outputs_are_scored_in_the_words_of_their_letters(tmp_path):
     assert ter.system == 0 and "asian:yes" in ter.signature
     named = compare_files(options.replaced(tokenize="char", metrics="bleu"), tmp_path / "wrong", tmp_path / "right")
     assert "tok:char" in named[0].signature
+
+
+@pytest.mark.parametrize("more", [[], ["--tokenize=zh"]])
+def test_measures_count_the_words_of_their_letters_where_no_language_is_named(text, call, more):
+    prepare(call, *more)
+    assert measured(call, "data", out="m")["complexity_signature"].split("target:")[1].startswith("tok:zh|")
+    assert measured(call, "raw.tsv", out="t")["complexity_signature"].split("target:")[1].startswith("tok:zh|")
+    named = measured(call, "raw.tsv", "--target-tokenizer=char", out="c")
+    assert named["complexity_signature"].startswith("source:tok:moses-en|") and "target:tok:char" in str(named)
+
+
+def measured(call, *words: str, out: str) -> dict:
+    code, _, said = call("measure", *words, "--samples=40", f"--out={out}")
+    assert code == 0, said
+    return json.loads(Path(out, "manifest.json").read_text())["results"]["corpora"][0]

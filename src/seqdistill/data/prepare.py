@@ -22,7 +22,7 @@ from seqdistill.vocabulary.normalization import Normalization
 from seqdistill.vocabulary.sentencepiece import Kind
 from seqdistill.vocabulary.vocabularies import DESCRIPTION, Vocabularies, taken_from, train_vocabularies
 
-_CHUNK, _LOOKED_AT = 16_384, 1000
+_CHUNK = 16_384
 
 
 def prepare(
@@ -130,7 +130,7 @@ def _with_words(languages: Languages, clean: ParallelCorpus) -> Languages:
     """The languages, with a tokeniser guessed from the first targets where nothing says what their words are."""
     if languages.target or languages.tokenize:
         return languages
-    return languages._replace(tokenize=guessed_tokenizer(islice(clean.targets(), _LOOKED_AT)))
+    return languages._replace(tokenize=guessed_tokenizer(clean.targets()))
 
 
 def _present(

@@ -124,5 +124,7 @@ class TargetWordsOptions(Options):
     """What words of the target side are."""
 
     target_tokenizer: str | None = Field(
-        default=None, description="Words of the target side: moses, 13a, zh, char, or none: as they stand in the text."
+        default=None,
+        description="Words of the target side: moses, 13a, zh, char, or none: as they stand in the text. Default: by the "
+        "language or, where none is named, by the letters.",
     )

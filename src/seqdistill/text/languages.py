@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from seqdistill.text.letters import letters_by_script
@@ -41,6 +42,8 @@ _THREE_LETTERS = {
     **{"mya": "my", "bur": "my", "bod": "bo", "tib": "bo"},
 }
 _MOSTLY, _HARDLY = 0.5, 0.05
+_LOOKED_AT = 1000
+"""Lines that tell."""
 
 
 class Languages(NamedTuple):
@@ -76,12 +79,13 @@ def words_of(language: str) -> Words:
 def guessed_tokenizer(lines: Iterable[str]) -> str | None:
     """sacreBLEU's tokeniser for text whose language nobody named: None where its words stand between blanks.
 
-    Where most letters are of scripts without blanks, `zh` for Han alone, characters for all others.
+    Where most letters of the first lines are of scripts without blanks, `zh` for Han alone, characters for all others.
+    `measures` has tokenisers of these names too.
 
     >>> guessed_tokenizer(["Ich sage 你好"]), guessed_tokenizer(["我说话 hi"]), guessed_tokenizer(["そうです"])
     (None, 'zh', 'char')
     """
-    counts, total = letters_by_script("".join(lines))
+    counts, total = letters_by_script("".join(islice(lines, _LOOKED_AT)))
     unspaced = sum(counts.values())
     if unspaced <= _MOSTLY * total:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from seqdistill.options import MeasureOptions
 from seqdistill.progress import Progress
 from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions, write_corpus_page
 from seqdistill.reports.corpus_plots import AlignedPair
-from seqdistill.text.languages import Languages
+from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.languages import Languages, guessed_tokenizer
 from seqdistill.verbs.corpora import Corpus, check_lines, corpora_to_measure, languages_of
 
 PAGE = "measures.html"
@@ -58,7 +58,7 @@ def measure_corpora(settings: MeasureOptions, out: Path, progress: Progress) -> 
     check(settings)
     real, corpora = corpora_to_measure(settings)
     lowercase = settings.lowercase or any(corpus.lowercase for corpus in corpora)
-    tokenizers = _create_tokenizers(settings, languages_of(corpora), lowercase=lowercase)
+    tokenizers = _create_tokenizers(settings, languages_of(corpora), lowercase=lowercase, text=corpora[0].text)
     check_lines(real, corpora, sentence=settings.sentence, split=tokenizers[0].split)
     measured, drawn = [], _Drawn(settings.sentence)
     real_alignment = None
@@ -84,12 +84,19 @@ def measure_corpora(settings: MeasureOptions, out: Path, progress: Progress) -> 
 
 
 def _create_tokenizers(
-    settings: MeasureOptions, languages: Languages, *, lowercase: bool
+    settings: MeasureOptions, languages: Languages, *, lowercase: bool, text: ParallelCorpus | None = None
 ) -> tuple[WordTokenizer, WordTokenizer]:
-    """Of both sides: as the options say, or the language that is given or known."""
-    source, target = settings.source_language or languages.source, settings.target_language or languages.target
-    create = partial(create_tokenizer, lowercase=lowercase, normalization=settings.normalization or "nmt_nfkc")
-    return create(source, name=settings.source_tokenizer), create(target, name=settings.target_tokenizer)
+    """Of both sides: as the options say, or the language that is given or known, or the letters of the text."""
+
+    def create(side: str, known: str) -> WordTokenizer:
+        language = getattr(settings, f"{side}_language") or known
+        name = getattr(settings, f"{side}_tokenizer")
+        if not (name or language or text is None):
+            name = guessed_tokenizer(getattr(text, f"{side}s")())
+        normalization = settings.normalization or "nmt_nfkc"
+        return create_tokenizer(language, name=name, lowercase=lowercase, normalization=normalization)
+
+    return create("source", languages.source), create("target", languages.target)
 
 
 def _aligned(

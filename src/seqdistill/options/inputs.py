@@ -125,6 +125,6 @@ class TargetWordsOptions(Options):
 
     target_tokenizer: str | None = Field(
         default=None,
-        description="Words of the target side: moses, 13a, zh, char, or none: as they stand in the text. Default: by the "
-        "language or, where none is named, by the letters.",
+        description="Words of the target side: moses, 13a, zh, char, or none: as they stand in the text. Default: by "
+        "the language or, where none is named, by the letters.",
     )

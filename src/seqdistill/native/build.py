@@ -147,15 +147,15 @@ def build(
     strict: bool = False,
     sanitized: bool = False,
     tests: bool = False,
-) -> list[Path]:
-    """Builds what is missing or older than its sources, and returns all libraries, the best set first.
+) -> dict[str, Path]:
+    """Builds what is missing or older than its sources; the libraries by instruction set, the best first.
 
     Args:
         out: folder of the libraries; objects of single sources stay in its `objects/`.
         target: another system, a key of TARGETS.
         sets: some instruction sets only.
         strict: warnings are errors.
-        sanitized: with the address and undefined-behaviour sanitizers.
+        sanitized: with the address and undefined-behaviour sanitizers; into a folder of its own.
         tests: builds tests-SET.so, which has the kernels' entry points for tests.
 
     Raises:
@@ -170,8 +170,8 @@ def build(
             for name in sets or sets_of(with_.machine)
         }
         objects = {name: [job.result() for job in compiled] for name, compiled in jobs.items()}
-        prefix = ("sanitized-" if sanitized else "") + ("tests" if tests else "kernels")
-        return [_linked(with_, flags, objects[name], out / f"{prefix}-{name}.so") for name in objects]
+        prefix = "tests" if tests else "kernels"
+        return {name: _linked(with_, flags, objects[name], out / f"{prefix}-{name}.so") for name in objects}
 
 
 def _compiled(with_: Compiler, flags: Sequence[str], instructions: str, source: Path, out: Path) -> Path:
@@ -254,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
-    sys.stdout.writelines(f"{library}\n" for library in libraries)
+    sys.stdout.writelines(f"{library}\n" for library in libraries.values())
 
 
 if __name__ == "__main__":

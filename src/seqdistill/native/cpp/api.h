@@ -64,3 +64,6 @@ SD_EXPORT int sd_decode(const SdModel* model, SdWorkspace* workspace, const SdRe
 
 // The instruction set that this library is compiled for: "avx512vnni", ...
 SD_EXPORT const char* sd_instructions(void);
+
+// The sets that this machine runs, the best first, with commas.
+SD_EXPORT const char* sd_runnable(void);

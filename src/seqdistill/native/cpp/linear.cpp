@@ -1,85 +1,111 @@
 #include "linear.h"
 
-#include "elementwise.h"
+#include "float_tile.h"
+#include "int8_tile.h"
 
 namespace sd {
 namespace {
 
-constexpr float LARGEST = 127.0f;
-constexpr float SMALLEST = 1e-30f;  // rows whose numbers are all below are zero: 127 / them would overflow
+// Rows that go through all blocks together: their numbers stay in the caches while each block is read once.
+constexpr int CHUNK = 48;
 
-float quantize_row(const float* x, int inputs, int8_t* values) {
-  f16 sizes = zeros();
-  int i = 0;
-  for (; i + 16 <= inputs; i += 16) sizes = max(absolute(load(x + i)), sizes);
-  if (i < inputs) sizes = max(absolute(load(x + i, inputs - i)), sizes);
-  float size = maximum(sizes);
-  float inverse = size > SMALLEST ? LARGEST / size : 0.0f;
-  for (i = 0; i < inputs; i += 16) {
-    int count = inputs - i < 16 ? inputs - i : 16;
-    f16 scaled = load(x + i, count) * broadcast(inverse);
-    i16 whole = nearest_integer(min(max(scaled, broadcast(-LARGEST)), broadcast(LARGEST)));
-    int32_t lanes[16];
-    memcpy(lanes, &whole, sizeof lanes);
-    for (int j = 0; j < count; ++j) values[i + j] = int8_t(lanes[j]);
+// The bias of a block's 64 outputs; `beyond` for those past the last.
+struct BlockBias {
+  float lanes[BLOCK];
+  const float* at;
+
+  BlockBias(const Linear& matrix, int block, float beyond) : at(lanes) {
+    int first = block * BLOCK, count = matrix.outputs - first < BLOCK ? matrix.outputs - first : BLOCK;
+    if (matrix.bias && count == BLOCK) {
+      at = matrix.bias + first;
+      return;
+    }
+    for (int o = 0; o < BLOCK; ++o) lanes[o] = o >= count ? beyond : matrix.bias ? matrix.bias[first + o] : 0.0f;
   }
-  for (int j = inputs; j % 4; ++j) values[j] = 0;
-  return size > SMALLEST ? size / LARGEST : 0.0f;
+};
+
+// A tile of ROWS rows from `row` on with one block; sink(row, j, y) takes outputs 16 j .. 16 j + 15 of the block.
+struct Int8Kernel {
+  static constexpr int MOST_ROWS = INT8_ROWS;
+
+  template <int ROWS, class Sink>
+  static void tile(const Linear& matrix, int block, const float* bias, const Quantized& x, int row, Sink sink) {
+    int quads = (matrix.inputs + 3) / 4;
+    i16 sums[ROWS][4];
+    int8_sums<ROWS>({static_cast<const int8_t*>(matrix.weight) + size_t(block) * size_t(quads) * 256,
+                     matrix.correction + block * BLOCK, quads, x.values + size_t(row) * size_t(x.stride), x.stride},
+                    sums);
+    for (int r = 0; r < ROWS; ++r)
+      for (int j = 0; j < 4; ++j) {
+        f16 scale = broadcast(x.scales[row + r]) * load(matrix.scale + block * BLOCK + 16 * j);
+        sink(row + r, j, to_floats(sums[r][j]) * scale + load(bias + 16 * j));
+      }
+  }
+};
+
+template <class Weight>
+struct FloatKernel {
+  static constexpr int MOST_ROWS = FLOAT_ROWS;
+
+  template <int ROWS, class Sink>
+  static void tile(const Linear& matrix, int block, const float* bias, const Quantized& x, int row, Sink sink) {
+    f16 sums[ROWS][4];
+    float_sums<ROWS>(static_cast<const Weight*>(matrix.weight) + size_t(block) * size_t(matrix.inputs) * BLOCK,
+                     matrix.inputs, x.x + size_t(row) * size_t(x.x_stride), x.x_stride, sums);
+    for (int r = 0; r < ROWS; ++r)
+      for (int j = 0; j < 4; ++j) sink(row + r, j, sums[r][j] + load(bias + 16 * j));
+  }
+};
+
+// Tiles of ROWS rows as long as they fit, then one of fewer.
+template <class Kernel, int ROWS, class Sink>
+inline void tiles(const Linear& matrix, int block, const float* bias, const Quantized& x, int row, int end, Sink sink) {
+  for (; row + ROWS <= end; row += ROWS) Kernel::template tile<ROWS>(matrix, block, bias, x, row, sink);
+  if constexpr (ROWS > 1) tiles<Kernel, ROWS - 1>(matrix, block, bias, x, row, end, sink);
 }
 
-inline float from_bfloat16(uint16_t x) {
-  uint32_t bits = uint32_t(x) << 16;
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
+// sink_of(block) makes the sink of a block; outputs past the matrix's last have the bias `beyond`.
+template <class Kernel, class SinkOf>
+void every_block(const Linear& matrix, const Quantized& x, float beyond, SinkOf sink_of) {
+  for (int block = 0; block < blocks_of(matrix.outputs); ++block) {
+    BlockBias bias(matrix, block, beyond);
+    tiles<Kernel, Kernel::MOST_ROWS>(matrix, block, bias.at, x, 0, x.rows, sink_of(block));
+  }
 }
 
-inline size_t quads(const Linear& matrix) { return size_t(matrix.inputs + 3) / 4; }
-
-// Weight of (output, input) in the packed layout.
-inline size_t place(const Linear& matrix, int output, int input) {
+template <class SinkOf>
+void every_product(const Linear& matrix, const Quantized& x, float beyond, SinkOf sink_of) {
   if (matrix.precision == INT8)
-    return ((size_t(output / BLOCK) * quads(matrix) + size_t(input / 4)) * BLOCK + size_t(output % BLOCK)) * 4 +
-           size_t(input % 4);
-  return (size_t(output / BLOCK) * size_t(matrix.inputs) + size_t(input)) * BLOCK + size_t(output % BLOCK);
+    every_block<Int8Kernel>(matrix, x, beyond, sink_of);
+  else if (matrix.precision == BFLOAT16)
+    every_block<FloatKernel<uint16_t>>(matrix, x, beyond, sink_of);
+  else
+    every_block<FloatKernel<float>>(matrix, x, beyond, sink_of);
 }
 
-// Product of one output and one row.
-float product(const Linear& matrix, int output, const Quantized& x, int row) {
-  float bias = matrix.bias ? matrix.bias[output] : 0.0f;
-  if (matrix.precision == INT8) {
-    const int8_t* weight = static_cast<const int8_t*>(matrix.weight);
-    const int8_t* values = x.values + size_t(row) * size_t(x.stride);
-    int32_t total = 0;
-    for (int i = 0; i < matrix.inputs; ++i) total += weight[place(matrix, output, i)] * values[i];
-    return float(total) * (x.scales[row] * matrix.scale[output]) + bias;
-  }
-  const float* values = x.x + size_t(row) * size_t(x.x_stride);
-  float sums[2] = {};
-  for (int i = 0; i < matrix.inputs; ++i) {
-    size_t at = place(matrix, output, i);
-    float weight = matrix.precision == FLOAT32 ? static_cast<const float*>(matrix.weight)[at]
-                                               : from_bfloat16(static_cast<const uint16_t*>(matrix.weight)[at]);
-    sums[i % 2] += values[i] * weight;
-  }
-  return (sums[0] + sums[1]) + bias;
+// Up to CHUNK rows from `first` on.
+Quantized chunk(const Quantized& x, int first) {
+  Quantized part = x;
+  part.rows = x.rows - first < CHUNK ? x.rows - first : CHUNK;
+  if (x.values) part.values += size_t(first) * size_t(x.stride), part.scales += first;
+  if (x.x) part.x += size_t(first) * size_t(x.x_stride);
+  return part;
 }
 
 }  // namespace
 
-Quantized quantize(int precision, const float* x, int rows, int inputs, int x_stride, Arena& arena) {
-  if (precision != INT8) return {rows, inputs, nullptr, 0, nullptr, x, x_stride};
-  int stride = (inputs + BLOCK - 1) / BLOCK * BLOCK;
-  int8_t* values = arena.array<int8_t>(size_t(rows) * size_t(stride));
-  float* scales = arena.array<float>(size_t(rows));
-  for (int row = 0; row < rows; ++row)
-    scales[row] = quantize_row(x + size_t(row) * size_t(x_stride), inputs, values + size_t(row) * size_t(stride));
-  return {rows, inputs, values, stride, scales, nullptr, 0};
-}
-
 void linear(const Linear& matrix, const Quantized& x, float* y, int y_stride) {
-  for (int row = 0; row < x.rows; ++row)
-    for (int o = 0; o < matrix.outputs; ++o) y[size_t(row) * size_t(y_stride) + size_t(o)] = product(matrix, o, x, row);
+  for (int begin = 0; begin < x.rows; begin += CHUNK, y += size_t(CHUNK) * size_t(y_stride))
+    every_product(matrix, chunk(x, begin), 0.0f, [&](int block) {
+      int first = block * BLOCK, count = matrix.outputs - first;
+      return [=](int row, int j, f16 values) {
+        float* to = y + size_t(row) * size_t(y_stride) + size_t(first + 16 * j);
+        if (16 * j + 16 <= count)
+          store(to, values);
+        else if (16 * j < count)
+          store(to, values, count - 16 * j);
+      };
+    });
 }
 
 void linear(const Linear& matrix, const float* x, int rows, int x_stride, float* y, int y_stride, Arena& arena) {
@@ -89,48 +115,21 @@ void linear(const Linear& matrix, const float* x, int rows, int x_stride, float*
 }
 
 void linear_argmax(const Linear& matrix, const Quantized& x, int32_t* best, float* top) {
-  for (int row = 0; row < x.rows; ++row) {
-    float greatest = -__builtin_inff();
-    best[row] = 0;
-    for (int o = 0; o < matrix.outputs; ++o) {
-      float y = product(matrix, o, x, row);
-      if (y > greatest) best[row] = o, greatest = y;
-    }
-    if (top) top[row] = greatest;
+  float tops[CHUNK];
+  for (int begin = 0; begin < x.rows; begin += CHUNK, best += CHUNK) {
+    Quantized part = chunk(x, begin);
+    for (int row = 0; row < part.rows; ++row) best[row] = 0, tops[row] = -__builtin_inff();
+    every_product(matrix, part, -__builtin_inff(), [&](int block) {
+      return [=, &tops](int row, int j, f16 values) {
+        if (!any_above(values, tops[row])) return;  // as nearly always: a maximum is seldom raised
+        float lanes[16];
+        store(lanes, values);
+        for (int lane = 0; lane < 16; ++lane)
+          if (lanes[lane] > tops[row]) tops[row] = lanes[lane], best[row] = block * BLOCK + 16 * j + lane;
+      };
+    });
+    if (top) memcpy(top + begin, tops, sizeof(float) * size_t(part.rows));
   }
-}
-
-void embed(const Linear& matrix, const int32_t* ids, int rows, float scale, float* y, int y_stride) {
-  for (int row = 0; row < rows; ++row, y += y_stride)
-    for (int i = 0; i < matrix.inputs; ++i) {
-      size_t at = place(matrix, ids[row], i);
-      if (matrix.precision == INT8)
-        y[i] = float(static_cast<const int8_t*>(matrix.weight)[at]) * (matrix.scale[ids[row]] * scale);
-      else if (matrix.precision == BFLOAT16)
-        y[i] = from_bfloat16(static_cast<const uint16_t*>(matrix.weight)[at]) * scale;
-      else
-        y[i] = static_cast<const float*>(matrix.weight)[at] * scale;
-    }
-}
-
-Linear shortlisted(const Linear& matrix, const int32_t* ids, int count, Arena& arena) {
-  size_t padded = size_t(blocks_of(count)) * BLOCK;
-  size_t width = matrix.precision == INT8 ? 4 : matrix.precision == BFLOAT16 ? 2 : 4;  // bytes of one cell
-  size_t step = matrix.precision == INT8 ? 4 : 1;                                     // inputs of one cell
-  char* weight = arena.zeros<char>(padded * width * (step == 4 ? quads(matrix) : size_t(matrix.inputs)));
-  float* scale = arena.zeros<float>(padded);
-  int32_t* correction = arena.zeros<int32_t>(padded);
-  float* bias = matrix.bias ? arena.zeros<float>(padded) : nullptr;
-  Linear chosen = {matrix.precision, count, matrix.inputs, weight, scale, correction, bias};
-  size_t size = width / step;  // bytes of one weight
-  for (int o = 0; o < count; ++o) {
-    for (int i = 0; i < matrix.inputs; i += int(step))
-      memcpy(weight + place(chosen, o, i) * size, static_cast<const char*>(matrix.weight) + place(matrix, ids[o], i) * size,
-             width);
-    if (matrix.precision == INT8) scale[o] = matrix.scale[ids[o]], correction[o] = matrix.correction[ids[o]];
-    if (bias) bias[o] = matrix.bias[ids[o]];
-  }
-  return chosen;
 }
 
 }  // namespace sd

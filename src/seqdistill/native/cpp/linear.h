@@ -48,6 +48,7 @@ void linear(const Linear& matrix, const Quantized& x, float* y, int y_stride);
 void linear(const Linear& matrix, const float* x, int rows, int x_stride, float* y, int y_stride, Arena& arena);
 
 // best[row] = the output with the greatest y, of equal ones the first; top[row] = that y (top may be nullptr).
+// 0 where every y is -infinity.
 void linear_argmax(const Linear& matrix, const Quantized& x, int32_t* best, float* top);
 
 // y[row] = scale * W[ids[row]], without bias: embeddings. ids must be within the matrix.

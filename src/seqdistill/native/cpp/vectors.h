@@ -5,7 +5,7 @@
 #pragma once
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX512F__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -101,6 +101,19 @@ inline float maximum(f16 v) {
   for (int width = 8; width; width /= 2)
     for (int i = 0; i < width; ++i) x[i] = x[i] > x[i + width] ? x[i] : x[i + width];
   return x[0];
+}
+
+// Whether any lane is above x.
+inline bool any_above(f16 v, float x) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(v.part[0], _mm512_set1_ps(x), _CMP_GT_OQ);
+#elif defined(__AVX__)
+  __m256 top = _mm256_set1_ps(x);
+  return _mm256_movemask_ps(_mm256_or_ps(v.part[0] > top, v.part[1] > top));
+#else
+  f16 tops = where_less(broadcast(x), v, broadcast(1.0f), zeros());
+  return sum(tops) > 0.0f;
+#endif
 }
 
 // The nearest whole number, ties to the even one, of |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.

@@ -1,0 +1,52 @@
+// float32 and bfloat16 products of a few rows with one block of 64 outputs, [inputs][64].
+//
+// Every output is one sum over the inputs in their order, multiplied and added without fusing: the same bits on every
+// instruction set and in every batch. Several outputs and rows at once keep the adders busy.
+#pragma once
+#include "linear.h"
+
+namespace sd {
+
+typedef uint16_t ShortPart __attribute__((vector_size(2 * LANES)));
+
+inline f16 load_weights(const float* weight) { return load(weight); }
+
+// bfloat16 is the upper half of a float32.
+inline f16 load_weights(const uint16_t* weight) {
+  ShortPart halves[PARTS];
+  memcpy(halves, weight, sizeof halves);
+  SD_EACH_PART(f16, reinterpret_cast<FloatPart>(__builtin_convertvector(halves[i], IntPart) << 16));
+}
+
+// Registers: rows * columns * PARTS sums beside the weights, of 32 with AVX-512 and NEON, 16 with AVX and SSE.
+#if defined(__AVX512F__)
+constexpr int FLOAT_ROWS = 6, FLOAT_COLUMNS = 4;
+#elif defined(__AVX__) || defined(__aarch64__)
+constexpr int FLOAT_ROWS = 6, FLOAT_COLUMNS = 1;
+#else
+constexpr int FLOAT_ROWS = 2, FLOAT_COLUMNS = 1;
+#endif
+
+// sums[row][j] are those of outputs 16 j .. 16 j + 15; rows of x lie `stride` floats apart.
+template <int ROWS, class Weight>
+inline void float_sums(const Weight* block, int inputs, const float* x, int stride, f16 (&sums)[ROWS][4]) {
+  constexpr int COLUMNS = ROWS == 1 ? (PARTS == 4 ? 2 : 4) : FLOAT_COLUMNS;
+  for (int first = 0; first < 4; first += COLUMNS) {
+    f16 total[ROWS][COLUMNS];
+    for (int row = 0; row < ROWS; ++row)
+      for (int j = 0; j < COLUMNS; ++j) total[row][j] = zeros();
+    const Weight* weight = block + 16 * first;
+    for (int i = 0; i < inputs; ++i, weight += BLOCK) {
+      f16 w[COLUMNS];
+      for (int j = 0; j < COLUMNS; ++j) w[j] = load_weights(weight + 16 * j);
+      for (int row = 0; row < ROWS; ++row) {
+        f16 value = broadcast(x[long(row) * stride + i]);
+        for (int j = 0; j < COLUMNS; ++j) total[row][j] += value * w[j];
+      }
+    }
+    for (int row = 0; row < ROWS; ++row)
+      for (int j = 0; j < COLUMNS; ++j) sums[row][first + j] = total[row][j];
+  }
+}
+
+}  // namespace sd

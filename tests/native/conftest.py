@@ -1,0 +1,26 @@
+"""The kernels, built once a session for every instruction set that this machine runs."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from seqdistill.errors import UserError
+from seqdistill.native import build, library
+
+
+@pytest.fixture(scope="session")
+def kernels() -> dict[str, ctypes.CDLL]:
+    """Libraries of the kernels' test entry points, by instruction set."""
+    try:
+        paths = build.build(tests=True)
+    except UserError as error:
+        if "no C++ compiler" in str(error):
+            pytest.skip(str(error))
+        raise
+    libraries = {name: ctypes.CDLL(str(paths[name])) for name in library.runnable(paths["portable"])}
+    for opened in libraries.values():
+        for timed in ("linear", "argmax", "embed", "shortlisted", "attend", "attend_rows", "sru", "read"):
+            getattr(opened, f"sdt_{timed}").restype = ctypes.c_double
+    return libraries

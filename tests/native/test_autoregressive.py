@@ -1,0 +1,249 @@
+"""The compiled engine against the torch engine, and against enumeration: models that write left to right."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from compiled import Compiled, engine_sets
+
+from seqdistill.data.batches import collate_sources
+from seqdistill.decoding.decode import decode
+from seqdistill.decoding.hypothesis import Hypothesis
+from seqdistill.decoding.processors import Given
+from seqdistill.models.family import FAMILIES, config_named, exporter, family_named, resolved
+from seqdistill.options import DecodingOptions
+from seqdistill.vocabulary.ids import OURS
+from tests.enumerated import RULES, VOCAB, every_output
+
+TOKENS = 90
+RNN = {"dim": 40, "embedding_dim": 20, "layers": 3}
+LAYERS = {"dim": 40, "ffn_dim": 48, "encoder_layers": 2, "decoder_layers": 2, "tied": False}
+LATE_NORM = {"norm_first": False, "output_bias": True, "output_scale": 0.5}
+CELLS = ("sru", "ssru", "gru", "lstm")
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{cell: (cell, RNN) for cell in CELLS},
+    **{f"{cell}-projected": (cell, RNN | {"projection": 24, "tied": True}) for cell in CELLS},
+    "sru-three-matrices": ("sru", RNN | {"embedding_dim": 20, "projection": 40, "highway_bias": -1.5, "rescale": True}),
+    **{f"hybrid-{cell}": ("hybrid", LAYERS | {"cell": cell, "attention": "every"}) for cell in CELLS},
+    **{f"hybrid-{cell}-once": ("hybrid", LAYERS | LATE_NORM | {"cell": cell, "attention": "once"}) for cell in CELLS},
+    "transformer": ("transformer", LAYERS),
+    "transformer-late-norm": ("transformer", LAYERS | LATE_NORM),
+    "mixture": ("mixture", LAYERS | {"experts": 2}),
+}
+"""Presets and sizes: every cell and form there is; widths that fill no block, register or quad of bytes."""
+PROMPTED = OURS._replace(decoder_start=7, decoder_prompt=(3, 8))
+"""Of a vocabulary whose decoder reads three ids before the first word."""
+
+
+@cache
+def model_of(name: str, tokens: int = TOKENS, ids: Any = OURS) -> Any:
+    """A random model that is sure of itself, so that few words are nearly as probable as the best."""
+    torch.manual_seed(len(name))
+    preset, sizes = MODELS[name]
+    config = config_named(preset, sizes, source_vocab=tokens, target_vocab=tokens)
+    model = resolved(family_named(preset).model)(config, source_ids=ids, target_ids=ids)
+    inner = getattr(model, "transformer", model)
+    with torch.no_grad():
+        inner.target_embedding.weight.mul_(3)
+        inner.target_embedding.weight[list(OURS.never_written)] *= 0.1
+        if getattr(config, "output_bias", False):
+            inner.output.bias.normal_()
+    return model.eval()
+
+
+@cache
+def compiled_of(
+    name: str, *, precision: str = "float32", instructions: str | None = None, tokens: int = TOKENS, ids: Any = OURS
+) -> Compiled:
+    model = model_of(name, tokens, ids)
+    family = next(key for key, family in FAMILIES.items() if family.model.endswith(f":{type(model).__name__}"))
+    parts = exporter(family, "compiled")(model)
+    return Compiled(model, parts, family, precision=precision, instructions=instructions or engine_sets()[0])
+
+
+def sources_of(rows: int, *, longest: int = 12, tokens: int = TOKENS, seed: int = 1) -> list[list[int]]:
+    draw = random.Random(seed)
+    return [[draw.randrange(5, tokens) for _ in range(draw.randint(1, longest))] for _ in range(rows)]
+
+
+def assert_same(found: list[list[Hypothesis]], expected: list[list[Hypothesis]], *, tolerance: float = 1e-4) -> None:
+    assert [[each.tokens for each in row] for row in found] == [[each.tokens for each in row] for row in expected]
+    for one, other in zip(sum(found, []), sum(expected, []), strict=True):
+        assert one.log_prob == pytest.approx(other.log_prob, abs=tolerance)
+        assert one.score == pytest.approx(other.score, abs=tolerance)
+        assert (one.passes, one.iterations) == (0, 0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("beam, n_best, length_penalty", [(1, 1, 1.0), (4, 1, 0.6), (5, 5, -0.5)])
+def test_float32_writes_what_torch_writes(name: str, beam: int, n_best: int, length_penalty: float) -> None:
+    sources, model = sources_of(23), model_of(name)
+    options = DecodingOptions(beam=beam, n_best=n_best, length_penalty=length_penalty, max_length=17, max_ratio=1.5)
+    found = compiled_of(name).decode(sources, options)
+    assert_same(found, decode(model, collate_sources(sources), options))
+    if beam == 1:
+        words = [[row[0].tokens] for row in found]
+        assert [[row[0].tokens] for row in compiled_of(name).decode(sources, options, scores=False)] == words
+
+
+@pytest.mark.parametrize("name", ["sru", "hybrid-lstm", "transformer"])
+def test_decoders_with_a_prompt(name: str) -> None:
+    sources, options = sources_of(9), DecodingOptions(beam=3, n_best=2, max_length=9)
+    found = compiled_of(name, ids=PROMPTED).decode(sources, options)
+    assert_same(found, decode(model_of(name, ids=PROMPTED), collate_sources(sources), options))
+
+
+def test_the_expert_that_was_chosen_writes() -> None:
+    sources, options, model = sources_of(9), DecodingOptions(beam=2, max_length=9), model_of("mixture")
+    written = []
+    for expert in (1, 2):
+        model.choose(expert)
+        compiled_of.cache_clear()
+        written.append(compiled_of("mixture").decode(sources, options))
+        assert_same(written[-1], decode(model, collate_sources(sources), options))
+    assert written[0] != written[1]
+
+
+@pytest.mark.parametrize("name", ["gru", "hybrid-ssru", "transformer"])
+@pytest.mark.parametrize("rules, given", RULES)
+@pytest.mark.parametrize("length_penalty, limit", [(0.0, 4), (1.0, 3)])
+def test_a_beam_as_wide_as_all_outputs_is_exhaustive(
+    name: str, rules: dict[str, int], given: Given, length_penalty: float, limit: int
+) -> None:
+    if rules.get("min_length", 0) >= limit:
+        rules = rules | {"min_length": limit - 1}
+    sources = sources_of(6, tokens=VOCAB, longest=5)
+    options = DecodingOptions(beam=3**4 + 3**3, n_best=5, length_penalty=length_penalty, max_length=limit, **rules)
+    found = compiled_of(name, tokens=VOCAB).decode(sources, options, prefixes=given.prefixes, allowed=given.allowed)
+    for row, hypotheses in enumerate(found):
+        best = every_output(model_of(name, VOCAB), collate_sources(sources), options, given, row)[:5]
+        assert [each.tokens for each in hypotheses] == [words for _, words in best]
+        assert [each.score for each in hypotheses] == pytest.approx([score for score, _ in best], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lstm", "transformer"])
+@pytest.mark.parametrize("beam", [1, 4])
+@pytest.mark.parametrize("rules", [{"no_repeat_ngram": 2}, {"min_length": 8, "no_repeat_ngram": 3}, {}])
+def test_rules_as_in_torch(name: str, beam: int, rules: dict[str, int]) -> None:
+    draw, sources = random.Random(5), sources_of(15)
+    prefixes = [[draw.randrange(5, TOKENS) for _ in range(draw.randint(0, 4))] for _ in sources]
+    allowed = [[draw.randrange(5, TOKENS) for _ in range(draw.randint(0, 30))] for _ in sources]
+    options = DecodingOptions(beam=beam, n_best=beam, max_length=14, **rules)
+    for given in (Given(), Given(prefixes=prefixes), Given(allowed=allowed), Given(prefixes=prefixes, allowed=allowed)):
+        found = compiled_of(name).decode(sources, options, prefixes=given.prefixes, allowed=given.allowed)
+        assert_same(found, decode(model_of(name), collate_sources(sources), options, given))
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_shortlist_is_all_that_there_is(beam: int) -> None:
+    """The torch engine has none, but pieces that are allowed, which are the same where nothing else is given."""
+    draw, sources = random.Random(6), sources_of(15)
+    shortlists = [draw.sample(range(TOKENS), draw.randint(0, 40)) for _ in sources]
+    options = DecodingOptions(beam=beam, n_best=beam, max_length=14, no_repeat_ngram=2)
+    expected = decode(model_of("sru"), collate_sources(sources), options, Given(allowed=shortlists))
+    engine = compiled_of("sru")
+    assert_same(engine.decode(sources, options, shortlists=shortlists), expected)
+    assert_same(engine.decode(sources, options, allowed=shortlists, shortlists=[[5]] * len(sources)), expected)
+
+
+@pytest.mark.parametrize("name", ["sru", "gru", "hybrid-ssru", "transformer"])
+@pytest.mark.parametrize("precision", ["int8", "bfloat16", "float32"])
+def test_every_instruction_set_gives_the_same_bits(name: str, precision: str) -> None:
+    sources, options = sources_of(12), DecodingOptions(beam=3, n_best=3, max_length=15)
+    found = [
+        compiled_of(name, precision=precision, instructions=each).decode(sources, options) for each in engine_sets()
+    ]
+    assert all(each == found[0] for each in found)
+    if precision == "int8":  # about the model's own, as random models have words that are hard to tell apart
+        best = [row[0].log_prob for row in decode(model_of(name), collate_sources(sources), options)]
+        assert [row[0].log_prob for row in found[0]] == pytest.approx(best, rel=0.2, abs=2)
+
+
+@pytest.mark.parametrize("name", ["lstm", "hybrid-sru", "transformer"])
+@pytest.mark.parametrize("precision, beam", [("int8", 1), ("int8", 4), ("float32", 4)])
+def test_the_batch_decides_nothing(name: str, precision: str, beam: int) -> None:
+    """Sentences of very different lengths, in another order and each alone: the same bits."""
+    sources = sources_of(20) + sources_of(2, longest=100, seed=9)
+    engine, options = compiled_of(name, precision=precision), DecodingOptions(beam=beam, n_best=beam, max_length=40)
+    together, order = engine.decode(sources, options), random.Random(2).sample(range(22), 22)
+    shuffled = engine.decode([sources[row] for row in order], options)
+    assert [together[row] for row in order] == shuffled
+    assert [engine.decode([source], options)[0] for source in sources] == together
+
+
+def test_limits() -> None:
+    sources, options = sources_of(20), DecodingOptions(beam=1, max_length=14, max_ratio=0.5, min_length=13)
+    for source, (best,) in zip(sources, compiled_of("ssru").decode(sources, options), strict=True):
+        assert len(best.tokens) == min(14, len(source) // 2 + 10)
+
+
+def test_long_outputs_outgrow_the_memory_they_begin_with() -> None:
+    sources, options = sources_of(3), DecodingOptions(beam=3, n_best=3, max_length=200, max_ratio=100, min_length=180)
+    for name in ("transformer", "sru"):
+        assert_same(
+            compiled_of(name).decode(sources, options),
+            decode(model_of(name), collate_sources(sources), options),
+            tolerance=2e-3,
+        )
+
+
+def test_threads_get_their_own_answers() -> None:
+    engine, options = compiled_of("transformer", precision="int8"), DecodingOptions(beam=4, n_best=2, max_length=20)
+    batches = [sources_of(1 + seed % 5, seed=seed) for seed in range(40)]
+    alone = [engine.decode(batch, options) for batch in batches]
+
+    def run(batch: list[list[int]]) -> list[list[Hypothesis]]:
+        workspace = ctypes.c_void_p()
+        assert engine.library.sd_workspace_new(ctypes.byref(workspace)) == 0
+        found = [engine.decode(batch, options, workspace=workspace) for _ in range(3)]
+        engine.library.sd_workspace_free(workspace)
+        assert found[0] == found[1] == found[2]
+        return found[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, batches)) == alone
+
+
+def test_no_sentences_no_hypotheses() -> None:
+    assert compiled_of("sru").decode([], DecodingOptions(beam=4)) == []
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"prefixes": [[TOKENS]]}, f"prefixes: id {TOKENS} is outside the vocabulary of {TOKENS}"),
+        ({"allowed": [[-1]]}, "allowed: id -1 is outside"),
+        ({"sources": [[TOKENS + 7]]}, f"sources: id {TOKENS + 7} is outside"),
+    ],
+)
+def test_requests_that_are_refused(change: dict[str, Any], message: str) -> None:
+    engine = compiled_of("sru")
+    request = {"sources": [[5, 6]]} | change
+    with pytest.raises(ValueError, match=message):
+        engine.decode(options=DecodingOptions(beam=1), **request)
+    assert engine.decode([[5, 6]], DecodingOptions(beam=1, max_length=3))  # the workspace is still good
+
+
+@pytest.mark.parametrize(
+    "name, spoil, message",
+    [
+        ("sru", lambda parts: parts[1:], "tensor target_embedding.weight is missing"),
+        ("gru", lambda parts: [p for p in parts if p.name != "key.weight"], "tensor key.weight is missing"),
+        (
+            "transformer",
+            lambda parts: [p._replace(values=p.values[:-1]) for p in parts],
+            r"tensor encoder.layers.0.self_attention.query_key_value.weight is 119 x 40, expected 120 x 40",
+        ),
+        ("lstm", lambda parts: [p._replace(matrix=False, values=p.values.ravel()) for p in parts], "expected a matrix"),
+    ],
+)
+def test_models_that_are_refused(name: str, spoil: Any, message: str) -> None:
+    parts = list(exporter({"transformer": "transformer"}.get(name, "rnn"), "compiled")(model_of(name)))
+    with pytest.raises(ValueError, match=message):
+        Compiled(model_of(name), spoil(parts), MODELS[name][0] if name == "transformer" else "rnn", precision="float32")

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,8 @@ class Compiled:
         def lists(rows: Sequence[Sequence[int]]) -> library.Lists:
             if not rows:
                 return library.Lists()
-            return library.Lists(
-                array(np.int32, [*sum(map(list, rows), []), 0]), array(np.int64, np.cumsum([len(row) for row in rows]))
-            )
+            ends = np.cumsum([len(row) for row in rows])
+            return library.Lists(array(np.int32, [*chain.from_iterable(rows), 0]), array(np.int64, ends))
 
         request = library.Request(
             len(sources),

@@ -6,6 +6,7 @@ import ctypes
 import random
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -41,9 +42,13 @@ PROMPTED = OURS._replace(decoder_start=7, decoder_prompt=(3, 8))
 """Of a vocabulary whose decoder reads three ids before the first word."""
 
 
-@cache
 def model_of(name: str, tokens: int = TOKENS, ids: Any = OURS) -> Any:
-    """A random model that is sure of itself, so that few words are nearly as probable as the best."""
+    """A random model that is sure of itself, so that few words are nearly as probable as the best; always the same."""
+    return _model(name, tokens, ids)
+
+
+@cache
+def _model(name: str, tokens: int, ids: Any) -> Any:
     torch.manual_seed(len(name))
     preset, sizes = MODELS[name]
     config = config_named(preset, sizes, source_vocab=tokens, target_vocab=tokens)
@@ -74,7 +79,7 @@ def sources_of(rows: int, *, longest: int = 12, tokens: int = TOKENS, seed: int 
 
 def assert_same(found: list[list[Hypothesis]], expected: list[list[Hypothesis]], *, tolerance: float = 1e-4) -> None:
     assert [[each.tokens for each in row] for row in found] == [[each.tokens for each in row] for row in expected]
-    for one, other in zip(sum(found, []), sum(expected, []), strict=True):
+    for one, other in zip(chain(*found), chain(*expected), strict=True):
         assert one.log_prob == pytest.approx(other.log_prob, abs=tolerance)
         assert one.score == pytest.approx(other.score, abs=tolerance)
         assert (one.passes, one.iterations) == (0, 0)
@@ -127,7 +132,7 @@ def test_a_beam_as_wide_as_all_outputs_is_exhaustive(
         assert [each.score for each in hypotheses] == pytest.approx([score for score, _ in best], abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["lstm", "transformer"])
+@pytest.mark.parametrize("name", ["sru", "transformer"])
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("rules", [{"no_repeat_ngram": 2}, {"min_length": 8, "no_repeat_ngram": 3}, {}])
 def test_rules_as_in_torch(name: str, beam: int, rules: dict[str, int]) -> None:
@@ -178,9 +183,11 @@ def test_the_batch_decides_nothing(name: str, precision: str, beam: int) -> None
 
 
 def test_limits() -> None:
+    """Of the output's length: 10 and half the source's, 14 at most; 13 at least where that leaves room."""
     sources, options = sources_of(20), DecodingOptions(beam=1, max_length=14, max_ratio=0.5, min_length=13)
     for source, (best,) in zip(sources, compiled_of("ssru").decode(sources, options), strict=True):
-        assert len(best.tokens) == min(14, len(source) // 2 + 10)
+        limit = min(14, len(source) // 2 + 10)
+        assert min(13, limit) <= len(best.tokens) <= limit
 
 
 def test_long_outputs_outgrow_the_memory_they_begin_with() -> None:

@@ -20,10 +20,19 @@ from evidence.figures import figures_of
 from evidence.results import Result, read_results
 from seqdistill.errors import UserError
 from seqdistill.files import write_text
-from seqdistill.reports.columns import Cell, Row, best_rows, column, columns_of, is_numeric, signatures_of, written
+from seqdistill.reports.columns import (
+    Row,
+    best_rows,
+    column,
+    columns_of,
+    folded,
+    intervals,
+    is_numeric,
+    signatures_of,
+    written,
+)
 
 RESULTS, DOCS, FIGURES = Path("results"), Path("docs"), Path("docs/figures")
-ENDS = ("_low", "_high")
 BEGIN, END = re.compile(r"^<!-- results:(\S+) -->$"), "<!-- /results -->"
 
 
@@ -47,32 +56,21 @@ def markdown(name: str, result: Result, *, results: str) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     """NAME_low and NAME_high stand as an interval in NAME's cells."""
-    every = columns_of(rows)
-    names = [name for name in every if not (name.endswith(ENDS) and name.rpartition("_")[0] in every)]
+    names = folded(columns_of(rows))
     columns = [[row.get(name) for row in rows] for name in names]
     texts = []
     for name, values in zip(names, columns, strict=True):
         best = best_rows(name, values)
         cells = written(name, values)
-        intervals = [_interval(name, row, values) for row in rows]
         texts.append(
             [
                 (f"**{cell}**" if i in best else _escaped(cell)) + interval
-                for i, (cell, interval) in enumerate(zip(cells, intervals, strict=True))
+                for i, (cell, interval) in enumerate(zip(cells, intervals(name, rows, values), strict=True))
             ]
         )
     rule = ["---:" if is_numeric(values) else "---" for values in columns]
     lines = [[_escaped(column(name).title) for name in names], rule, *zip(*texts, strict=True)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _interval(name: str, row: Row, values: Sequence[Cell]) -> str:
-    """` [low, high]` with the digits of the column, or nothing."""
-    ends = [row.get(name + end) for end in ENDS]
-    if None in ends:
-        return ""
-    low, high = written(name, [*ends, *values])[:2]
-    return f" [{low}, {high}]"
 
 
 def _figures(figures: Mapping[str, float], rows: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from seqdistill.api import (
         Translator,
+        bench,
         compare,
         decision_theory,
         distill,
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Translator",
     "UserError",
+    "bench",
     "compare",
     "decision_theory",
     "distill",

@@ -103,6 +103,11 @@ def evaluate(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, An
     return _run("evaluate", options, out, quiet)
 
 
+@_documented("bench", out=OUT, quiet=QUIET)
+def bench(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("bench", options, out, quiet)
+
+
 @_documented("tune-penalty", out=OUT, quiet=QUIET)
 def tune_penalty(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
     return _run("tune-penalty", options, out, quiet)

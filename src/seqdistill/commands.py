@@ -52,6 +52,12 @@ COMMANDS: dict[str, Command] = {
         "seqdistill evaluate --model teacher --source test.en --reference test.de --metrics bleu,chrf,ter --out scores",
         "EvaluateOptions",
     ),
+    "bench": Command(
+        "Measure models side by side, in turns: milliseconds a sentence, sentences a second, memory, size, load time, "
+        "BLEU and chrF.",
+        "seqdistill bench teacher student --data data --beam 1 --cores 1 --out speed",
+        "BenchOptions",
+    ),
     "tune-penalty": Command(
         "Find the penalty on inserting nothing that is best on validation text, for models that insert words.",
         "seqdistill tune-penalty --model levt --data data --penalties 0 --penalties 1 --penalties 2 --out tuned",

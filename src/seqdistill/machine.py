@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +20,22 @@ def machine(threads: int = 0) -> dict[str, Any]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+INSTRUCTIONS = {
+    **dict.fromkeys(("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"), "flags"),
+    **dict.fromkeys(("asimd", "asimddp", "i8mm", "bf16", "sve"), "Features"),
+}
+"""Vector instructions that decide how fast models are, and the line of /proc/cpuinfo that names them."""
+
+
+def processor() -> dict[str, Any]:
+    """The processor's name and its vector instructions, as far as the system tells them."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    there = [name for name, line in INSTRUCTIONS.items() if name in found.get(line, "").split()]
+    return {"cpu": found.get("model name") or platform.processor() or platform.machine(), "instructions": there}
 
 
 def processes() -> int:

@@ -84,6 +84,31 @@ def penalties(results: dict[str, Any]) -> Iterator[Part]:
     yield f"best: {results['penalty']:g}    {results['bleu_signature']}"
 
 
+def speeds(results: dict[str, Any]) -> Iterator[Part]:
+    """The table of measured systems, the signatures of the scores, and how it was measured."""
+    from seqdistill.reports.bench_page import SPEEDS, told
+    from seqdistill.reports.columns import signatures_of
+
+    ends = {f"{name}_{end}" for name in SPEEDS for end in ("low", "high")}  # the page has them; no line is so wide
+    yield _table_of([{key: row[key] for key in row if key not in ends} for row in results["systems"]])
+    yield from signatures_of(results["systems"])
+    yield from told(results)
+
+
+def _table_of(rows: Sequence[dict[str, Any]]) -> Table:
+    """Rows of a page as it has them: headings, digits and intervals."""
+    from seqdistill.reports.columns import column, columns_of, folded, is_numeric, with_intervals
+
+    table, cells = Table(box=None), []
+    for name in folded(columns_of(rows)):
+        values = [row.get(name) for row in rows]
+        table.add_column(column(name).title, justify="right" if is_numeric(values) else "left")
+        cells.append(with_intervals(name, rows))
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
+    return table
+
+
 def decisions(results: dict[str, Any]) -> Iterator[Part]:
     """Two tables: shares of wins for each a and b, and what the systems reach on average."""
     parts = ("token", "sequence")
@@ -124,26 +149,18 @@ def modes(results: dict[str, Any]) -> Iterator[Part]:
 
 def systems(directory: Path) -> Iterator[Part]:
     """The table of evaluated systems, its signatures, and the gains of distillation; nothing where there are none."""
-    from seqdistill.reports.columns import column, columns_of, is_numeric, signatures_of, written
+    from seqdistill.reports.columns import signatures_of
     from seqdistill.verbs.systems import gains, row_of, systems_in
 
     found = systems_in(directory)
     if not found:
         return
     rows = [row_of(system) for system in found]
-    table = Table(box=None)
-    cells = []
-    for name in columns_of(rows):
-        values = [row.get(name) for row in rows]
-        table.add_column(column(name).title, justify="right" if is_numeric(values) else "left")
-        cells.append(written(name, values))
-    for row in zip(*cells, strict=True):
-        table.add_row(*row)
-    yield table
+    yield _table_of(rows)
     yield from signatures_of(rows)
     for name, gain in gains(found).items():
         yield f"{name}: {gain}"
 
 
-STAGES = {"measure": measures, "tune-penalty": penalties, "decision-theory": decisions, "modes": modes}
+STAGES = {"bench": speeds, "measure": measures, "tune-penalty": penalties, "decision-theory": decisions, "modes": modes}
 """Verbs whose results have a form of their own."""

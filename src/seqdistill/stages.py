@@ -14,6 +14,7 @@ from seqdistill.journal import Growth, Record
 from seqdistill.machine import is_first, machine, processes
 from seqdistill.manifest import Found, abandon, begin, fingerprint, finish, look, recorded, restore, status
 from seqdistill.options import (
+    BenchOptions,
     DecisionTheoryOptions,
     DistillOptions,
     EvaluateOptions,
@@ -26,7 +27,7 @@ from seqdistill.options import (
 )
 from seqdistill.progress import Progress
 from seqdistill.studies import decision_theory
-from seqdistill.verbs import branch, distill, evaluate, measure, modes, prepare, train, tune_penalty
+from seqdistill.verbs import bench, branch, distill, evaluate, measure, modes, prepare, train, tune_penalty
 
 
 class Stage(NamedTuple):
@@ -70,6 +71,13 @@ STAGES: dict[str, Stage] = {
         ("hypotheses.txt", "references.txt", "sources.txt", "scores.json", evaluate.TRACES),
         ("speed.json",),
         check=evaluate.check,
+    ),
+    "bench": Stage(
+        BenchOptions,
+        bench.bench,
+        (f"{bench.HYPOTHESES}/*.txt",),
+        (bench.RESULTS, bench.ROUNDS, bench.PLOT, bench.PAGE),
+        check=bench.check,
     ),
     "measure": Stage(
         MeasureOptions,

@@ -82,8 +82,7 @@ def compare_runs(
     Raises:
         UserError: as `compare`.
     """
-    if num_samples < 40:
-        raise UserError(f"{num_samples} bootstrap samples: a 95 % interval needs at least 40; 1,000 is usual")
+    _check_samples(num_samples)
     for outputs in (*baselines, *systems):
         check_parallel(outputs, references)
     # Paired: both systems' sums are drawn from the same seed, so sample k of both holds the same sentences. Means of
@@ -112,6 +111,39 @@ def _resampled_sums(
     for start in range(0, num_samples, chunk):
         size = min(chunk, num_samples - start)
         yield statistics[generator.choice(num_sentences, size=(size, num_sentences))].sum(axis=1)
+
+
+class Interval(NamedTuple):
+    """Holds 95 % of the values of resampled test sets."""
+
+    low: float
+    high: float
+
+
+def score_interval(
+    metric: Metric,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    num_samples: int = NUM_SAMPLES,
+    seed: int = SEED,
+) -> Interval:
+    """The interval of one system's corpus score, by bootstrap resampling of sentences (Koehn 2004).
+
+    Raises:
+        UserError: as `compare`.
+    """
+    _check_samples(num_samples)
+    check_parallel(hypotheses, references)
+    rows = metric.statistics(hypotheses, references)
+    values = np.concatenate([metric.aggregate(sums) for sums in _resampled_sums(rows, num_samples, seed)])
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+def _check_samples(number: int) -> None:
+    if number < 40:
+        raise UserError(f"{number} bootstrap samples: a 95 % interval needs at least 40; 1,000 is usual")
 
 
 class Share(NamedTuple):

@@ -140,7 +140,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu", *, expert: i
         UserError: a file is missing, cut or altered, weights are missing, unexpected or of another shape (all are
             named), or the tokenizer is not the one the model was trained with.
     """
-    directory = _model_directory(Path(directory))
+    directory = model_directory(Path(directory))
     description = _description(directory)
     name, values, expected = description["model"], description["config"], description["tokenizer"]
     tokenizers = Vocabularies.load(directory / TOKENIZER)
@@ -179,7 +179,7 @@ def saved_family(directory: Path) -> Family:
     Raises:
         UserError: no model, or an altered description.
     """
-    return FAMILIES[_description(_model_directory(Path(directory)))["model"]]
+    return FAMILIES[_description(model_directory(Path(directory)))["model"]]
 
 
 def stored_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -193,7 +193,7 @@ def stored_weights(model: nn.Module) -> dict[str, Tensor]:
     return stored
 
 
-def _model_directory(directory: Path) -> Path:
+def model_directory(directory: Path) -> Path:
     """The directory with config.json: the given one, or the `model` inside a training's output."""
     for candidate in (directory, directory / "model"):
         if (candidate / CONFIG).exists():

@@ -1,6 +1,7 @@
 """The options of every concern, once: command line, recipes and Python read these names, types, ranges and defaults."""
 
 from seqdistill.options.base import Option, Options
+from seqdistill.options.benching import BenchOptions
 from seqdistill.options.decoding import (
     DecodingOptions,
     DistillOptions,
@@ -18,6 +19,7 @@ from seqdistill.options.scoring import (
     EvaluateOptions,
     MetricOptions,
     ScoringOptions,
+    TestTextOptions,
     TunePenaltyOptions,
 )
 from seqdistill.options.studies import DecisionTheoryOptions, ModesOptions
@@ -26,6 +28,7 @@ from seqdistill.options.training import DivergenceOptions, TrainingOptions, Trai
 
 __all__ = [
     "AlignerOptions",
+    "BenchOptions",
     "CompareOptions",
     "DecisionTheoryOptions",
     "DecodingOptions",
@@ -44,6 +47,7 @@ __all__ = [
     "RolloutOptions",
     "ScoringOptions",
     "SearchOptions",
+    "TestTextOptions",
     "TrainOptions",
     "TrainingOptions",
     "TranslateOptions",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from seqdistill.errors import UserError
-from seqdistill.options.base import MOST, OneOrMore
+from seqdistill.options.base import MOST, OneOrMore, Options
 from seqdistill.options.decoding import MOST_PENALTY, LimitOptions, MixedOptions, RefinementOptions, WritingOptions
 from seqdistill.options.inputs import (
     CaseOptions,
@@ -50,9 +50,19 @@ class ScoringOptions(MetricOptions):
         return [name.strip() for name in self.metrics.split(",")]
 
 
-class EvaluateOptions(
-    WritingOptions, ModelOptions, MixedOptions, ScoringOptions, DataOptions, SourceOptions, ReferenceOptions
-):
+class TestTextOptions(DataOptions, SourceOptions, ReferenceOptions):
+    """Text to decode and its references: a part of a data directory, or files."""
+
+    split: Literal["valid", "test"] = Field(default="test", description="Part of --data.")
+
+
+class TimingOptions(Options):
+    """What is timed sentence by sentence."""
+
+    speed_lines: int = Field(default=100, ge=0, le=MOST, description="Sentences timed one by one; 0: no timing.")
+
+
+class EvaluateOptions(WritingOptions, ModelOptions, MixedOptions, ScoringOptions, TestTextOptions, TimingOptions):
     """Outputs of a model, scored against references."""
 
     inputs = (
@@ -62,11 +72,7 @@ class EvaluateOptions(
     without = ("n_best",)
 
     model: Path  # pyright: ignore
-    split: Literal["valid", "test"] = Field(default="test", description="Part of --data.")
     perplexity: bool = Field(default=True, description="Also the perplexity of the references under the model.")
-    speed_lines: int = Field(
-        default=100, ge=0, le=MOST, description="Sentences timed one by one on one thread; 0: no timing."
-    )
     traces: int | None = Field(
         default=None,
         ge=0,

@@ -10,6 +10,7 @@ Cell = str | bool | int | float | None
 Row = Mapping[str, Cell]
 
 ABSENT = "–"
+_ENDS = ("_low", "_high")
 
 
 class Column(NamedTuple):
@@ -88,6 +89,13 @@ COLUMNS: dict[str, Column] = {
     "relative_time_in_batches": Column("Time in batches, vanilla NAT = 1", 2, "low"),
     "times_faster_in_batches_than_beam5": Column("times faster in batches, beam 5", 1, "high"),
     "times_faster_in_batches_than_beam1": Column("in batches, beam 1", 1, "high"),
+    "latency_ms": Column("ms a sentence", 3, "low"),
+    "latency_p95_ms": Column("ms, 95th percentile", 3, "low"),
+    "times_faster": Column("Times faster", 2, "high"),
+    "vectors": Column("Vectors"),
+    "load_ms": Column("Load, ms", 0, "low"),
+    "memory_mb": Column("Memory, MB", 0, "low"),
+    "disk_mb": Column("Disk, MB", 1, "low"),
     "sentences_per_second": Column("Sentences/s", 0, "high"),
     "tokens_per_second": Column("Tokens/s", 0, "high"),
     "wall_seconds": Column("Seconds", 0),
@@ -123,6 +131,28 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
     """Names of all columns in order of appearance, signatures apart (`signatures_of`)."""
     names = dict.fromkeys(name for row in rows for name in row)
     return [name for name in names if not is_signature(name)]
+
+
+def folded(names: Sequence[str]) -> list[str]:
+    """Columns of a table in which NAME_low and NAME_high stand as an interval in NAME's cells; see `intervals`."""
+    return [name for name in names if not (name.endswith(_ENDS) and name.rpartition("_")[0] in names)]
+
+
+def intervals(name: str, rows: Sequence[Row], values: Sequence[Cell]) -> list[str]:
+    """For each row ` [low, high]` with the digits of the column, or nothing where it has not both ends."""
+    found = []
+    for row in rows:
+        ends = [row.get(name + end) for end in _ENDS]
+        low, high = written(name, [*ends, *values])[:2]
+        found.append("" if None in ends else f" [{low}, {high}]")
+    return found
+
+
+def with_intervals(name: str, rows: Sequence[Row]) -> list[str]:
+    """The cells of a column as text, each with its interval, if its row has one."""
+    values = [row.get(name) for row in rows]
+    pairs = zip(written(name, values), intervals(name, rows, values), strict=True)
+    return [cell + interval for cell, interval in pairs]
 
 
 def is_signature(name: str) -> bool:

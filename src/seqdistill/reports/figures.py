@@ -46,10 +46,26 @@ def drawn(rows: Sequence[Row], figures: Mapping[str, Figure]) -> dict[str, tuple
     return plots
 
 
-def _trade_off(rows: Sequence[Row], labels: Labels, x: str, quality: str) -> str:
+def trade_off(rows: Sequence[Row], labels: Labels, x: str, quality: str) -> str:
+    """A point for each row, with bars where the row has NAME_low and NAME_high of what is drawn."""
     scale = column(x).scale[0]
-    points = [Point(str(row["system"]), number_of(row, x) / scale, number_of(row, quality)) for row in rows]
+    points = [
+        Point(
+            str(row["system"]),
+            number_of(row, x) / scale,
+            number_of(row, quality),
+            cost_ends=_ends(row, x, scale),
+            quality_ends=_ends(row, quality, 1.0),
+        )
+        for row in rows
+    ]
     return trade_off_plot(points, labels, more_is_better=column(x).best == "high")
+
+
+def _ends(row: Row, name: str, scale: float) -> tuple[float, float] | None:
+    if row.get(f"{name}_low") is None or row.get(f"{name}_high") is None:
+        return None
+    return number_of(row, f"{name}_low") / scale, number_of(row, f"{name}_high") / scale
 
 
 def systems_of(rows: Sequence[Row]) -> list[str]:
@@ -61,7 +77,7 @@ def number_of(row: Row, name: str) -> float:
 
 
 COSTS: dict[str, Figure] = {
-    "latency": Figure("milliseconds_per_sentence", "against latency", "milliseconds a sentence", _trade_off),
-    "speed": Figure("sentences_per_second", "against throughput", "sentences a second", _trade_off),
-    "size": Figure("parameters", "against size", "million parameters", _trade_off),
+    "latency": Figure("milliseconds_per_sentence", "against latency", "milliseconds a sentence", trade_off),
+    "speed": Figure("sentences_per_second", "against throughput", "sentences a second", trade_off),
+    "size": Figure("parameters", "against size", "million parameters", trade_off),
 }

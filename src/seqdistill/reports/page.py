@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from seqdistill.decoding.trace import Trace
-from seqdistill.reports.columns import Row, best_rows, column, columns_of, is_numeric, signatures_of, written
+from seqdistill.reports.columns import (
+    Row,
+    best_rows,
+    column,
+    columns_of,
+    folded,
+    is_numeric,
+    signatures_of,
+    with_intervals,
+)
 from seqdistill.reports.figures import cost_plots
 from seqdistill.reports.html import rendered, write_html
 from seqdistill.reports.plots import Labels, Line, category_plot, inline, line_plot, share_plot
@@ -149,9 +158,9 @@ def _part(number: int, part: Part) -> Group:
 
 
 def _table(rows: Sequence[Row]) -> list[TableColumn]:
-    columns = {name: [row.get(name) for row in rows] for name in columns_of(rows)}
+    columns = {name: [row.get(name) for row in rows] for name in folded(columns_of(rows))}
     return [
-        TableColumn(column(name).title, is_numeric(values), written(name, values), best_rows(name, values))
+        TableColumn(column(name).title, is_numeric(values), with_intervals(name, rows), best_rows(name, values))
         for name, values in columns.items()
     ]
 

@@ -11,7 +11,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -80,11 +80,13 @@ class Line(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A named system: what it costs, and how good it is."""
+    """A named system: what it costs, how good it is, and the ends of the intervals of both where they are known."""
 
     name: str
     cost: float
     quality: float
+    cost_ends: tuple[float, float] | None = None
+    quality_ends: tuple[float, float] | None = None
 
 
 def line_plot(lines: Sequence[Line], labels: Labels) -> str:
@@ -152,6 +154,11 @@ def trade_off_plot(points: Sequence[Point], labels: Labels, *, more_is_better: b
         look = looks([*labels.names, *(point.name for point in points)])
         for point in points:
             axes.plot(point.cost, point.quality, **look[point.name], markersize=8)
+            bar = {"color": look[point.name]["color"], "alpha": 0.6, "linewidth": 1.2, "zorder": 1}
+            if point.quality_ends:
+                axes.plot([point.cost] * 2, point.quality_ends, **bar)
+            if point.cost_ends:
+                axes.plot(point.cost_ends, [point.quality] * 2, **bar)
         axes.margins(0.14, 0.16)
         _name_points(axes, points, front)
         return svg_of(figure, labels.title)
@@ -186,15 +193,17 @@ def _name_points(axes: Axes, points: Sequence[Point], front: Sequence[Point]) ->
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     figure.draw_without_rendering()  # settles the layout, and with it where a point lies
-    places, corners = ([_place(axes, point) for point in group] for group in (points, front))
+    places, corners = (
+        [_place(axes, float(point.cost), float(point.quality)) for point in group] for group in (points, front)
+    )
     left_edge, right_edge = axes.transAxes.transform([(0, 0), (1, 0)])[:, 0] * 72 / figure.dpi
     taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in places]
-    for (x0, y0), (x1, y1) in pairwise(corners):
+    for (x0, y0), (x1, y1) in (*pairwise(corners), *_bars(axes, points)):
         steps = [k / 40 for k in range(41)]
         line = [(x0 + (x1 - x0) * step, y0 + (y1 - y0) * step) for step in steps]
         taken += [Box(x - 0.1, y - 0.1, x + 0.1, y + 0.1) for x, y in line]
     # One name after the other takes, of seven places around its point, the one that covers least of what is there:
-    # points, names before it, and the front, which is a row of small boxes for this.
+    # points, names before it, and the front and the bars, which are rows of small boxes for this.
     for point, (x, y) in zip(points, places, strict=True):
         width = 6.0 * len(point.name)
         offsets = [(9, 0, 0.0), (-9, 0, 1.0), (0, 13, 0.5), (0, -13, 0.5), (6, 12, 0.0), (-6, 12, 1.0), (6, -12, 0.0)]
@@ -211,10 +220,19 @@ def _name_points(axes: Axes, points: Sequence[Point], front: Sequence[Point]) ->
         text.set(va="center", ha={0.0: "left", 0.5: "center", 1.0: "right"}[share], in_layout=False)
 
 
-def _place(axes: Axes, point: Point) -> tuple[float, float]:
-    """Where a point lies on the figure, in points (1/72 inch)."""
-    x, y = axes.transData.transform((point.cost, point.quality)) * 72 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    return float(x), float(y)
+def _bars(axes: Axes, points: Sequence[Point]) -> Iterator[list[tuple[float, float]]]:
+    """Both ends of each interval's bar on the figure."""
+    for point in points:
+        if point.quality_ends:
+            yield [_place(axes, point.cost, end) for end in point.quality_ends]
+        if point.cost_ends:
+            yield [_place(axes, end, point.quality) for end in point.cost_ends]
+
+
+def _place(axes: Axes, x: float, y: float) -> tuple[float, float]:
+    """Where something lies on the figure, in points (1/72 inch)."""
+    across, up = axes.transData.transform((x, y)) * 72 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    return float(across), float(up)
 
 
 def new_axes(labels: Labels, *, height: float = 3.5) -> tuple[Figure, Axes]:

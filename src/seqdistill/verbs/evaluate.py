@@ -6,16 +6,13 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from seqdistill.data.directory import DataDirectory
 from seqdistill.data.store import Store, build_store
-from seqdistill.data.targets import lines_of
 from seqdistill.decoding.corpus import Engine, TracingEngine
 from seqdistill.decoding.penalty import mean_effort
-from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
 from seqdistill.machine import threads_kept
 from seqdistill.metrics.metric import reference_line
@@ -25,31 +22,16 @@ from seqdistill.metrics.tokenizers import completed, scored_words
 from seqdistill.models.interface import Model
 from seqdistill.options import DecodingOptions, EvaluateOptions
 from seqdistill.progress import Progress
-from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.text.languages import Languages
 from seqdistill.text.letters import num_words
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.engine import decoding_options, open_engine, tracing
+from seqdistill.verbs.texts import TestSet, read_test_set
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 CHUNK_LINES = 512
 LENGTH_EDGES = (5, 10, 15, 20, 30, 40)
 TRACES, NUM_TRACES = "traces.json", 3
-
-
-class TestSet(NamedTuple):
-    """Text to decode, and all references of each line."""
-
-    sources: list[str]
-    references: list[list[str]]
-    languages: Languages | None = None
-    """As the data directory has them."""
-
-    @property
-    def num_references(self) -> int:
-        """The most of a line."""
-        return max(map(len, self.references))
 
 
 def check(settings: EvaluateOptions) -> None:
@@ -66,7 +48,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     Raises:
         UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
     """
-    test = _test_set(settings)
+    test = read_test_set(settings, verb="evaluate")
     engine, loaded = open_engine(settings, lines=len(test.sources))
     options = decoding_options(settings, engine)
     references = [reference_line(each, num_references=test.num_references) for each in test.references]
@@ -126,25 +108,6 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     speed["sentences_per_second"] = round(len(test.sources) / seconds, 2)
     write_json(out / "speed.json", speed)
     return results | {"parameters": parameters} | speed
-
-
-def _test_set(settings: EvaluateOptions) -> TestSet:
-    given = settings.source is not None or bool(settings.reference)
-    if given == (settings.data is not None):
-        raise UserError("evaluate needs either --data (and --split) or --source with --reference")
-    if settings.data is not None:
-        data = DataDirectory.open(settings.data)
-        store = getattr(data, settings.split)
-        if store is None:
-            raise UserError(f"{settings.data}: has no {settings.split} text; prepare it with some, or give --source")
-        lines = list(lines_of(store, num_targets=data.num_targets[settings.split]))
-        return TestSet([line.source for line in lines], [line.targets for line in lines], data.languages)
-    if settings.source is None or not settings.reference:
-        raise UserError("--source and --reference go together: the text to decode and its translations")
-    pairs = list(ParallelCorpus.from_files(settings.source, *settings.reference))
-    width = len(settings.reference)
-    references = [[pair.target for pair in pairs[at : at + width]] for at in range(0, len(pairs), width)]
-    return TestSet([pair.source for pair in pairs[::width]], references)
 
 
 def _write_traces(

@@ -1,0 +1,226 @@
+"""One system in a process of its own, on its own cores: `python -m seqdistill.runtime.one_system` answers requests.
+
+A request is a line of JSON on standard input, an answer one on standard output. The first request says what to open:
+
+    {"place": {...}, "cores": [0], "options": {"beam": 1}, "alone": ["a line"]}  -> {"load_ms": 88.1, "peak_mb": 58.3}
+
+With `alone` the process measures what it takes to load the system and to translate these lines, imports nothing that
+the engine does not need, and ends. Without, it opens the engine that `translate` would use, answers with what that says
+of itself (see `_Running.set_options`), and then, until its standard input ends:
+
+    {"single": ["a line", ...]}  -> {"milliseconds": [1.2, ...]}
+    {"batch": ["a line", ...]}   -> {"seconds": 2.5, "texts": ["eine Zeile", ...]}
+
+A user's mistake is the answer {"error": "..."}, and ends the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from seqdistill.runtime.latency import one_by_one, peak_mb
+
+if TYPE_CHECKING:
+    from seqdistill.decoding.corpus import Engine
+
+CHUNK_LINES = 512
+"""Lines that an engine gets in one call, which makes its batches of them; as `evaluate` does."""
+
+OWN_OPTIONS = ("iterations", "penalty", "no_repeat_ngram", "min_length")
+"""Options of decoding that not every model has."""
+
+Translate = Callable[[str], str]
+
+
+class Place(NamedTuple):
+    """Where a system lies and how it is run."""
+
+    engine: str
+    folder: str
+    """A trained model, or what the engine reads."""
+    tokenizer: str = ""
+    """Folder of the tokenizers, where it is not known by the other one."""
+    compute_type: str = "auto"
+    model: str = ""
+    """Fingerprint of the trained model, where it is known."""
+
+
+class Engines(NamedTuple):
+    """A system, ready to decode."""
+
+    single: Engine
+    batch: Engine
+    """The same one, or one that uses several cores for several batches instead of for one sentence."""
+    instructions: str = ""
+    """The vector instructions it runs on, where it says so."""
+
+
+def _open_torch(place: Place, cores: int) -> Engines:
+    import torch
+
+    from seqdistill.runtime.engines import load_engine
+
+    torch.set_num_threads(cores)
+    engine = load_engine("torch", Path(place.folder), device="cpu", compute_type=place.compute_type)
+    return Engines(engine, engine, torch.backends.cpu.get_cpu_capability())
+
+
+def _open_ctranslate2(place: Place, cores: int) -> Engines:
+    from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
+    from seqdistill.vocabulary.vocabularies import Vocabularies
+
+    def opened(workers: int, threads: int) -> Engine:
+        kept: dict[str, Any] = {"model": place.model, "compute_type": place.compute_type}
+        return CTranslate2Engine(Path(place.folder), tokenizers, workers=workers, threads=threads, **kept)
+
+    tokenizers = Vocabularies.load(Path(place.tokenizer))
+    single = opened(1, cores)
+    return Engines(single, single if cores == 1 else opened(cores, 1))
+
+
+OPEN: dict[str, Callable[[Place, int], Engines]] = {"torch": _open_torch, "ctranslate2": _open_ctranslate2}
+"""Engine -> what opens a system on so many cores."""
+
+
+def _alone_torch(place: Place, cores: int, options: dict[str, Any]) -> Translate:
+    from seqdistill.options import DecodingOptions
+
+    engine = _open_torch(place, cores).single
+    return lambda line: engine.decode([line], DecodingOptions(**options))[0][0].text
+
+
+def _alone_ctranslate2(place: Place, cores: int, options: dict[str, Any]) -> Translate:
+    """CTranslate2 as its users call it, without our engine, whose rules on lengths need more imports than it does."""
+    import ctranslate2
+
+    from seqdistill.vocabulary.vocabularies import Vocabularies
+
+    source, target, _ = Vocabularies.load(Path(place.tokenizer))
+    translator = ctranslate2.Translator(place.folder, compute_type=place.compute_type, intra_threads=cores)
+    ids = {target.piece(token): token for token in range(len(target))}
+
+    def translate(line: str) -> str:
+        pieces = [source.piece(token) for token in source.encode(line)]
+        (found,) = translator.translate_batch([pieces], beam_size=options.get("beam", 1), max_decoding_length=256)
+        return target.decode([ids[piece] for piece in found.hypotheses[0]])
+
+    return translate
+
+
+ALONE: dict[str, Callable[[Place, int, dict[str, Any]], Translate]] = {
+    "torch": _alone_torch,
+    "ctranslate2": _alone_ctranslate2,
+}
+"""Engine -> what opens a system with no import that the engine does not need."""
+
+
+class _Running:
+    """An open system, which translates."""
+
+    def __init__(self, engines: Engines) -> None:
+        from seqdistill.options import DecodingOptions
+
+        self.engines, self.options = engines, DecodingOptions(beam=1)
+
+    def set_options(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Decodes with these options, but for those that the model has not: `refused`, each with what the engine says.
+
+        Returns also what the engine says of itself, as `engine`, `precision` and so on.
+        """
+        from seqdistill.errors import UserError
+        from seqdistill.options import DecodingOptions
+
+        engine, refused = self.engines.single, dict[str, str]()
+        for name in given.keys() & set(OWN_OPTIONS):
+            try:
+                engine.decode([], DecodingOptions(**{name: given[name]}).for_model(inserts=engine.traits.inserts))
+            except UserError as error:
+                refused[name] = str(error)
+        kept = {name: value for name, value in given.items() if name not in refused}
+        self.options = DecodingOptions(**kept).for_model(inserts=engine.traits.inserts)
+        return {"refused": refused, "instructions": self.engines.instructions, **engine.fingerprint}
+
+    def single(self, lines: list[str]) -> dict[str, Any]:
+        """Milliseconds of each line by itself."""
+        return {"milliseconds": one_by_one(lambda each: self.engines.single.decode(each, self.options), lines)}
+
+    def batch(self, lines: list[str]) -> dict[str, Any]:
+        """Seconds of all lines in batches, and their translations."""
+        began, texts = time.perf_counter(), list[str]()
+        for start in range(0, len(lines), CHUNK_LINES):
+            chunk = lines[start : start + CHUNK_LINES]
+            texts += [found[0].text for found in self.engines.batch.decode(chunk, self.options)]
+        return {"seconds": time.perf_counter() - began, "texts": texts}
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the one that started it ends it
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+    requests = _requests(sys.stdin)
+    try:
+        for answer in _answers(requests):
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+    except (ValueError, OSError, MemoryError) as error:
+        answers.write(json.dumps({"error": _said(error)}) + "\n")
+        answers.flush()
+
+
+def _said(error: Exception) -> str:
+    """A user's mistake as one line; raises what is none."""
+    from seqdistill.errors import UserError, described
+
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is: close other programs, or measure a smaller model"
+    if isinstance(error, OSError):
+        return described(error)
+    if not isinstance(error, UserError):
+        raise error
+    return str(error)
+
+
+def _requests(lines: IO[str]) -> Iterator[dict[str, Any]]:
+    """Requests as they come; when the process that sends them ends, so does this one, whatever it is doing."""
+    waiting: SimpleQueue[str] = SimpleQueue()
+
+    def read() -> None:
+        for line in lines:
+            waiting.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield json.loads(waiting.get())
+
+
+def _answers(requests: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    first = next(requests)
+    place, cores, options = Place(**first["place"]), first["cores"], first["options"]
+    os.sched_setaffinity(0, cores)  # before any library starts threads, which inherit it
+    if "alone" in first:
+        began = time.perf_counter()
+        translate = ALONE[place.engine](place, len(cores), options)
+        load_ms = 1000 * (time.perf_counter() - began)
+        for line in first["alone"]:
+            translate(line)
+        yield {"load_ms": load_ms, "peak_mb": peak_mb()}
+        return
+    running = _Running(OPEN[place.engine](place, len(cores)))
+    yield running.set_options(options)
+    for request in requests:
+        yield running.single(request["single"]) if "single" in request else running.batch(request["batch"])
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # the thread that waits for requests holds standard input, which an ordinary end would wait for

@@ -1,0 +1,50 @@
+"""Text that verbs decode and score: a part of a data directory, or files."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from seqdistill.data.directory import DataDirectory
+from seqdistill.data.targets import lines_of
+from seqdistill.errors import UserError
+from seqdistill.options import TestTextOptions
+from seqdistill.text.corpus import ParallelCorpus
+from seqdistill.text.languages import Languages
+
+
+class TestSet(NamedTuple):
+    """Text to decode, and all references of each line."""
+
+    sources: list[str]
+    references: list[list[str]]
+    languages: Languages | None = None
+    """As the data directory has them."""
+
+    @property
+    def num_references(self) -> int:
+        """The most of a line."""
+        return max(map(len, self.references))
+
+
+def read_test_set(settings: TestTextOptions, *, verb: str) -> TestSet:
+    """The text that a verb was given.
+
+    Raises:
+        UserError: none, or two; a data directory without this part; files that cannot be read.
+    """
+    given = settings.source is not None or bool(settings.reference)
+    if given == (settings.data is not None):
+        raise UserError(f"{verb} needs either --data (and --split) or --source with --reference")
+    if settings.data is not None:
+        data = DataDirectory.open(settings.data)
+        store = getattr(data, settings.split)
+        if store is None:
+            raise UserError(f"{settings.data}: has no {settings.split} text; prepare it with some, or give --source")
+        lines = list(lines_of(store, num_targets=data.num_targets[settings.split]))
+        return TestSet([line.source for line in lines], [line.targets for line in lines], data.languages)
+    if settings.source is None or not settings.reference:
+        raise UserError("--source and --reference go together: the text to decode and its translations")
+    pairs = list(ParallelCorpus.from_files(settings.source, *settings.reference))
+    width = len(settings.reference)
+    references = [[pair.target for pair in pairs[at : at + width]] for at in range(0, len(pairs), width)]
+    return TestSet([pair.source for pair in pairs[::width]], references)

@@ -11,6 +11,7 @@ import matplotlib.image
 import pytest
 
 from seqdistill.errors import UserError
+from seqdistill.reports.columns import columns_of, folded, with_intervals
 from seqdistill.reports.page import Curve, Example, Page, _by_position, _time, render, write_page
 from seqdistill.seals import sealed_row
 from seqdistill.training.log import read_log
@@ -166,3 +167,15 @@ def test_trainings_with_a_teacher_show_what_they_logged() -> None:
     assert _by_position(static.rows, "divergence") == {"1-4": 2.0, "5+": 3.0}
     assert _time(rolled.rows) == pytest.approx({"roll-outs": 0.3, "teacher": 0.295, "student": 0.405})
     assert "imitation-heading" not in render(Page("t", curves=[Curve("teacher", LOG)]))
+
+
+def test_an_interval_stands_behind_its_value() -> None:
+    """With the digits of the column; not where one end is missing, nor of a column that has no value of its own."""
+    rows = [
+        {"system": "a", "bleu": 30.123, "bleu_low": 29.0, "bleu_high": 31.456, "low": 1.0},
+        {"system": "b", "bleu": 9.0, "bleu_low": None, "bleu_high": 10.0, "low": 2.0},
+    ]
+    assert folded(columns_of(rows)) == ["system", "bleu", "low"]
+    assert with_intervals("bleu", rows) == ["30.12 [29.00, 31.46]", "9.00"]
+    html = render(Page("Title", systems=rows))
+    assert "30.12 [29.00, 31.46]" in html and "bleu low" not in html

@@ -52,6 +52,18 @@ def test_plots_name_their_systems_and_axes_in_text():
     assert {"slow", "fast", "bad", "twin"} <= set(texts(trade_off))
 
 
+def test_intervals_are_bars_that_end_where_they_end() -> None:
+    """On linear axes the parts of a bar beside its point are as long as the numbers say."""
+    point = Point("a", 10.0, 30.0, cost_ends=(8.0, 13.0), quality_ends=(28.0, 33.0))
+    svg = trade_off_plot([point, Point("b", 12.0, 31.0)], LABELS, more_is_better=False)
+    x, y = map(float, re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*fill: #3574d4', svg)[0])
+    found = re.findall(r'd="M ([\d.]+) ([\d.]+)\s+L ([\d.]+) ([\d.]+)\s*"[^>]*stroke: #3574d4', svg)
+    up, across = ([float(number) for number in bar] for bar in found)
+    assert up[0] == up[2] == pytest.approx(x) and across[1] == across[3] == pytest.approx(y)
+    assert (y - up[3]) / (up[1] - y) == pytest.approx(3 / 2, rel=1e-3)
+    assert (across[2] - x) / (x - across[0]) == pytest.approx(3 / 2, rel=1e-3)
+
+
 HOSTILE = ["$x_{$", "$a$", "_hidden", "<b>&\"'", "[/x]", 'id="a"', "#010101", "'DejaVu Sans'", "日本語"]
 
 

@@ -16,7 +16,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"valid are: {', '.join(names)}"
+    return f"did you mean {close[0]!r}?" if close else f"valid are: {', '.join(names) or 'none'}"
 
 
 _CONTINUES = "run the same command again, it continues"

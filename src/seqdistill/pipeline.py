@@ -32,8 +32,8 @@ def _check_inputs(recipe: Recipe) -> None:
             if given not in made and not given.exists():
                 others = [name for name in names if name != step.name]
                 raise UserError(
-                    f"[{step.kind}.{step.name}]: {key} {str(given)!r} is not another stage of the recipe, nor a file "
-                    f"or directory; {nearest(str(given), others)}"
+                    f"{recipe.path}: [{step.kind}.{step.name}]: {key} {str(given)!r} is not another stage of the "
+                    f"recipe, nor a file or directory (as seen from {Path.cwd()}); {nearest(str(given), others)}"
                 )
 
 

@@ -28,7 +28,9 @@ title = "An example"
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -37,16 +39,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError, nearest
+from seqdistill.manifest import FINISHED, UNFINISHED
 from seqdistill.options import Options, ReportOptions
 from seqdistill.stages import STAGES
 
 REPORT = "report.html"
 """The page of a run, among its stages."""
+NO_STAGES = (REPORT, FINISHED, UNFINISHED)
+"""Names of files that a directory of stages, or of one stage, may have."""
 LONGEST_NAME = 200
 """Bytes of a stage's or a recipe's name; file systems allow 255, and what is written beside adds some."""
 
-MOST_STAGES = 10_000
-"""Of one table with `each`."""
+MOST_STAGES = 1000
+"""Of a recipe."""
+_TOO_MANY = f"a recipe has {MOST_STAGES:,} stages at most: give fewer values, or write several recipes"
+_DEEP = re.compile(r"""(?<![\w'"-])(?:["']?[\w-]++["']?\s*\.\s*){100}""")
+"""A key of a hundred parts: reading takes time by their square."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Step:
 class Recipe:
     """A recipe bound to an output directory, its steps in the order they run."""
 
+    path: Path
     name: str
     description: str
     steps: tuple[Step, ...]
@@ -87,6 +96,7 @@ def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
     directory = out or Path("runs") / name
     report = content.get("report")
     return Recipe(
+        path=path,
         name=name,
         description=content.get("description", ""),
         steps=tuple(_in_order(path, _steps(path, content, directory))),
@@ -98,13 +108,18 @@ def read_recipe(path: Path, *, out: Path | None = None) -> Recipe:
 def _content(path: Path) -> dict[str, Any]:
     """The file as plain values: keys and kinds of values are right, options of stages not yet looked at."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows put a BOM in front
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows put a BOM in front
+        deep = _DEEP.search(text)
+        content = {} if deep else tomllib.loads(text)
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such recipe") from None
     except RecursionError:
         raise UserError(f"{path}: not TOML that can be read: too many brackets within others") from None
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, or a number with too many digits
         raise UserError(f"{path}: not valid TOML: {str(error).partition(';')[0]}") from None
+    if deep:
+        line = text.count("\n", 0, deep.start()) + 1
+        raise UserError(f"{path}, line {line:,}: not TOML that can be read: a key of too many parts")
     texts, valid = ("name", "description"), ["name", "description", "defaults", "report", *STAGES]
     for key, value in content.items():
         if key not in valid:
@@ -130,20 +145,18 @@ def _steps(path: Path, content: Mapping[str, Any], out: Path) -> list[Step]:
         for stage, options in _for_each(values, where=f"{path}: [{kind}.{name}]", name=name)
     ]
     tables = _for_each_seed(path, tables)
-    names = [table.name for table in tables]
+    times = Counter(table.name for table in tables)
+    directories = {name: str(out / name) for name in times if isinstance(name, str)}
     steps = []
     for kind, name, values in tables:
         where = f"{path}: [{kind}.{name}]"
         _check_name(name, where)
-        if names.count(name) > 1:
+        if times[name] > 1:
             raise UserError(f"{where}: two stages are called {name!r}, and would share a directory; rename one")
-        declared, others = STAGES[kind].settings, [other for other in names if other != name]
+        declared, others = STAGES[kind].settings, {**directories}
+        del others[name]
         needs = [given for given in _inputs(kind, values) if given in others]
-        read = {
-            key: _replaced(values[key], {other: str(out / other) for other in others})
-            for key in declared.inputs
-            if key in values
-        }
+        read = {key: _replaced(values[key], others) for key in declared.inputs if key in values}
         settings = declared.read({**values, **read}, where=where)
         try:
             STAGES[kind].check(settings)
@@ -170,8 +183,10 @@ def _check_name(name: str, where: str) -> None:
             f"{where}: the name {name!r} is to be that of a folder: expected 1 to {LONGEST_NAME} bytes, without / and "
             "what cannot be printed, and no dot in front; give it another"
         )
-    if name == REPORT:
-        raise UserError(f"{where}: {REPORT} is the recipe's page, so no stage can be called so; give it another name")
+    if name in NO_STAGES:
+        raise UserError(
+            f"{where}: {name} is a file of seqdistill's, so no stage can be called so; give it another name"
+        )
 
 
 class _Table(NamedTuple):
@@ -190,7 +205,7 @@ def _for_each(values: Mapping[str, Any], *, where: str, name: str) -> Iterator[t
     if twice := options.keys() & kept.keys():
         raise UserError(f"{where}: each: {', '.join(sorted(twice))} is given beside it as well; keep one")
     if (number := prod(map(len, options.values()))) > MOST_STAGES:
-        raise UserError(f"{where}: each: {number:,} combinations; expected {MOST_STAGES:,} at most: give fewer values")
+        raise UserError(f"{where}: each: {number:,} combinations; {_TOO_MANY}")
     for chosen in product(*options.values()):
         suffixes = [Path(str(value)).name for value in chosen]
         yield "-".join([name, *suffixes]), kept | dict(zip(options, chosen, strict=True))
@@ -203,17 +218,23 @@ def _for_each_seed(path: Path, tables: list[_Table]) -> list[_Table]:
         if "seeds" in values:
             given, where = values["seeds"], f"{path}: [{kind}.{name}]"
             if not isinstance(given, list) or not given or not all(type(seed) is int for seed in given):
-                raise UserError(f"{where}: seeds: expected a list of whole numbers, found {given!r}")
+                raise UserError(f"{where}: seeds: expected a list of whole numbers, found {str(given)[:100]}")
+            if len(given) > MOST_STAGES:
+                raise UserError(f"{where}: {len(given):,} seeds; {_TOO_MANY}")
             if "seed" in values:
                 raise UserError(f"{where}: has seed and seeds; keep one")
             seeds[name] = given
-    for _ in tables:  # a chain of stages is at most as long as there are stages
+    known = -1
+    while known < len(seeds):  # from what has seeds to what reads it, until nothing is new
+        known = len(seeds)
         for kind, name, values in tables:
             for read in _inputs(kind, values):
                 if read in seeds and seeds.setdefault(name, seeds[read]) != seeds[read]:
                     raise UserError(
                         f"{path}: [{kind}.{name}]: reads {read!r}, which has other seeds; give both the same"
                     )
+    if (number := sum(len(seeds.get(table.name, [None])) for table in tables)) > MOST_STAGES:
+        raise UserError(f"{path}: {number:,} stages; {_TOO_MANY}")
     written = []
     for kind, name, values in tables:
         for seed in seeds.get(name, [None]):
@@ -251,18 +272,23 @@ def _in_order(path: Path, steps: list[Step]) -> list[Step]:
     """Every step as listed, what it needs before it, and what scores it right after it."""
     named, placed = {step.name: step for step in steps}, dict[str, Step]()
 
-    def place(step: Step, waiting: tuple[str, ...]) -> None:
-        if step.name in waiting:
-            circle = ", ".join(waiting[waiting.index(step.name) :])
-            raise UserError(f"{path}: stages that wait for each other: {circle}")
-        for need in step.needs:
-            if need not in placed:
-                place(named[need], (*waiting, step.name))
-        placed.setdefault(step.name, step)
+    def place(name: str) -> None:
+        waiting = [name]  # each for the one behind it
+        while waiting:
+            need = next((need for need in named[waiting[-1]].needs if need not in placed), None)
+            if need is None:
+                name = waiting.pop()
+                placed.setdefault(name, named[name])
+            elif need in waiting:
+                circle = ", ".join(waiting[waiting.index(need) :])
+                raise UserError(f"{path}: stages that wait for each other: {circle}")
+            else:
+                waiting.append(need)
 
+    scoring = [step for step in steps if step.kind in ("tune-penalty", "evaluate")]
     for step in steps:
-        place(step, ())
-        for scores in steps:
-            if scores.kind in ("tune-penalty", "evaluate") and placed.keys() >= set(scores.needs):
-                place(scores, ())
+        place(step.name)
+        for scores in scoring:
+            if placed.keys() >= set(scores.needs):
+                place(scores.name)
     return list(placed.values())

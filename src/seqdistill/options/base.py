@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from inspect import get_annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -108,7 +109,8 @@ class Options(BaseModel):
         return {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, Options)}
 
     @classmethod
-    def offered(cls) -> dict[str, Option]:
+    @cache
+    def offered(cls) -> Mapping[str, Option]:
         """All options by name: the verb's own first, then those of its concerns."""
         order = {name: None for base in cls.__mro__ for name in get_annotations(base)}
         found: dict[str, Option] = {}

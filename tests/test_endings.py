@@ -77,7 +77,7 @@ def after_signal(process: subprocess.Popen[bytes], number: signal.Signals) -> tu
 @pytest.mark.parametrize("work", [SWALLOWS, FAILS_LATER, CLEANS], ids=["swallows", "fails later", "cleans"])
 def test_a_signal_is_one_line_whatever_the_work_makes_of_it(work: str, number: signal.Signals) -> None:
     code, out, errors = after_signal(started(SLOW.format(work=work)), number)
-    assert (code, errors) == (128 + number, f"{LINES[number]}; the same command continues\n")
+    assert (code, errors) == (128 + number, f"{LINES[number]}; what can be continued is, by the same command\n")
     assert out == ("cleaned\n" if work == CLEANS else "")
 
 
@@ -107,7 +107,7 @@ def test_a_signal_while_libraries_are_imported() -> None:
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=30)[1]
-    assert (process.returncode, errors) == (130, b"interrupted; the same command continues\n")
+    assert (process.returncode, errors) == (130, b"interrupted; what can be continued is, by the same command\n")
 
 
 def test_translating_ends_while_standard_input_is_open() -> None:

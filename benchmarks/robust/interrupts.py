@@ -120,7 +120,7 @@ def _unclean(process: subprocess.Popen[bytes], how: signal.Signals | None, trial
         return "it did not end"
     code = process.returncode
     number = how or signal.SIGTERM
-    said = errors.count(f"{SAID[number]}; the same command continues\n")
+    said = errors.count(f"{SAID[number]}; what can be continued is, by the same command\n")
     if "Traceback" in errors or "Error" in errors or "Exception" in errors or "Fatal" in errors:
         return f"exit code {code}: {errors[-3000:]}"
     ended = code == 0 and not said  # it was done before the signal came, or its reader left

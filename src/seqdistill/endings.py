@@ -28,8 +28,8 @@ GRACE_SECONDS = 3.0
 """From a signal to the end, at most: to remove files that are half written, and to end workers."""
 
 _SAID = {
-    signal.SIGINT: "interrupted; the same command continues",
-    signal.SIGTERM: "terminated; the same command continues",
+    signal.SIGINT: "interrupted; what can be continued is, by the same command",
+    signal.SIGTERM: "terminated; what can be continued is, by the same command",
 }
 _SHOW_CURSOR = "\r\x1b[K\x1b[?25h"
 """A progress bar may stand in this line, and hides the cursor."""

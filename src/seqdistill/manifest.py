@@ -53,6 +53,20 @@ def status(directory: Path) -> Status:
     return "unfinished" if (directory / UNFINISHED).exists() else "absent"
 
 
+def stages_at(directory: Path) -> list[Path]:
+    """The directories of stages that finished or began: those in a directory, or itself.
+
+    Raises:
+        UserError: no such directory, or none of a stage.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory; give the output directory of a run")
+    found = [path for path in [directory, *sorted(directory.iterdir())] if status(path) != "absent"]
+    if not found:
+        raise UserError(f"{directory}: holds no stage of seqdistill; give the output directory of a run, or of a stage")
+    return found
+
+
 def recorded(directory: Path) -> dict[str, Any]:
     """The record of the stage that finished or began in this directory.
 
@@ -262,6 +276,8 @@ def recorded_fingerprint(manifest: Mapping[str, Any]) -> str:
 
 
 def _no_content(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "a link to nothing, or back to itself; give another path"
     if not path.exists():
         return "no such file or directory"
     return "a pipe or device, but what it holds is read more than once: write it to a file, and give that"

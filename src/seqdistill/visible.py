@@ -2,8 +2,9 @@
 
 import re
 
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters but tab and line feed, and halves of surrogate pairs: bytes of a file name that is not UTF-8."""
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and line feed, those that turn the direction of writing, and halves of surrogate pairs:
+bytes of a file name that is not UTF-8."""
 
 
 def visible(text: str) -> str:

@@ -5,11 +5,21 @@ import unicodedata
 import pytest
 import regex
 from hypothesis import given
+from hypothesis import strategies as st
 from rouge_score.tokenize import tokenize
 
 from seqdistill.text.corpus import SentencePair
 from seqdistill.text.filters import FilteredPairs, Filters
-from seqdistill.text.letters import as_file_name, has_letter, is_visible, letters, letters_by_script, num_words, words
+from seqdistill.text.letters import (
+    as_file_name,
+    first_words,
+    has_letter,
+    is_visible,
+    letters,
+    letters_by_script,
+    num_words,
+    words,
+)
 from seqdistill.text.splits import source_key
 from tests.scripts import UNSPACED, WORDS, characters, sentence, texts
 
@@ -114,3 +124,11 @@ def test_names_keep_their_marks():
 def test_marks_alone_and_digits_are_no_letters():
     assert not has_letter("12 \u0301\u20e3 !")
     assert has_letter("12 क")
+
+
+@given(texts, st.integers(1, 6))
+def test_a_text_cut_after_words_has_that_many(text, number):
+    """As `num_words` counts them, whatever the script; what is left out begins with one more."""
+    kept = first_words(text, number)
+    assert num_words(kept) == min(number, num_words(text))
+    assert kept == text or text.lstrip().startswith(kept)

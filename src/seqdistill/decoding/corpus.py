@@ -132,6 +132,8 @@ class TracingEngine(Engine, Protocol):
         ...
 
 
+MOST_TOKENS = 32_768
+"""Of a source: attention takes time by their square, so that a file on one line would never end."""
 SCORED = 4
 """Scoring a token takes the memory of decoding this many: every place of a target has a whole distribution."""
 
@@ -210,8 +212,13 @@ class TorchEngine:
     def decode_ids(
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
     ) -> list[list[Hypothesis]]:
-        """As `decode`, in token ids without BOS and EOS on either side."""
+        """As `decode`, in token ids without BOS and EOS on either side.
+
+        Raises:
+            UserError: as `check_lengths`; an option of another family.
+        """
         search = search_for(self.model, options)
+        check_lengths(sources, given.seeds or range(len(sources)))
         given = given if given.seeds else given._replace(seeds=range(len(sources)))
         # Sources without words are in no batch, so they keep this.
         results = [[EMPTY]] * len(sources)
@@ -245,6 +252,16 @@ class TorchEngine:
 
     def _computing(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)
+
+
+def check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int]) -> None:
+    """Raises UserError for a source of more than MOST_TOKENS; names its line."""
+    for number, words in zip(line_numbers, sources, strict=True):
+        if len(words) > MOST_TOKENS:
+            raise UserError(
+                f"line {number + 1:,} has {len(words):,} tokens, but {MOST_TOKENS:,} are decoded at most: split the "
+                "line; one sentence a line is expected"
+            )
 
 
 def as_text(results: Sequence[Sequence[Hypothesis]], tokenizer: Vocabulary) -> list[list[TextHypothesis]]:

@@ -127,8 +127,12 @@ def spelled(text: str, tokenizer: Vocabulary, *, where: str) -> list[int]:
     """Token ids of a text.
 
     Raises:
-        UserError: the vocabulary cannot spell it.
+        UserError: the vocabulary cannot spell it, or it is no text.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # of the command line, half a surrogate pair stands for a byte
+        raise UserError(f"{where}: holds a byte that is not UTF-8; give text") from None
     ids, unknown = tokenizer.encode(text), tokenizer.ids.unk
     if unknown is None or unknown not in ids:
         return ids

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from seqdistill.errors import UserError
 from seqdistill.text.hub import HubData
+from seqdistill.text.letters import first_words
 from seqdistill.text.lines import read_lines
 from seqdistill.text.shift import explain_shift
 from seqdistill.text.tables import read_table
@@ -55,12 +56,18 @@ class ParallelCorpus:
         return (pair.target for pair in self)
 
     def cut(self, source_words: int, target_words: int) -> ParallelCorpus:
-        """The same with only the first words (split at white space) of each side; 0 keeps all of them."""
+        """The same with only the first words (see `letters.num_words`) of each side; 0 keeps all of them."""
         if not source_words and not target_words:
             return self
         return ParallelCorpus(
             self.name,
-            lambda: ((_first(source, source_words), _first(target, target_words)) for source, target in self),
+            lambda: (
+                (
+                    first_words(source, source_words) if source_words else source,
+                    first_words(target, target_words) if target_words else target,
+                )
+                for source, target in self
+            ),
             files=self.files,
             num_targets=self.num_targets,
         )
@@ -132,11 +139,6 @@ def _must_exist(path: Path) -> None:
     """Tells of a missing file before any work begins."""
     if not path.exists():
         raise UserError(f"{path}: no such file")
-
-
-def _first(text: str, words: int) -> str:
-    found = text.split(maxsplit=words) if words else []
-    return " ".join(found[:words]) if len(found) > words else text
 
 
 def _aligned(paths: Sequence[Path]) -> Iterator[tuple[str, ...]]:

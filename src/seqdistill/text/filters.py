@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from seqdistill.text.corpus import SentencePair
-from seqdistill.text.letters import is_visible
+from seqdistill.text.letters import is_visible, num_words
 from seqdistill.text.splits import hash64, source_key
 
 REASONS = ("empty", "too_long", "ratio", "copy", "test_overlap", "duplicate")
@@ -36,7 +36,7 @@ class Filters:
         """Why to drop a pair, looking at this pair alone; None to keep it."""
         if not (is_visible(source) and is_visible(target)):
             return "empty"
-        if max(len(source.split()), len(target.split())) > self.max_length:
+        if max(num_words(source), num_words(target)) > self.max_length:
             return "too_long"
         longer, shorter = max(len(source), len(target)), max(5, min(len(source), len(target)))
         if longer > self.max_ratio * shorter:

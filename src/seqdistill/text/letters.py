@@ -5,6 +5,7 @@ Python's own `\\w` leaves out combining marks: the vowels of Hindi, the tones of
 
 from __future__ import annotations
 
+from itertools import islice
 from unicodedata import normalize
 
 import regex
@@ -21,6 +22,9 @@ _NO_NAME = regex.compile(r"[^\p{L}\p{M}\p{N}_.-]")
 _LETTERS = regex.compile(r"\p{L}[\p{L}\p{M}]*")
 _UNSPACED = "".join(rf"\p{{{script}}}" for script in UNSPACED_SCRIPTS)
 _UNSPACED_LETTER = regex.compile(rf"[\p{{L}}&&[{_UNSPACED}]]\p{{M}}*", flags=regex.V1)
+_COUNTED = regex.compile(
+    rf"[\p{{L}}&&[{_UNSPACED}]]\p{{M}}*" rf"|[[^\s\x1c-\x1f]--[\p{{L}}&&[{_UNSPACED}]]]+", flags=regex.V1
+)
 _WORDS = regex.compile(
     rf"[\p{{L}}&&[{_UNSPACED}]]\p{{M}}*|[[\p{{L}}\p{{N}}]--[{_UNSPACED}]][[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]*",
     flags=regex.V1,
@@ -53,7 +57,17 @@ def num_words(text: str) -> int:
     >>> num_words("It's a test."), num_words("我用 GPT-4 。")
     (3, 4)
     """
-    return len(_UNSPACED_LETTER.sub(" x ", text).split())
+    return len((text if text.isascii() else _UNSPACED_LETTER.sub(" x ", text)).split())
+
+
+def first_words(text: str, number: int) -> str:
+    """A text up to the end of its first words, counted as `num_words` does; one that has no more, as it is.
+
+    >>> first_words("It's a test.", 2), first_words("我用 GPT-4 。", 3), first_words("我用 GPT-4", 1)
+    ("It's a", '我用 GPT-4', '我')
+    """
+    ends = [word.end() for word in islice(_COUNTED.finditer(text), number + 1)]
+    return text[: ends[number - 1]].lstrip() if len(ends) > number else text
 
 
 def is_visible(text: str) -> bool:

@@ -5,19 +5,23 @@ What is wrong with text is found here, in one pass over it, before the hours of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
+from seqdistill.manifest import FINISHED, UNFINISHED
 from seqdistill.measures.comparable import check_common, other_source
 from seqdistill.options import MeasureOptions
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.languages import Languages
 from seqdistill.text.letters import as_file_name, is_visible
 from seqdistill.text.tables import table_format
+
+PAGE = "measures.html"
+"""The page, among the folders of corpora."""
 
 
 class Corpus(NamedTuple):
@@ -42,7 +46,7 @@ def corpora_to_measure(settings: MeasureOptions) -> tuple[Corpus | None, list[Co
         paths.insert(0, settings.real)
     if len(set(paths)) < len(paths):
         raise UserError(f"a corpus is named twice: {', '.join(map(str, paths))}; name each once")
-    names = _names(paths)
+    names = _names(paths, taken=(FINISHED, UNFINISHED, PAGE))
     corpora = [_corpus(path, name, settings) for path, name in zip(paths, names, strict=True)]
     if settings.real is None:
         return None, corpora
@@ -109,18 +113,18 @@ def _check_sources(real: Corpus, distilled: Corpus, split: Callable[[str], list[
     check_common(common, distilled.name, real.name)
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest path endings that are unique, fit as folder names; numbered where none are."""
+def _names(paths: Sequence[Path], *, taken: Collection[str] = ()) -> list[str]:
+    """The shortest path endings that are unique, fit as folder names and not taken; numbered where none are."""
     parts = [path.absolute().parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         names = [as_file_name("-".join(part[-depth:])) for part in parts]
-        if len(set(names)) == len(names):
+        if len({*names, *taken}) == len(names) + len(taken):
             return names
     names: list[str] = []
     for part in parts:
         name = as_file_name(part[-1])
         numbered = (f"{name}-{number}" for number in count(2))
-        names.append(name if name not in names else next(other for other in numbered if other not in names))
+        names.append(next(other for other in chain([name], numbered) if other not in (*names, *taken)))
     return names
 
 

@@ -26,9 +26,8 @@ from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions
 from seqdistill.reports.corpus_plots import AlignedPair
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.languages import Languages, guessed_tokenizer
-from seqdistill.verbs.corpora import Corpus, check_lines, corpora_to_measure, languages_of
+from seqdistill.verbs.corpora import PAGE, Corpus, check_lines, corpora_to_measure, languages_of
 
-PAGE = "measures.html"
 READABLE = range(8, 21)
 """Words on each side of the sentence pair that is drawn, where there is one."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqdistill.decoding.trace import Trace, trace_from
 from seqdistill.files import read_json, sha256_file
-from seqdistill.manifest import checked, recorded, status
+from seqdistill.manifest import checked, recorded, stages_at, status
 from seqdistill.metrics.metric import SEPARATOR
 from seqdistill.options import ReportOptions
 from seqdistill.reports.page import Curve, Example, Page, write_page
@@ -21,13 +21,13 @@ NUM_EXAMPLES = 8
 
 
 def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
-    """Draws what the finished stages in the folders of `directory` say.
+    """Draws what the finished stages of a directory say, or a stage itself.
 
     Raises:
-        UserError: no such directory; a file of a stage that was altered.
+        UserError: as `stages_at`; a file of a stage that was altered.
     """
     systems = systems_in(directory)
-    stages = [path for path in sorted(directory.iterdir()) if status(path) == "finished"]
+    stages = [path for path in stages_at(directory) if status(path) == "finished"]
     curves = [
         Curve(visible(path.name), read_log(checked(path / "log.jsonl")))
         for path in stages

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seqdistill.errors import UserError
 from seqdistill.files import read_json
-from seqdistill.manifest import FINISHED, checked, recorded, recorded_fingerprint, status
+from seqdistill.manifest import FINISHED, checked, recorded, recorded_fingerprint, stages_at, status
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import Comparison, compare
 from seqdistill.options import MetricOptions
@@ -38,14 +37,12 @@ class System:
 
 
 def systems_in(directory: Path) -> list[System]:
-    """Every finished evaluation in the folders of `directory`, in the order in which they were made.
+    """Every finished evaluation in a directory (see `stages_at`), in the order in which they were made.
 
     Raises:
-        UserError: no such directory.
+        UserError: as `stages_at`.
     """
-    if not directory.is_dir():
-        raise UserError(f"{directory}: no such directory; give the output directory of a run")
-    stages = {path: recorded(path) for path in sorted(directory.iterdir()) if status(path) == "finished"}
+    stages = {path: recorded(path) for path in stages_at(directory) if status(path) == "finished"}
     by_content = {recorded_fingerprint(manifest): path for path, manifest in stages.items()}
     systems = []
     for path, manifest in stages.items():

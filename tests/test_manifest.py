@@ -9,7 +9,18 @@ import pytest
 from seqdistill.errors import UserError
 from seqdistill.files import read_json
 from seqdistill.journal import Growth, Record
-from seqdistill.manifest import FINISHED, UNFINISHED, abandon, begin, checked, fingerprint, finish, recorded, status
+from seqdistill.manifest import (
+    FINISHED,
+    UNFINISHED,
+    abandon,
+    begin,
+    checked,
+    fingerprint,
+    finish,
+    recorded,
+    stages_at,
+    status,
+)
 
 MACHINE = {"threads": 2}
 RECORD = Record("prepare", {"vocab_size": 100, "filters": {"max_length": 3}}, {"source": "aa"})
@@ -210,3 +221,16 @@ def test_a_pipe_is_no_input_of_a_stage(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="a pipe or device, but what it holds is read more than once"):
         fingerprint(tmp_path / "pipe")
+
+
+def test_the_stages_of_a_directory_are_those_in_it_or_itself(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        begin(tmp_path / name, RECORD, machine=MACHINE)
+    (tmp_path / "other").mkdir()
+    assert stages_at(tmp_path) == [tmp_path / "one", tmp_path / "two"]
+    assert stages_at(tmp_path / "one") == [tmp_path / "one"]
+    with pytest.raises(UserError, match="other: holds no stage of seqdistill; give"):
+        stages_at(tmp_path / "other")
+    with pytest.raises(UserError, match="gone: no such directory"):
+        stages_at(tmp_path / "gone")

@@ -240,6 +240,14 @@ def test_names_are_of_one_folder_each(text: Path, call) -> None:
     assert Path("out/a-b.txt/sentences.tsv").read_bytes() == Path("out/a-b.txt-2/sentences.tsv").read_bytes()
 
 
+def test_a_corpus_may_be_called_as_a_file_of_the_stage(text: Path, call) -> None:
+    Path("manifest.json").write_text(Path("tiny.txt").read_text())
+    code, _, errors = call("measure", "manifest.json", *PLAIN, "--out", "out")
+    assert code == 0, errors
+    (row,) = read_json(Path("out/manifest.json"))["results"]["corpora"]
+    assert row["corpus"].endswith("-manifest.json") and Path("out", row["corpus"], "sentences.tsv").exists()
+
+
 def test_the_number_of_workers_changes_no_byte(text: Path, call) -> None:
     for workers in ("1", "2"):
         words = ["measure", "tiny.txt", "--real", "real.txt", *PLAIN, "--workers", workers, "--out", f"out{workers}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -80,7 +81,7 @@ def option_values(draw: random.Random, folder: Path) -> Case:
     return draw.choice([_number, _number, _number, _choice, _name, _set, _conflict, _stray, _sound])(draw)
 
 
-def _options(verb: str) -> dict[str, Option]:
+def _options(verb: str) -> Mapping[str, Option]:
     return COMMANDS[verb].kind.offered()
 
 

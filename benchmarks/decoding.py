@@ -26,11 +26,11 @@ from benchmarks.decoding_model import make_model, make_sources, make_tokenizers
 from evidence.rounds import Turn, medians, ratios, rounds
 from evidence.script import arguments, execute, record, tell
 from seqdistill.data.batches import collate_sources
-from seqdistill.decoding.corpus import longest_first
-from seqdistill.decoding.limits import length_limit
+from seqdistill.hypothesis import longest_first
 from seqdistill.machine import usable_cores
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
+from seqdistill.native.search import length_limit
 from seqdistill.nn.layers import sinusoids
 from seqdistill.options import DecodingOptions
 from seqdistill.runtime.conversion import convert, pieces

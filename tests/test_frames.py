@@ -50,7 +50,7 @@ def recording(function: Callable[..., Any], seen: list[list[str]]) -> Callable[.
     return recorded
 
 
-TRANSLATE = "translate --model teacher --max-ratio 0.5"
+TRANSLATE = "translate --model teacher --engine torch --max-ratio 0.5"
 EVALUATE = "evaluate --model teacher --source s --reference t --max-ratio 0.5 --speed-lines 0 --out scores"
 
 

@@ -18,8 +18,8 @@ from typing import Any
 from evidence.rounds import medians, rounds
 from evidence.script import arguments, execute, record, tell
 from papers.decoders import Decoder, open_decoder, sources_of_test_set
-from seqdistill.decoding.corpus import TextHypothesis
 from seqdistill.decoding.penalty import mean_effort
+from seqdistill.hypothesis import TextHypothesis
 
 STUDENTS = {
     "vanilla": "vanilla-base",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         decision_theory,
         distill,
         evaluate,
-        load,
+        export,
         measure,
         modes,
         prepare,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         tune_penalty,
     )
     from seqdistill.errors import UserError
+    from seqdistill.loading import load
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ __all__ = [
     "decision_theory",
     "distill",
     "evaluate",
+    "export",
     "load",
     "measure",
     "modes",
@@ -55,7 +57,8 @@ def __getattr__(name: str) -> Any:
     """What __all__ names is imported when it is first asked for: torch takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module 'seqdistill' has no attribute {name!r}")
-    return getattr(import_module("seqdistill.errors" if name == "UserError" else "seqdistill.api"), name)
+    where = {"UserError": "seqdistill.errors", "load": "seqdistill.loading"}.get(name, "seqdistill.api")
+    return getattr(import_module(where), name)
 
 
 def __dir__() -> list[str]:

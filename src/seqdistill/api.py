@@ -11,8 +11,7 @@ seqdistill.train: unknown key 'warmups'; did you mean 'warmup'?
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import fill
 from typing import Any, TypeVar, cast
@@ -20,19 +19,22 @@ from typing import Any, TypeVar, cast
 from seqdistill import pipeline
 from seqdistill.commands import COMMANDS
 from seqdistill.console import Terminal, lines
-from seqdistill.decoding.corpus import Engine, ScoringEngine, TextHypothesis
-from seqdistill.decoding.guided import Guide, Guided, each_spelled, pieces_allowed, spelled
+from seqdistill.decoding.corpus import Engine, ScoringEngine
+from seqdistill.decoding.guided import Guide, Guided
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError, nearest
+from seqdistill.hypothesis import TextHypothesis
 from seqdistill.metrics.significance import Comparison
+from seqdistill.native.student import checked_lines
 from seqdistill.options import CompareOptions, DecodingOptions, LoadOptions, ReportOptions
 from seqdistill.progress import Progress, Silent
 from seqdistill.recipe import read_recipe
 from seqdistill.stages import run_stage
 from seqdistill.verbs.compare import compare_files
-from seqdistill.verbs.engine import decoding_options, open_engine, tracing
+from seqdistill.verbs.engine import decoding_options, described, open_engine, tracing
 from seqdistill.verbs.report import write_report
+from seqdistill.vocabulary.spelling import each_spelled, pieces_allowed, spelled
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Where = str | Path
@@ -108,6 +110,11 @@ def bench(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
     return _run("bench", options, out, quiet)
 
 
+@_documented("export", out=OUT, quiet=QUIET)
+def export(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    return _run("export", options, out, quiet)
+
+
 @_documented("tune-penalty", out=OUT, quiet=QUIET)
 def tune_penalty(*, out: Where, quiet: bool = False, **options: Any) -> dict[str, Any]:
     return _run("tune-penalty", options, out, quiet)
@@ -171,11 +178,17 @@ def run(recipe: Where, *, out: Where | None = None, jobs: int = 1, quiet: bool =
 
 
 class Translator:
-    """A model that takes and gives lines of text; made by `load`. One thread may use it at a time."""
+    """A trained model that takes and gives lines of text; made by `load`. One thread may use it at a time."""
 
     def __init__(self, options: LoadOptions) -> None:
         self._options = options
-        self._engine, self._loaded = open_engine(options)
+        opened = open_engine(options)
+        self._engine, self._tokenizers = opened.engine, opened.tokenizers
+
+    @property
+    def engine(self) -> str:
+        """What computes, such as `compiled float32`."""
+        return described(self._engine)
 
     def translate(
         self,
@@ -212,7 +225,7 @@ class Translator:
 
         Args, Raises: as `translate`.
         """
-        given = _lines(lines)
+        given = checked_lines(lines)
         return self._told(prefix, allowed, len(given)).decode(given, self._decoding(options))
 
     def scores(self, sources: Iterable[str], targets: Iterable[str]) -> list[float]:
@@ -226,7 +239,7 @@ class Translator:
                 f"the engine {self._engine.fingerprint['engine']} scores no given text with this model: load an "
                 "autoregressive model with engine='torch'"
             )
-        pairs = _lines(sources), _lines(targets)
+        pairs = checked_lines(sources), checked_lines(targets)
         if len(pairs[0]) != len(pairs[1]):
             raise UserError(f"scores: {len(pairs[0])} sources and {len(pairs[1])} targets; expected one target each")
         return cast(ScoringEngine, self._engine).scores(*pairs)
@@ -247,10 +260,10 @@ class Translator:
             return self._engine
         if self._options.rerank:
             raise UserError("prefix and allowed of one call do not go with rerank: give them to seqdistill.load")
-        target = self._loaded.tokenizers.target
-        texts = {"prefix": () if isinstance(prefix, str) else _lines(prefix, "prefix"), "allowed": ()}
+        target = self._tokenizers.target
+        texts = {"prefix": () if isinstance(prefix, str) else checked_lines(prefix, "prefix"), "allowed": ()}
         if allowed is not None:
-            texts["allowed"] = _lines(allowed, "allowed")
+            texts["allowed"] = checked_lines(allowed, "allowed")
         for name, given in (("prefix", prefix), ("allowed", allowed)):
             if not isinstance(given, str | None) and len(texts[name]) != count:
                 raise UserError(f"{name}: has {len(texts[name])} lines, but {count} are decoded; give a line for each")
@@ -269,32 +282,3 @@ class Translator:
                 advice = "give it to seqdistill.load" if is_known else nearest(name, DecodingOptions.model_fields)
                 raise UserError(f"{name!r} is no option of decoding; {advice}")
         return decoding_options(self._options.replaced(**changes), self._engine)
-
-
-def load(model: Where, **options: Any) -> Translator:
-    """Loads a trained model.
-
-    Args:
-        model: directory of a trained model, as `train` left it.
-        options: of `seqdistill translate`, such as engine="ctranslate2" or beam=1; those of decoding can be given
-            again with every call.
-
-    Raises:
-        UserError: no model there, or a damaged one; an option that it or the engine has not.
-    """
-    return Translator(LoadOptions.read({"model": model, **options}, where="seqdistill.load"))
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def _lines(given: Iterable[str], name: str = "") -> Sequence[str]:
-    """A list of lines; raises UserError for what is none, as a single string, whose letters nobody means."""
-    where = f"{name}: " if name else ""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise UserError(f"{where}expected a list of lines, but got {given!r}; put what is to be one line into a list")
-    lines = list(given)
-    for number, line in enumerate(lines, 1):
-        if not isinstance(line, str) or _SURROGATE.search(line):
-            raise UserError(f"{where}line {number}: expected text, but got {line!r}; give strings that UTF-8 can write")
-    return lines

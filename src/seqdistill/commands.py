@@ -52,6 +52,11 @@ COMMANDS: dict[str, Command] = {
         "seqdistill evaluate --model teacher --source test.en --reference test.de --metrics bleu,chrf,ter --out scores",
         "EvaluateOptions",
     ),
+    "export": Command(
+        "Make a trained model one directory for an engine that translates, small and fast, and say what that costs.",
+        "seqdistill export --model student --shortlist data --out student-int8",
+        "ExportOptions",
+    ),
     "bench": Command(
         "Measure models side by side, in turns: milliseconds a sentence, sentences a second, memory, size, load time, "
         "BLEU and chrF.",

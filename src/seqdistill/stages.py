@@ -18,6 +18,7 @@ from seqdistill.options import (
     DecisionTheoryOptions,
     DistillOptions,
     EvaluateOptions,
+    ExportOptions,
     MeasureOptions,
     ModesOptions,
     Options,
@@ -27,7 +28,7 @@ from seqdistill.options import (
 )
 from seqdistill.progress import Progress
 from seqdistill.studies import decision_theory
-from seqdistill.verbs import bench, branch, distill, evaluate, measure, modes, prepare, train, tune_penalty
+from seqdistill.verbs import bench, branch, distill, evaluate, export, measure, modes, prepare, train, tune_penalty
 
 
 class Stage(NamedTuple):
@@ -64,6 +65,7 @@ STAGES: dict[str, Stage] = {
         fingerprints={"decay_from": branch.branch_input},
     ),
     "distill": Stage(DistillOptions, distill.distill, DATA_FILES),
+    "export": Stage(ExportOptions, export.export, export.OUTPUTS, check=export.check),
     "tune-penalty": Stage(TunePenaltyOptions, tune_penalty.tune_penalty, (PENALTY_FILE,)),
     "evaluate": Stage(
         EvaluateOptions,

@@ -5,10 +5,10 @@ from toy_inserter import BEST, ToyConfig, ToyInserter
 from toy_models import ToyRefiner, ToyWriter, random_sources
 
 from seqdistill.decoding.decode import decode, trace
-from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.refinement import TracedHypothesis, Version
 from seqdistill.decoding.trace import Part, Trace, text_trace, trace_from
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import Hypothesis
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.sentencepiece import SentencePiece
 

@@ -12,10 +12,11 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.decoding.corpus import EngineTraits, TextHypothesis, TorchEngine
+from seqdistill.decoding.corpus import EngineTraits, TorchEngine
 from seqdistill.decoding.shards import ShardStore
 from seqdistill.distillation.sequence import distill_corpus, most_similar
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import TextHypothesis
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import DecodingOptions

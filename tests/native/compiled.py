@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqdistill.decoding.hypothesis import Hypothesis
-from seqdistill.decoding.limits import length_limit
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import Hypothesis
 from seqdistill.models.interface import Model
 from seqdistill.native import build, library
+from seqdistill.native.search import length_limit
 from seqdistill.options import DecodingOptions
 from seqdistill.runtime.exporting.parts import Part
 

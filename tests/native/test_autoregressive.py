@@ -15,8 +15,8 @@ from compiled import Compiled, engine_sets
 
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.processors import Given
+from seqdistill.hypothesis import Hypothesis
 from seqdistill.models.family import FAMILIES, config_named, exporter, family_named, resolved
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS

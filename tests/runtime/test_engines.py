@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqdistill.decoding.corpus import EMPTY, TorchEngine
-from seqdistill.decoding.limits import length_limit
+from seqdistill.decoding.corpus import TorchEngine
 from seqdistill.decoding.processors import Given
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import EMPTY
 from seqdistill.models.saved import create_model, load_model, save_model
+from seqdistill.native.search import length_limit
 from seqdistill.options import DecodingOptions
 from seqdistill.runtime import conversions
 from seqdistill.runtime.conversion import MAX_POSITIONS
@@ -277,7 +278,7 @@ MODELS = {
 def test_our_decoder_in_bfloat16_is_close(tokenizers, tmp_path, monkeypatch, name: str) -> None:
     """The score of a first token, or of a few iterations, is float32's but for rounding; emulated here."""
     model = saved_model(tokenizers, tmp_path, name, **MODELS[name])
-    with pytest.raises(UserError, match="compute type 'int8' belongs to the engine ctranslate2"):
+    with pytest.raises(UserError, match="compute type 'int8' belongs to other engines"):
         load_engine("torch", model, compute_type="int8")
     monkeypatch.setattr(optim, "computes_bfloat16", lambda device: True)
     exact, rounded = (load_engine("torch", model, compute_type=given) for given in ("auto", "bfloat16"))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from seqdistill.decoding.corpus import EngineTraits, TextHypothesis
+from seqdistill.decoding.corpus import EngineTraits
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions
 from seqdistill.runtime.translator import translate_stream
 

@@ -13,8 +13,8 @@ from torch import nn
 from seqdistill.data.batches import collate
 from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import Hypothesis
 from seqdistill.models.saved import create_model
 from seqdistill.options import DecodingOptions
 from seqdistill.training import validation

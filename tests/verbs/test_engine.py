@@ -10,10 +10,11 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.decoding.corpus import EngineTraits, TextHypothesis
+from seqdistill.decoding.corpus import EngineTraits
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.distillation.sequence import distill_corpus
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import TextHypothesis
 from seqdistill.models import saved
 from seqdistill.models.saved import create_model, load_model, save_model
 from seqdistill.options import DecodingOptions, DistillOptions, EvaluateOptions, TranslateOptions

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.limits import length_limits, remaining
 from seqdistill.decoding.processors import NOTHING, Given, Rows, processors_of
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.decoding.top import top_tokens
+from seqdistill.hypothesis import Hypothesis
 from seqdistill.models.interface import State
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import SpecialIds

@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.decoding.autoregressive import Writer
-from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.limits import length_limits, remaining
 from seqdistill.decoding.processors import NOTHING, Given, Rows, processors_of
 from seqdistill.decoding.top import top_tokens
+from seqdistill.hypothesis import Hypothesis
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import SpecialIds
 

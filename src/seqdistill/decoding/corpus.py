@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import evaluating, search_for, trace
-from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.decoding.trace import Trace, text_trace
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, longest_first
 from seqdistill.models.interface import AutoregressiveModel, Model
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.vocabularies import Vocabularies
-from seqdistill.vocabulary.vocabulary import Vocabulary
-
-
-class TextHypothesis(NamedTuple):
-    """One output as text."""
-
-    text: str
-    log_prob: float
-    """Natural log-probability of its tokens, and of EOS if it was finished by it."""
-    score: float
-    """log_prob / length ** length_penalty, the length counting EOS; what hypotheses are ranked by."""
-    passes: int = 0
-    """As `Hypothesis.passes`."""
-    iterations: int = 0
-    """As `Hypothesis.iterations`."""
-
 
 RULES = frozenset({"no_repeat_ngram", "min_length", "prefixes", "allowed"})
 """The rules on what a decoder may write next: options, and arguments of `GuidedEngine.decode`."""
@@ -154,10 +138,6 @@ def check_engine(engine: Engine, options: DecodingOptions) -> None:
             )
 
 
-EMPTY = Hypothesis((), 0.0, 0.0)
-"""The only hypothesis of a source without words."""
-
-
 class TorchEngine:
     """Our own decoder: any model, any device.
 
@@ -264,18 +244,6 @@ def check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int])
             )
 
 
-def as_text(results: Sequence[Sequence[Hypothesis]], tokenizer: Vocabulary) -> list[list[TextHypothesis]]:
-    """Detokenises hypotheses, all in one call."""
-    texts = iter(tokenizer.decode_batch([found.tokens for hypotheses in results for found in hypotheses]))
-    return [
-        [
-            TextHypothesis(next(texts), found.log_prob, found.score, found.passes, found.iterations)
-            for found in hypotheses
-        ]
-        for hypotheses in results
-    ]
-
-
 def length_batches(sources: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
     """Row numbers of the sources that have words, in batches of similar length, longest first.
 
@@ -290,8 +258,3 @@ def length_batches(sources: Sequence[Sequence[int]], max_tokens: int) -> Iterato
         batch.append(row)
     if batch:
         yield batch
-
-
-def longest_first(sources: Sequence[Sequence[int]]) -> list[int]:
-    """Row numbers of the sources that have words, longest first, equal lengths in their order."""
-    return sorted((row for row in range(len(sources)) if sources[row]), key=lambda row: -len(sources[row]))

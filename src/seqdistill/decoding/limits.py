@@ -6,15 +6,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from seqdistill.native.search import length_limit
 from seqdistill.options import DecodingOptions
-
-SPARE_TOKENS = 10
-"""Tokens every output may have beyond `max_ratio` times its source."""
-
-
-def length_limit(source_tokens: int, options: DecodingOptions) -> int:
-    """Most tokens, EOS included, of the output for a source of `source_tokens` tokens (EOS not counted)."""
-    return min(options.max_length, int(options.max_ratio * source_tokens) + SPARE_TOKENS)
 
 
 def length_limits(

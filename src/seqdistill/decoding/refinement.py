@@ -10,9 +10,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqdistill.decoding.hypothesis import Hypothesis
 from seqdistill.decoding.limits import length_limits
 from seqdistill.decoding.processors import NOTHING, Given
+from seqdistill.hypothesis import Hypothesis
 from seqdistill.models.interface import Canvas, RefinementModel, RescoringModel
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import SpecialIds

@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seqdistill.decoding.corpus import TextHypothesis
 from seqdistill.errors import UserError
 from seqdistill.files import sha256, sha256_json, written_beside
+from seqdistill.hypothesis import TextHypothesis
 from seqdistill.journal import Record
 
 _HYPOTHESIS = pa.struct(

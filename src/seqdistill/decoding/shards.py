@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 import torch
 
 from seqdistill.data.store import Store
-from seqdistill.decoding.corpus import Engine, TextHypothesis
+from seqdistill.decoding.corpus import Engine
 from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, source_hash, write_shard
 from seqdistill.errors import UserError
 from seqdistill.files import sweep
+from seqdistill.hypothesis import TextHypothesis
 from seqdistill.journal import Record
 from seqdistill.machine import threads_kept
 from seqdistill.options import DecodingOptions

@@ -18,11 +18,11 @@ import torch
 from seqdistill.data.batches import Batch, collate, collate_sources
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.limits import length_limit
 from seqdistill.decoding.processors import Given
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.journal import Record
 from seqdistill.models.interface import Model
+from seqdistill.native.search import length_limit
 from seqdistill.options import RolloutOptions
 from seqdistill.vocabulary.ids import SpecialIds
 

@@ -17,10 +17,11 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.retarget import retarget
 from seqdistill.data.store import Store
 from seqdistill.data.targets import DistinctSources
-from seqdistill.decoding.corpus import Engine, TextHypothesis, check_engine
-from seqdistill.decoding.limits import SPARE_TOKENS
+from seqdistill.decoding.corpus import Engine, check_engine
 from seqdistill.decoding.shards import DecodedLine, decode_to_shards
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import TextHypothesis
+from seqdistill.native.search import SPARE_TOKENS
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import SHARD_LINES
 from seqdistill.progress import Progress

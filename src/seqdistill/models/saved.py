@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
+from seqdistill.exported import is_exported
 from seqdistill.files import sha256_json, utf8_name, written_beside
 from seqdistill.journal import differences
 from seqdistill.models.building import built
@@ -198,6 +199,11 @@ def model_directory(directory: Path) -> Path:
     for candidate in (directory, directory / "model"):
         if (candidate / CONFIG).exists():
             return candidate
+    if is_exported(directory):
+        raise UserError(
+            f"{directory}: is an exported model, which the compiled engine decodes with and nothing else can use: give "
+            "the trained model that it was made of"
+        )
     state = "no such directory" if not directory.is_dir() else f"holds no {CONFIG}, nor does its folder 'model'"
     if (directory / "unfinished.json").exists():
         state = "its training is not finished: run the command that began it again, it continues"

@@ -11,7 +11,9 @@ import os
 from pathlib import Path
 
 from seqdistill.errors import UserError, nearest
-from seqdistill.native.build import LIB
+
+LIB = Path(__file__).with_name("lib")
+"""Where `build` puts the libraries; named again here, as importing `build` takes longer than opening a model."""
 
 
 class Tensor(ctypes.Structure):

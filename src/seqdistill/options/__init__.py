@@ -3,6 +3,7 @@
 from seqdistill.options.base import Option, Options
 from seqdistill.options.benching import BenchOptions
 from seqdistill.options.decoding import (
+    ComputingOptions,
     DecodingOptions,
     DistillOptions,
     EngineOptions,
@@ -11,6 +12,7 @@ from seqdistill.options.decoding import (
     TranslateOptions,
     WritingOptions,
 )
+from seqdistill.options.exporting import ExportOptions
 from seqdistill.options.measuring import AlignerOptions, MeasureOptions
 from seqdistill.options.report import ReportOptions
 from seqdistill.options.rollouts import RolloutOptions
@@ -30,12 +32,14 @@ __all__ = [
     "AlignerOptions",
     "BenchOptions",
     "CompareOptions",
+    "ComputingOptions",
     "DecisionTheoryOptions",
     "DecodingOptions",
     "DistillOptions",
     "DivergenceOptions",
     "EngineOptions",
     "EvaluateOptions",
+    "ExportOptions",
     "LoadOptions",
     "MeasureOptions",
     "MetricOptions",

@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from seqdistill.errors import UserError
+from seqdistill.exported import is_exported
 from seqdistill.options.base import MOST, OneOrMore, Options
-from seqdistill.options.inputs import DataOptions, ModelOptions, TeacherOptions
+from seqdistill.options.inputs import DataOptions, ExpertOptions, ModelOptions, TeacherOptions
 from seqdistill.options.running import DeviceOptions, SeedOptions, WorkersOptions
 
+NO_COMPILED_SAMPLES = "the compiled engine searches and draws no samples: use --engine torch for sampling"
 NO_SAMPLES = (
     "CTranslate2 draws samples that depend on the batch and on the threads, so a run could not be repeated: use "
     "--engine torch for sampling"
@@ -145,22 +147,47 @@ class DecodingOptions(SearchOptions, ProcessorOptions, RefinementOptions, SeedOp
         return self.replaced(beam=1) if inserts and "beam" not in self.model_fields_set else self
 
 
-class EngineOptions(DeviceOptions):
-    """What computes, with which weights, and who orders the candidates."""
+class ComputingOptions(DeviceOptions):
+    """What computes."""
 
-    engine: Literal["torch", "ctranslate2"] = Field(
-        default="torch", description="What computes: our decoder or CTranslate2."
+    engine: Literal["auto", "torch", "compiled", "ctranslate2"] = Field(
+        default="auto",
+        description="What computes: torch, our decoder; compiled, our engine for the CPU; ctranslate2; or auto: "
+        "compiled for an exported model, and in `translate` for what else it can run (the words are those of torch), "
+        "otherwise torch.",
     )
     compute_type: str = Field(
         default="auto",
-        description="Precision: float32 (auto), bfloat16; CTranslate2 has others too, and for auto int8.",
+        description="Precision: float32 (auto), bfloat16; of compiled and CTranslate2, which has others, also int8 "
+        "(their auto).",
     )
-    expert: int | None = Field(
-        default=None,
-        ge=1,
-        le=1000,
-        description="Of a mixture, the expert that writes, from 1; default: the best on validation data.",
-    )
+
+    def recorded(self) -> dict[str, Any]:
+        """With the engine that `auto` stands for in a stage, whose result must not depend on what a machine has."""
+        return {**super().recorded(), "engine": self.engine_of_record}
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """With the engine that records without one had."""
+        return {**super().defaults(), "engine": "torch"}
+
+    @property
+    def engine_of_record(self) -> str:
+        """The engine of a stage: `auto` is compiled for an exported model, and torch for a trained one."""
+        if self.engine != "auto":
+            return self.engine
+        return "compiled" if any(is_exported(path) for path in self._models) else "torch"
+
+    @property
+    def _models(self) -> list[Path]:
+        """The model that computes."""
+        given = getattr(self, "teacher", None) or getattr(self, "model", None) or []
+        return [Path(path) for path in (given if isinstance(given, list) else [given])]
+
+
+class EngineOptions(ComputingOptions, ExpertOptions):
+    """What computes, with which weights, and who orders the candidates."""
+
     penalty_file: Path | None = Field(
         default=None, description="Take the penalty that `tune-penalty` found for this model."
     )
@@ -195,6 +222,10 @@ class WritingOptions(DecodingOptions, EngineOptions):
                         f"{name} {value} is for non-autoregressive models, which CTranslate2 does not run: leave out "
                         "one of the two"
                     )
+        if self.engine == "compiled" and self.sampling:
+            raise UserError(NO_COMPILED_SAMPLES)
+        if self.engine == "compiled" and self.rescoring_samples:
+            raise UserError("rescoring_samples belongs to FlowSeq, which the compiled engine does not run: use torch")
         if self.rerank:
             self.check_several()
         if self.rerank and self.rescoring_samples:

@@ -54,6 +54,26 @@ class ReferenceOptions(Options):
     )
 
 
+class ValidTextOptions(Options):
+    """Text that models are validated on."""
+
+    valid_source: Path | None = Field(default=None, description="Validation text, source side.")
+    valid_target: Annotated[list[Path], OneOrMore] = Field(
+        default_factory=list, description="Validation text, target side; given again, a source has several."
+    )
+
+
+class ExpertOptions(Options):
+    """Which part of a mixture writes."""
+
+    expert: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Of a mixture, the expert that writes, from 1; default: the best on validation data.",
+    )
+
+
 class TableOptions(Options):
     """Names in files of tables (.tsv, .jsonl, .parquet)."""
 

@@ -28,6 +28,17 @@ class DeviceOptions(Options):
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
 
 
+class PrecisionOptions(Options):
+    """What numbers matrices are multiplied in."""
+
+    precision: str = Field(
+        default="auto",
+        description="Of matrices: a training computes in float32 (the same weights on every machine), bfloat16, or "
+        "auto: on a GPU bfloat16, on a CPU that computes it the faster one, timed before the first update; an export "
+        "holds them in int8 (each row has a scale of its own), bfloat16 or float32.",
+    )
+
+
 class WorkersOptions(Options):
     """How many work side by side."""
 

@@ -9,7 +9,14 @@ from pydantic import Field, model_validator
 
 from seqdistill.errors import UserError
 from seqdistill.options.base import MOST, OneOrMore, Options
-from seqdistill.options.decoding import MOST_PENALTY, LimitOptions, MixedOptions, RefinementOptions, WritingOptions
+from seqdistill.options.decoding import (
+    MOST_PENALTY,
+    ComputingOptions,
+    LimitOptions,
+    MixedOptions,
+    RefinementOptions,
+    WritingOptions,
+)
 from seqdistill.options.inputs import (
     CaseOptions,
     DataOptions,
@@ -19,7 +26,7 @@ from seqdistill.options.inputs import (
     SourceOptions,
     TargetLanguageOptions,
 )
-from seqdistill.options.running import MOST_PROCESSES, BootstrapOptions, DeviceOptions
+from seqdistill.options.running import MOST_PROCESSES, BootstrapOptions
 
 
 class BleuOptions(CaseOptions, ScoredWordsOptions):
@@ -81,7 +88,7 @@ class EvaluateOptions(WritingOptions, ModelOptions, MixedOptions, ScoringOptions
     )
 
 
-class TunePenaltyOptions(ModelOptions, DataOptions, LimitOptions, RefinementOptions, BleuOptions, DeviceOptions):
+class TunePenaltyOptions(ModelOptions, DataOptions, LimitOptions, RefinementOptions, BleuOptions, ComputingOptions):
     """The penalty on inserting nothing that gives a model its best validation BLEU."""
 
     inputs = ("model", "data")

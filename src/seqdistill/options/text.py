@@ -16,6 +16,7 @@ from seqdistill.options.inputs import (
     SourceOptions,
     TableOptions,
     TargetLanguageOptions,
+    ValidTextOptions,
 )
 from seqdistill.options.running import SeedOptions
 
@@ -92,6 +93,7 @@ class PrepareOptions(
     CaseOptions,
     NormalizationOptions,
     FilterOptions,
+    ValidTextOptions,
     SeedOptions,
 ):
     """Text to a data directory: read, filter, split, train the tokenizer, store token ids."""
@@ -121,10 +123,6 @@ class PrepareOptions(
     )
     table: Path | None = Field(
         default=None, description="Training text in one file: .tsv, .jsonl (also compressed) or .parquet."
-    )
-    valid_source: Path | None = Field(default=None, description="Validation text, source side.")
-    valid_target: Annotated[list[Path], OneOrMore] = Field(
-        default_factory=list, description="Validation text, target side; given again, a source has several."
     )
     valid_table: Path | None = Field(default=None, description="Validation text in one file.")
     test_source: Path | None = Field(default=None, description="Test text, source side.")

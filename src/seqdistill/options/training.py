@@ -12,10 +12,10 @@ from seqdistill.errors import UserError
 from seqdistill.options.base import MOST, Options
 from seqdistill.options.inputs import DataOptions, ModelOptions, TeacherOptions
 from seqdistill.options.rollouts import RolloutOptions
-from seqdistill.options.running import MOST_PROCESSES, DeviceOptions, SeedOptions
+from seqdistill.options.running import MOST_PROCESSES, DeviceOptions, PrecisionOptions, SeedOptions
 
 
-class TrainingOptions(SeedOptions, DeviceOptions):
+class TrainingOptions(SeedOptions, DeviceOptions, PrecisionOptions):
     """What the training loop reads; defaults are those of the papers where they state them (Lin et al. 2020)."""
 
     max_updates: int = Field(default=100_000, ge=1, le=MOST, description="Updates at most.")
@@ -45,11 +45,7 @@ class TrainingOptions(SeedOptions, DeviceOptions):
     clip_norm: float = Field(
         default=1.0, ge=0, le=MOST, description="Largest norm of an update's gradient per label; 0: no clipping."
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto",
-        description="float32 (the same weights on every machine), bfloat16, or auto: on a GPU bfloat16, on a CPU that "
-        "computes it the faster one, timed before the first update.",
-    )
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # pyright: ignore
     validate_every: int = Field(
         default=1000, ge=1, le=MOST, description="Updates between validations; the last is always validated."
     )

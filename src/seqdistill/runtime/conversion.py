@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.family import exporter
-from seqdistill.models.saved import LoadedModel, family_of
+from seqdistill.models.saved import TOKENIZER, LoadedModel, family_of
 from seqdistill.nn.attention import CrossAttention, SelfAttention
 from seqdistill.nn.layers import FeedForward, sinusoids
 from seqdistill.seals import listing, write_sealed
@@ -27,6 +29,8 @@ from seqdistill.vocabulary.vocabulary import Vocabulary
 
 MAX_POSITIONS = 4096
 """Positions a converted model knows, special ids included; our own model knows any number."""
+VMAP = "vmap.txt"
+"""CTranslate2's name of its map from source words to target words."""
 LISTING = "seqdistill.json"
 """The hashes of the other files, sealed."""
 
@@ -41,33 +45,74 @@ def convert(loaded: LoadedModel, directory: Path) -> None:
     """
     if directory.exists():
         return
-    spec = exporter(family_of(loaded.model), "ctranslate2")(loaded.model, loaded.tokenizers)
+    with _saved_beside(loaded, directory) as beside:
+        try:
+            os.rename(beside, directory)  # noqa: PTH104 - Path.rename is the same call; this one says it fails if full
+        except OSError:
+            if not directory.exists():  # otherwise another process has just written the same
+                raise
+
+
+def write_conversion(
+    loaded: LoadedModel, directory: Path, *, quantization: str, write_vmap: Callable[[Path], None] | None = None
+) -> None:
+    """Writes the files of a CTranslate2 model into a directory, with the tokenizers beside them; LISTING comes last.
+
+    Args:
+        quantization: of the weights on disk: float32, bfloat16, int8 or another of CTranslate2's.
+        write_vmap: writes CTranslate2's map of words at a path; it is VMAP then.
+
+    Raises:
+        UserError: as `convert`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / LISTING).unlink(missing_ok=True)
+    loaded.tokenizers.save(directory / TOKENIZER)
+    with _saved_beside(loaded, directory / "model", quantization=quantization, write_vmap=write_vmap) as beside:
+        for path in sorted(beside.iterdir(), key=lambda path: path.name == LISTING):
+            path.replace(directory / path.name)
+
+
+@contextmanager
+def _saved_beside(
+    loaded: LoadedModel,
+    directory: Path,
+    *,
+    quantization: str | None = None,
+    write_vmap: Callable[[Path], None] | None = None,
+) -> Iterator[Path]:
+    """A new folder beside a directory with a converted model and LISTING, removed unless it is renamed."""
+    spec = exporter(family_of(loaded.model), "ctranslate2")(loaded.model, loaded.tokenizers, quantization=quantization)
     directory.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
     try:
         spec.save(str(beside))
+        if write_vmap is not None:
+            write_vmap(beside / VMAP)
         write_sealed(beside / LISTING, listing(beside, sorted(path.name for path in beside.iterdir())))
         beside.chmod(0o755)
-        os.rename(beside, directory)  # noqa: PTH104 - Path.rename is the same call; this one says it fails if full
-    except OSError:
-        if not directory.exists():  # otherwise another process has just written the same
-            raise
+        yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def mixture_spec(model: Mixture, tokenizers: Vocabularies) -> TransformerSpec:
+def mixture_spec(model: Mixture, tokenizers: Vocabularies, *, quantization: str | None = None) -> TransformerSpec:
     """The expert that writes, as a Transformer; experts differ in the first vector they read."""
-    return transformer_spec(model.transformer, tokenizers, start=model.start)
+    return transformer_spec(model.transformer, tokenizers, start=model.start, quantization=quantization)
 
 
 def transformer_spec(
-    model: Transformer, tokenizers: Vocabularies, *, start: Float[Tensor, " dim"] | None = None
+    model: Transformer,
+    tokenizers: Vocabularies,
+    *,
+    start: Float[Tensor, " dim"] | None = None,
+    quantization: str | None = None,
 ) -> TransformerSpec:
     """The specification with all weights, checked by CTranslate2 for completeness.
 
     Args:
         start: what the decoder reads in place of BOS's vector; BOS's own if absent.
+        quantization: of the weights on disk, as CTranslate2 names it.
     """
     config = model.config
     spec: Any = TransformerSpec.from_config(  # Any: CTranslate2 declares its fields as None
@@ -100,7 +145,7 @@ def transformer_spec(
     _set_vocabularies(spec, tokenizers)
     spec.config.layer_norm_epsilon = decoder.layers[0].around_self.norm.eps
     spec.validate()
-    spec.optimize()
+    spec.optimize(quantization=quantization)
     return spec
 
 
@@ -148,4 +193,4 @@ def _set_linear(spec: Any, linear: nn.Linear) -> None:
 
 
 def _array(weight: Tensor) -> np.ndarray:
-    return weight.detach().cpu().numpy()
+    return weight.detach().cpu().numpy().copy()  # CTranslate2 quantises in place

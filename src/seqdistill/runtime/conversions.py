@@ -1,11 +1,11 @@
-"""Conversions kept in the cache: made once a model, checked before CTranslate2 reads them, made again when damaged."""
+"""Models converted for an engine, kept in the cache: made once, checked before they are read, mended when damaged."""
 
 from __future__ import annotations
 
 import fcntl
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -23,27 +23,34 @@ FOLDER = "ctranslate2"
 
 @contextmanager
 def converted(loaded: LoadedModel, cache: Path) -> Iterator[Path]:
-    """A folder with the conversion of a model, which nobody replaces before the context ends.
+    """A folder with the conversion of a model for CTranslate2; as `kept`."""
+    name = f"{loaded.fingerprint[:32]}-{ctranslate2.__version__}"
+    with kept(cache / FOLDER / name, lambda folder: convert(loaded, folder), is_whole) as folder:
+        yield folder
 
-    It lies in the cache under the model's fingerprint; where the cache cannot be written, in a temporary folder.
+
+@contextmanager
+def kept(folder: Path, make: Callable[[Path], None], whole: Callable[[Path], bool]) -> Iterator[Path]:
+    """A folder that `make` wrote, now or earlier, which nobody replaces before the context ends.
+
+    It is a temporary one where this one cannot be written.
 
     Raises:
-        UserError: as `convert`.
+        UserError: as `make`.
     """
-    folder = cache / FOLDER / f"{loaded.fingerprint[:32]}-{ctranslate2.__version__}"
     try:
         str(folder).encode()  # CTranslate2 opens no path that is not UTF-8
-        lock = _made(loaded, folder)
+        lock = _made(folder, make, whole)
     except (OSError, UnicodeEncodeError):
         with tempfile.TemporaryDirectory(prefix="seqdistill-") as beside:
-            convert(loaded, Path(beside) / folder.name)
+            make(Path(beside) / folder.name)
             yield Path(beside) / folder.name
         return
     with lock:
         yield folder
 
 
-def _made(loaded: LoadedModel, folder: Path) -> IO[bytes]:
+def _made(folder: Path, make: Callable[[Path], None], whole: Callable[[Path], bool]) -> IO[bytes]:
     """Makes the folder unless it is there and whole. Returns the lock, held together with others that read it."""
     # One process at a time looks, and makes or mends; whoever waits finds it whole. From then on all hold the lock
     # together, and nobody can begin to mend. Closing the file, or dying, lets go of it.
@@ -51,10 +58,10 @@ def _made(loaded: LoadedModel, folder: Path) -> IO[bytes]:
     lock = folder.with_name(f".{folder.name}.lock").open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_whole(folder):
+        if not whole(folder):
             for left in (folder, *folder.parent.glob(f".{folder.name}.*.part")):
                 shutil.rmtree(left, ignore_errors=True)
-            convert(loaded, folder)
+            make(folder)
         fcntl.flock(lock, fcntl.LOCK_SH)
     except BaseException:
         lock.close()

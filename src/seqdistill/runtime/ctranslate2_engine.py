@@ -8,14 +8,14 @@ from typing import Any
 
 import ctranslate2
 
-from seqdistill.decoding.corpus import EMPTY, RULES, EngineTraits, TextHypothesis, as_text, longest_first
-from seqdistill.decoding.hypothesis import Hypothesis
-from seqdistill.decoding.limits import length_limit
+from seqdistill.decoding.corpus import RULES, EngineTraits
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
+from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, longest_first
 from seqdistill.machine import threads_kept, usable_cores
 from seqdistill.models.family import refuse_foreign
 from seqdistill.models.traits import Traits
+from seqdistill.native.search import length_limit
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import NO_SAMPLES
 from seqdistill.runtime.conversion import MAX_POSITIONS, pieces
@@ -46,6 +46,7 @@ class CTranslate2Engine:
         workers: int = 0,
         threads: int = 1,
         max_tokens: int = 2048,
+        vmap: bool = False,
     ):
         """Opens a converted model.
 
@@ -57,12 +58,13 @@ class CTranslate2Engine:
             workers: batches decoded side by side; 0: one for each core.
             threads: threads of each worker.
             max_tokens: source tokens in a batch, padding included.
+            vmap: whether to write only words that the folder's vmap.txt has for those of a batch.
 
         Raises:
             UserError: the processor lacks the compute type.
         """
         self.compute_type = _checked_compute_type(compute_type)
-        self.max_tokens = max_tokens
+        self.max_tokens, self.vmap = max_tokens, vmap
         self.model = model
         self._tokenizers = tokenizers
         with threads_kept():
@@ -127,7 +129,7 @@ class CTranslate2Engine:
         Raises:
             UserError: sampling, options of non-autoregressive models, allowed pieces.
         """
-        refuse_foreign(Traits(), vars(options))
+        refuse_foreign(Traits(experts=True), vars(options))  # an expert was chosen before
         _refuse(options, given)
         _check_lengths(sources, given.seeds or range(len(sources)))
         limits = [length_limit(len(words), options) for words in sources]
@@ -184,6 +186,7 @@ class CTranslate2Engine:
                 max_decoding_length=limit + len(self._prompt),
                 suppress_sequences=[[target(token)] for token in self.tokenizers.target.ids.never_written],
                 return_end_token=True,
+                use_vmap=self.vmap,
                 return_scores=True,
             )
             pending.append((rows, results))

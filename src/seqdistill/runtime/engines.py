@@ -1,4 +1,4 @@
-"""Engines by name: our own decoder, and CTranslate2 for Transformers. Same rules, same definitions of the scores."""
+"""Engines by name: our own decoder, our compiled engine, and CTranslate2 for Transformers. Same rules, same scores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from seqdistill.decoding.corpus import Engine, TorchEngine
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
+from seqdistill.runtime.compiled_engine import compiled_engine
 from seqdistill.runtime.conversions import converted
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
 from seqdistill.text.sources import default_cache
@@ -46,7 +47,8 @@ def torch_precision(compute_type: str, device: torch.device) -> torch.dtype:
     """Precision of our own decoder; raises as `torch_engine`."""
     if compute_type not in ("auto", "float32", "bfloat16"):
         raise UserError(
-            f"compute type {compute_type!r} belongs to the engine ctranslate2; ours computes in float32 or bfloat16"
+            f"compute type {compute_type!r} belongs to other engines (--engine compiled, ctranslate2); torch computes "
+            "in float32 or bfloat16"
         )
     return choose_precision("float32" if compute_type == "auto" else compute_type, device)
 
@@ -65,7 +67,11 @@ def ctranslate2_engine(loaded: LoadedModel, *, cache: Path | None = None, **opti
         return CTranslate2Engine(folder, loaded.tokenizers, model=loaded.fingerprint, **options)
 
 
-ENGINES: Mapping[str, Callable[..., Engine]] = {"torch": torch_engine, "ctranslate2": ctranslate2_engine}
+ENGINES: Mapping[str, Callable[..., Engine]] = {
+    "torch": torch_engine,
+    "compiled": compiled_engine,
+    "ctranslate2": ctranslate2_engine,
+}
 """Name of an engine -> what makes it of a loaded model."""
 
 
@@ -73,7 +79,7 @@ def create_engine(name: str, loaded: LoadedModel, **options: Any) -> Engine:
     """An engine by name, with a model.
 
     Args:
-        options: keyword arguments of `torch_engine` or `ctranslate2_engine`.
+        options: keyword arguments of `torch_engine`, `compiled_engine` or `ctranslate2_engine`.
 
     Raises:
         UserError: unknown engine, or a model it cannot run.

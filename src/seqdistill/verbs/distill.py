@@ -14,7 +14,7 @@ from seqdistill.metrics.tokenizers import completed, scored_words, tokenizer
 from seqdistill.options import DistillOptions, MetricOptions
 from seqdistill.progress import Progress
 from seqdistill.text.languages import Languages
-from seqdistill.verbs.engine import decoding_options, engine_options, open_teacher
+from seqdistill.verbs.engine import OWN_THREADS, decoding_options, engine_options, open_teacher
 
 
 def _similarity(select: str, languages: Languages) -> Similarity | None:
@@ -36,8 +36,8 @@ def distill(settings: DistillOptions, out: Path, progress: Progress) -> dict[str
     Raises:
         UserError: validation or test text among the training sources, a damaged shard, another teacher's shards.
     """
-    options = engine_options(settings)
-    inside = settings.engine == "ctranslate2"  # has workers of its own, in one process
+    options = engine_options(settings, settings.engine_of_record)
+    inside = settings.engine_of_record in OWN_THREADS
     workers = settings.workers or (1 if inside or options["device"] != "cpu" else usable_cores())
     if inside and workers > 1:
         options["workers"] = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 from seqdistill.decoding.corpus import Engine, TorchEngine, TracingEngine
 from seqdistill.decoding.guided import OPTIONS, Guided, read_guide
@@ -11,21 +11,41 @@ from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.errors import UserError
-from seqdistill.models.saved import LoadedModel, load_model
-from seqdistill.options import DecodingOptions, DistillOptions, EvaluateOptions, TranslateOptions, WritingOptions
+from seqdistill.exported import is_exported
+from seqdistill.models.family import FAMILIES
+from seqdistill.models.interface import Model
+from seqdistill.models.saved import LoadedModel, family_of, load_model
+from seqdistill.native import library
+from seqdistill.options import (
+    ComputingOptions,
+    DecodingOptions,
+    DistillOptions,
+    EvaluateOptions,
+    LoadOptions,
+    TranslateOptions,
+    WritingOptions,
+)
+from seqdistill.options.decoding import NO_COMPILED_SAMPLES
+from seqdistill.runtime.compiled_engine import CompiledEngine, exported_engine
 from seqdistill.runtime.engines import create_engine, load_engine, torch_precision
+from seqdistill.runtime.exporting.packing import Precision
+from seqdistill.text.languages import Languages
 from seqdistill.training.optim import choose_device
+from seqdistill.vocabulary.vocabularies import Vocabularies
+
+OWN_THREADS = ("compiled", "ctranslate2")
+"""Engines that run on the CPU with threads of their own, in one process."""
 
 
-def engine_options(settings: WritingOptions) -> dict[str, Any]:
+def engine_options(settings: ComputingOptions, engine: str) -> dict[str, Any]:
     """What `create_engine` takes besides the engine's name and the model.
 
     Raises:
-        UserError: an option that the engine asked for does not have.
+        UserError: an option that the engine does not have.
     """
-    if settings.engine == "ctranslate2":
+    if engine in OWN_THREADS:
         if settings.device not in ("auto", "cpu"):
-            raise UserError(f"CTranslate2 runs on the CPU here; leave out --device {settings.device}, or --engine")
+            raise UserError(f"{engine} runs on the CPU here; leave out --device {settings.device}, or --engine")
         return {"compute_type": settings.compute_type}
     device = choose_device(settings.device)
     torch_precision(settings.compute_type, device)  # now, not when the engine is loaded
@@ -52,11 +72,14 @@ def decoding_options(settings: WritingOptions, engine: Engine) -> DecodingOption
 
 
 class Opened(NamedTuple):
-    """An engine and the model it runs, read once."""
+    """An engine and what is known of the model it runs, read once. Of mixed decoding the second model."""
 
     engine: Engine
-    loaded: LoadedModel
-    """For what engines do not do, such as a perplexity. Of mixed decoding the second model."""
+    tokenizers: Vocabularies
+    languages: Languages
+    parameters: int
+    model: Model | None
+    """For what engines do not do, such as a perplexity; None of an exported model."""
 
 
 def open_engine(settings: EvaluateOptions | TranslateOptions, *, lines: int | None = None) -> Opened:
@@ -69,12 +92,25 @@ def open_engine(settings: EvaluateOptions | TranslateOptions, *, lines: int | No
         UserError: a damaged model, one the engine cannot compute, or two models of different vocabularies; see
             `Guided` and `RerankingEngine`.
     """
+    if is_exported(settings.model):
+        exported = _exported(settings.model, settings)
+        engine = _surrounded(exported, exported.tokenizers, settings, lines)
+        parameters = exported.student.exported.description["parameters"]
+        return Opened(engine, exported.tokenizers, exported.languages, parameters, None)
     loaded = load_model(settings.model, expert=settings.expert)
     if settings.first_model is None:
-        engine = create_engine(settings.engine, loaded, **engine_options(settings))
+        # What `load` gives to Python samples, scores and traces with every call, as torch alone does.
+        free = isinstance(settings, TranslateOptions) and not isinstance(settings, LoadOptions)
+        name = _fastest(loaded, settings) if free else settings.engine_of_record
+        options = engine_options(settings, name)
+        if settings.engine == "auto" and name == "compiled" and settings.compute_type == "auto":
+            options["compute_type"] = "float32"  # so that it writes what every other engine of ours writes
+        engine = create_engine(name, loaded, **options)
     else:
         engine = _mixed(settings.first_model, loaded, settings)
-    return Opened(_surrounded(engine, loaded, settings, lines), loaded)
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    surrounded = _surrounded(engine, loaded.tokenizers, settings, lines)
+    return Opened(surrounded, loaded.tokenizers, loaded.languages, parameters, loaded.model)
 
 
 def open_teacher(settings: DistillOptions, *, lines: int, **options: Any) -> Engine:
@@ -84,8 +120,46 @@ def open_teacher(settings: DistillOptions, *, lines: int, **options: Any) -> Eng
         lines: how many will be decoded.
         options: of the engine.
     """
-    loaded = load_model(settings.teacher[0], expert=settings.expert)
-    return _surrounded(create_engine(settings.engine, loaded, **options), loaded, settings, lines)
+    (teacher,) = settings.teacher
+    if is_exported(teacher):
+        exported = _exported(teacher, settings, workers=options.get("workers", 0))
+        return _surrounded(exported, exported.tokenizers, settings, lines)
+    loaded = load_model(teacher, expert=settings.expert)
+    engine = create_engine(settings.engine_of_record, loaded, **options)
+    return _surrounded(engine, loaded.tokenizers, settings, lines)
+
+
+def described(engine: Engine) -> str:
+    """An engine in a few words, such as `compiled int8`."""
+    found = engine.fingerprint
+    return " ".join(str(found[name]) for name in ("engine", "precision") if name in found)
+
+
+def _exported(directory: Path, settings: WritingOptions, **options: Any) -> CompiledEngine:
+    """The compiled engine with an exported model; raises UserError for what is asked of other engines or models."""
+    if settings.engine not in ("auto", "compiled"):
+        raise UserError(
+            f"{directory}: is an exported model, which the engine compiled runs: leave out --engine {settings.engine}, "
+            "or give the trained model"
+        )
+    if settings.expert is not None:
+        raise UserError(f"{directory}: is an exported model, whose expert was chosen then: leave out --expert")
+    if getattr(settings, "first_model", None) is not None:
+        raise UserError(f"mixed decoding takes two trained models, but {directory} is an exported one")
+    if settings.sampling:
+        raise UserError(NO_COMPILED_SAMPLES)
+    return exported_engine(directory, **engine_options(settings, "compiled"), **options)
+
+
+def _fastest(loaded: LoadedModel, settings: EvaluateOptions | TranslateOptions) -> str:
+    """The engine asked for; of `auto` the compiled one where it runs this model, these options, and here at all."""
+    if settings.engine != "auto":
+        return settings.engine
+    runs = "compiled" in FAMILIES[family_of(loaded.model)].exporters
+    computes = settings.compute_type in ("auto", *get_args(Precision))
+    on_cpu = choose_device(settings.device).type == "cpu"
+    more = settings.sampling or settings.rescoring_samples or getattr(settings, "trace", False)
+    return "compiled" if runs and computes and on_cpu and not more and library.missing() is None else "torch"
 
 
 def tracing(engine: Engine) -> TracingEngine:
@@ -102,10 +176,10 @@ def tracing(engine: Engine) -> TracingEngine:
     return cast(TracingEngine, engine)
 
 
-def _surrounded(engine: Engine, loaded: LoadedModel, settings: WritingOptions, lines: int | None) -> Engine:
+def _surrounded(engine: Engine, tokenizers: Vocabularies, settings: WritingOptions, lines: int | None) -> Engine:
     """With what is told of each line, and the teacher that reranks, if there are any."""
     guide = read_guide(
-        loaded.tokenizers.target,
+        tokenizers.target,
         prefix=settings.prefix,
         prefix_file=settings.prefix_file,
         allowed_file=settings.allowed_file,
@@ -118,12 +192,12 @@ def _surrounded(engine: Engine, loaded: LoadedModel, settings: WritingOptions, l
             engine.check_lines(lines)
     if settings.rerank is None:
         return engine
-    device = "cpu" if settings.engine == "ctranslate2" else str(choose_device(settings.device))
+    device = "cpu" if settings.engine in OWN_THREADS else str(choose_device(settings.device))
     return RerankingEngine(engine, load_engine("torch", settings.rerank, device=device))
 
 
 def _mixed(first_model: Path, second: LoadedModel, settings: EvaluateOptions | TranslateOptions) -> Engine:
-    if settings.engine != "torch":
+    if settings.engine not in ("auto", "torch"):
         raise UserError(f"mixed decoding runs on our own decoder; leave out --engine {settings.engine}")
     first = load_model(first_model)
     if first.tokenizers.fingerprint != second.tokenizers.fingerprint:

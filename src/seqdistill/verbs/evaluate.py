@@ -13,6 +13,7 @@ import torch
 from seqdistill.data.store import Store, build_store
 from seqdistill.decoding.corpus import Engine, TracingEngine
 from seqdistill.decoding.penalty import mean_effort
+from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
 from seqdistill.machine import threads_kept
 from seqdistill.metrics.metric import reference_line
@@ -25,7 +26,7 @@ from seqdistill.progress import Progress
 from seqdistill.text.letters import num_words
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
-from seqdistill.verbs.engine import decoding_options, open_engine, tracing
+from seqdistill.verbs.engine import decoding_options, described, open_engine, tracing
 from seqdistill.verbs.texts import TestSet, read_test_set
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -49,11 +50,14 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
         UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
     """
     test = read_test_set(settings, verb="evaluate")
-    engine, loaded = open_engine(settings, lines=len(test.sources))
+    opened = open_engine(settings, lines=len(test.sources))
+    engine = opened.engine
+    if opened.model is None and settings.perplexity and "perplexity" in settings.model_fields_set:
+        raise UserError(f"{settings.model}: an exported model tells no perplexity: leave it out")
     options = decoding_options(settings, engine)
     references = [reference_line(each, num_references=test.num_references) for each in test.references]
     metric_options = completed(
-        settings, test.languages or loaded.languages, lowercase=loaded.tokenizers.target.lowercase
+        settings, test.languages or opened.languages, lowercase=opened.tokenizers.target.lowercase
     )
     metrics = [
         create_metric(name, metric_options, sources=test.sources, num_references=test.num_references)
@@ -61,7 +65,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     ]
     if number := NUM_TRACES * engine.traits.traces if settings.traces is None else settings.traces:
         _write_traces(out, tracing(engine), test.sources, options, number)
-    progress.start("decoding", total=len(test.sources), unit="sentences")
+    progress.start(f"decoding ({described(engine)})", total=len(test.sources), unit="sentences")
     started, decoded = time.perf_counter(), []
     for start in range(0, len(test.sources), CHUNK_LINES):
         chunk = test.sources[start : start + CHUNK_LINES]
@@ -85,10 +89,9 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
         tokenize=scored_words(metric_options),
         num_references=test.num_references,
     )
-    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
-    if settings.perplexity:
-        results |= _perplexity(settings, test, loaded.model, loaded.tokenizers, out)
+    if settings.perplexity and opened.model is not None:
+        results |= _perplexity(settings, test, opened.model, opened.tokenizers, out)
     if engine.traits.non_autoregressive:
         passes, iterations = mean_effort([(best.passes, best.iterations) for best in decoded])
         results |= {"passes": round(passes, 4), "iterations": round(iterations, 4)}
@@ -99,7 +102,8 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
             {"length": bucket.label, "sentences": bucket.num_sentences, "bleu": round(bucket.bleu, 4)}
             for bucket in buckets
         ],
-        "parameters": parameters,
+        "parameters": opened.parameters,
+        "engine": described(engine),
         "sentences": len(test.sources),
         "tokenize": scored_words(metric_options),
     }
@@ -107,7 +111,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     speed = _speed(engine, test.sources[: settings.speed_lines], options, progress)
     speed["sentences_per_second"] = round(len(test.sources) / seconds, 2)
     write_json(out / "speed.json", speed)
-    return results | {"parameters": parameters} | speed
+    return results | {"parameters": opened.parameters, "engine": described(engine)} | speed
 
 
 def _write_traces(

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.targets import lines_of
+from seqdistill.decoding.corpus import GuidedEngine
 from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write_penalty
 from seqdistill.errors import UserError
+from seqdistill.exported import is_exported
 from seqdistill.metrics.metric import reference_line, signature_of
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.saved import load_model
 from seqdistill.options import DecodingOptions, MetricOptions, TunePenaltyOptions
 from seqdistill.progress import Progress
+from seqdistill.runtime.compiled_engine import exported_engine
 from seqdistill.runtime.engines import create_engine
 from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.text.languages import Languages
-from seqdistill.training.optim import choose_device
+from seqdistill.verbs.engine import engine_options
 
 TRIALS = "trials.json"
 """What was tried so far: a run that was cut off goes on after it."""
@@ -32,15 +35,19 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
         UserError: no validation data; a model that inserts no words.
     """
     text = _validation_text(settings)
-    loaded = load_model(settings.model)
-    engine = create_engine("torch", loaded, device=choose_device(settings.device))
+    name = settings.engine_of_record
+    options = engine_options(settings, name)
+    if is_exported(settings.model):
+        engine: GuidedEngine = exported_engine(settings.model, **options)
+    else:
+        engine = cast(GuidedEngine, create_engine(name, load_model(settings.model), **options))
     if not engine.traits.inserts:
         raise UserError(
             f"{settings.model}: inserts no words, so there is no penalty to tune; it is for Insertion and Levenshtein "
             "Transformers"
         )
     given = MetricOptions(lowercase=settings.lowercase, tokenize=settings.tokenize)
-    options = completed(given, text.languages, lowercase=loaded.tokenizers.target.lowercase)
+    options = completed(given, text.languages, lowercase=engine.tokenizers.target.lowercase)
     metric = create_metric("bleu", options, num_references=text.num_references)
 
     def bleu(hypotheses: Sequence[str]) -> float:

@@ -1,0 +1,219 @@
+"""An exported model that translates: numpy, sentencepiece and the compiled engine are all that it imports."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from seqdistill.errors import UserError
+from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, longest_first
+from seqdistill.native.directory import open_exported
+from seqdistill.native.model import Batch, Model
+from seqdistill.native.search import Search, length_limit
+from seqdistill.vocabulary.spelling import each_spelled, pieces_allowed, spelled
+
+MOST_TOKENS = 4095
+"""Tokens of a source at most: what attends to everything needs memory that grows with their square."""
+BATCH_TOKENS = 1024
+"""Source tokens times hypotheses in a batch: enough rows that share what is read of weights, few enough for caches."""
+
+
+class Student:
+    """A model that `export` wrote; `seqdistill.load` makes it. Any number of threads may use it at once."""
+
+    def __init__(self, directory: str | Path, *, threads: int = 0, shortlist: bool = True, **options: Any) -> None:
+        """Maps the weights of an exported directory.
+
+        Args:
+            threads: batches decoded side by side; 0: one for each core.
+            shortlist: whether to use the one that the export made, if it did.
+            options: of decoding, by the names of `seqdistill translate`; every call may give others.
+
+        Raises:
+            UserError: no such directory, or a damaged one; the engine is not built here; an option that there is not.
+        """
+        self.exported = open_exported(Path(directory))
+        self.model = Model(self.exported)
+        self.threads = threads or usable_cores()
+        self.tokenizers = self.exported.tokenizers
+        self._shortlist = self.exported.shortlist if shortlist else None
+        self._traits = self.exported.description["traits"]
+        self._source_eos = self.exported.sides[0].ids.eos
+        # Who inserts words finds the length, so there is nothing for a beam to try unless one is asked for.
+        self._search = self._searched(Search(beam=1) if self._traits["inserts"] else Search(), options)
+
+    def translate(
+        self,
+        lines: Iterable[str],
+        *,
+        prefix: str | Iterable[str] = "",
+        allowed: Iterable[str] | None = None,
+        **options: Any,
+    ) -> list[str]:
+        """The best translation of each line; an empty line for a line without words.
+
+        Args:
+            prefix: text that every output begins with, or a list of texts, one for each line.
+            allowed: for each line the pieces its output may be made of, with spaces between them.
+            options: of decoding, instead of those given to `load`.
+
+        Raises:
+            UserError: an option that there is not, or that this model has not; a line of more than MOST_TOKENS tokens.
+        """
+        if "n_best" in options:
+            raise UserError("translate returns the best of each line: leave n_best out, or call hypotheses")
+        found = self._decoded(lines, prefix, allowed, {**options, "n_best": 1}, scores=False)
+        return self.tokenizers.target.decode_batch([hypotheses[0].tokens for hypotheses in found])
+
+    def hypotheses(
+        self,
+        lines: Iterable[str],
+        *,
+        prefix: str | Iterable[str] = "",
+        allowed: Iterable[str] | None = None,
+        **options: Any,
+    ) -> list[list[TextHypothesis]]:
+        """For each line up to `n_best` hypotheses with log-probability and score, best first.
+
+        Args, Raises: as `translate`.
+        """
+        return as_text(self._decoded(lines, prefix, allowed, options, scores=True), self.tokenizers.target)
+
+    def decode_ids(
+        self,
+        sources: Sequence[Sequence[int]],
+        search: Search,
+        *,
+        prefixes: Sequence[Sequence[int]] = (),
+        allowed: Sequence[Sequence[int]] = (),
+        line_numbers: Sequence[int] = (),
+        scores: bool = True,
+    ) -> list[list[Hypothesis]]:
+        """The same in token ids, without BOS and EOS on either side.
+
+        Args:
+            prefixes: ids each output begins with; they count as written.
+            allowed: ids each output may be made of; EOS always may.
+            line_numbers: from 0, for messages only.
+            scores: whether log-probabilities are wanted; without them some decoders are faster.
+        """
+        for number, source in zip(line_numbers or range(len(sources)), sources, strict=True):
+            if len(source) > MOST_TOKENS:
+                raise UserError(
+                    f"line {number + 1:,} has {len(source):,} tokens; an exported model reads at most {MOST_TOKENS:,}: "
+                    "split the line"
+                )
+        results = [[EMPTY]] * len(sources)  # those without words are in no batch
+        iterations = search.iterations or self.exported.description["iterations"]
+
+        def run(rows: Sequence[int]) -> None:
+            batch = Batch(
+                [[*sources[row], self._source_eos] for row in rows],
+                [length_limit(len(sources[row]), search) for row in rows],
+                [prefixes[row] for row in rows] if prefixes else (),
+                [allowed[row] for row in rows] if allowed else (),
+                [self._shortlist.of(sources[row]) for row in rows] if self._shortlist else (),
+            )
+            found = self.model.decode(batch, search, iterations=iterations, scores=scores)
+            for row, hypotheses in zip(rows, found, strict=True):
+                results[row] = hypotheses
+
+        _side_by_side(run, self._batches(sources, search.beam), self.threads)
+        return results
+
+    def _decoded(
+        self,
+        lines: Iterable[str],
+        prefix: str | Iterable[str],
+        allowed: Iterable[str] | None,
+        options: dict[str, Any],
+        *,
+        scores: bool,
+    ) -> list[list[Hypothesis]]:
+        texts = checked_lines(lines)
+        search = self._searched(self._search, options)
+        target, given = self.tokenizers.target, {"prefix": prefix, "allowed": allowed}
+        lists = {name: checked_lines(each, name) for name, each in given.items() if not isinstance(each, str | None)}
+        for name, each in lists.items():
+            if len(each) != len(texts):
+                raise UserError(f"{name}: has {len(each)} lines, but {len(texts)} are decoded; give a line for each")
+        if isinstance(prefix, str):
+            prefixes = [spelled(prefix, target, where=f"prefix {prefix!r}")] * len(texts) if prefix else []
+        else:
+            prefixes = each_spelled(lists["prefix"], target, where="prefix")
+        pieces = pieces_allowed(lists["allowed"], target, where="allowed") if "allowed" in lists else []
+        if self._traits["non_autoregressive"] and (prefixes or pieces):
+            raise UserError("prefix and allowed are for autoregressive models, not for this one: leave them out")
+        sources = self.tokenizers.source.encode_batch(texts)
+        return self.decode_ids(sources, search, prefixes=prefixes, allowed=pieces, scores=scores)
+
+    def _searched(self, search: Search, options: dict[str, Any]) -> Search:
+        """With other options; raises UserError for those of other families than the model's, and as `changed`."""
+        traits, default = self._traits, Search()
+        has = {
+            "no_repeat_ngram": not traits["non_autoregressive"],
+            "min_length": not traits["non_autoregressive"],
+            "iterations": traits["iterates"],
+            "penalty": traits["inserts"],
+        }
+        for name, value in options.items():
+            if not has.get(name, True) and value != getattr(default, name):
+                raise UserError(
+                    f"{name} {value} is not for a model of {self.exported.description['family']}: leave it out"
+                )
+        return search.changed(options)
+
+    def _batches(self, sources: Sequence[Sequence[int]], beam: int) -> list[list[int]]:
+        """Row numbers of the sources that have words, similar lengths together, longest first.
+
+        Where there is little to do every thread gets a part of it.
+        """
+        rows = longest_first(sources)
+        most_rows = -(-len(rows) // self.threads)
+        batches: list[list[int]] = []
+        tokens = BATCH_TOKENS
+        for row in rows:
+            length = (len(sources[row]) + 1) * beam
+            if tokens + length > BATCH_TOKENS or len(batches[-1]) == most_rows:
+                batches.append([])
+                tokens = 0
+            batches[-1].append(row)
+            tokens += length
+        return batches
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _side_by_side(run: Any, batches: Sequence[Sequence[int]], threads: int) -> None:
+    """Runs every batch, in so many threads; the engine lets go of Python's lock while it works."""
+    if len(batches) < 2 or threads == 1:
+        for batch in batches:
+            run(batch)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # where it is needed: its import takes milliseconds
+
+    with ThreadPoolExecutor(min(threads, len(batches))) as pool:
+        list(pool.map(run, batches))
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def checked_lines(given: Iterable[str], name: str = "") -> list[str]:
+    """A list of lines; raises UserError for what is none, as a single string, whose letters nobody means."""
+    where = f"{name}: " if name else ""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise UserError(f"{where}expected a list of lines, but got {given!r}; put what is to be one line into a list")
+    lines = list(given)
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, str) or _SURROGATE.search(line):
+            raise UserError(f"{where}line {number}: expected text, but got {line!r}; give strings that UTF-8 can write")
+    return lines

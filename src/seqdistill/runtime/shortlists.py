@@ -1,0 +1,160 @@
+"""Shortlists made: the aligner's lexical table over the subword text of a data directory.
+
+For each source piece its `best` most probable target pieces, and for every sentence the `frequent` most frequent target
+pieces and those that spell anything: single characters and bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from seqdistill.data.directory import DataDirectory
+from seqdistill.errors import UserError
+from seqdistill.exported import is_exported
+from seqdistill.files import written_beside
+from seqdistill.machine import usable_cores
+from seqdistill.measures.alignment import align
+from seqdistill.measures.bitext import read_bitext
+from seqdistill.measures.lexicon import LexicalTable
+from seqdistill.measures.tokenizers import create_tokenizer
+from seqdistill.native.directory import open_exported
+from seqdistill.native.shortlist import ShortlistTable, target_bytes
+from seqdistill.progress import Progress
+from seqdistill.vocabulary.vocabularies import Vocabularies
+from seqdistill.vocabulary.vocabulary import Vocabulary
+
+MOST_PAIRS = 1_000_000
+"""Pairs of a corpus that are aligned: the first ones."""
+MOST_CHARACTERS = 256
+"""Single characters in every shortlist: the most frequent ones. Alphabets have fewer, ideographs have more."""
+LEAST = 1e-3
+"""Probability of a translation that is worth its place."""
+
+
+class Shortlist(NamedTuple):
+    """The table of a vocabulary, as `native.shortlist.ShortlistTable` has it."""
+
+    starts: Int[np.ndarray, " sources_and_1"]
+    common: Int[np.ndarray, " ids"]
+    targets: Int[np.ndarray, " entries"]
+    tokenizers: str
+    """Fingerprint of the vocabularies whose ids these are."""
+    target_size: int
+
+    def check(self, tokenizers: Vocabularies, *, source_size: int) -> None:
+        """Raises UserError unless the ids are those of these vocabularies."""
+        if self.tokenizers != tokenizers.fingerprint or len(self.starts) > source_size + 1:
+            raise UserError(
+                "the shortlist is of another vocabulary than the model: give the data directory that the model was "
+                "trained on, or one with the same tokenizer"
+            )
+
+    def mean_size(self, sources: Sequence[Sequence[int]]) -> float:
+        """Ids in the shortlist of a sentence, on average; 0 of no sentence."""
+        table = ShortlistTable(self.starts.tolist(), self.common.tolist(), self.targets.tolist())
+        return sum(len(table.of(source)) for source in sources) / max(1, len(sources))
+
+    def counts(self) -> dict[str, int]:
+        """What a reader needs beside the vocabularies' sizes."""
+        return {"common": len(self.common), "entries": len(self.targets)}
+
+    def as_bytes(self) -> bytes:
+        """As `shortlist.bin` holds it."""
+        kind = np.dtype(f"u{target_bytes(self.target_size)}")
+        parts = self.starts.astype(np.int32), self.common.astype(np.int32), self.targets.astype(kind)
+        return b"".join(part.tobytes() for part in parts)
+
+
+def shortlist_of(
+    path: Path, tokenizers: Vocabularies, *, best: int, frequent: int, workers: int = 0, progress: Progress
+) -> Shortlist:
+    """The shortlist of a data directory's training text, or that of an exported model.
+
+    Raises:
+        UserError: neither of them; a shortlist of another vocabulary; an exported model that has none.
+    """
+    if is_exported(path):
+        return _exported(path)
+    data = DataDirectory.open(path)
+    if data.tokenizers.fingerprint != tokenizers.fingerprint:
+        raise UserError(
+            f"{path}: has another tokenizer than the model, so its shortlist would be of another vocabulary: give the "
+            "data directory that the model was trained on, or one with the same tokenizer"
+        )
+    # Each piece is written as its id, a word between blanks.
+    words = create_tokenizer(name="none")
+    bitext = read_bitext(_id_lines(data), words, words, name=path.name, progress=progress)
+    workers = workers or usable_cores()
+    return _table(align(bitext, workers=workers, progress=progress).table, tokenizers, best=best, frequent=frequent)
+
+
+def _id_lines(data: DataDirectory) -> Iterator[tuple[str, str]]:
+    store = data.train
+    for pair in range(min(len(store), MOST_PAIRS)):
+        source, target = store.source_ids(pair).tolist(), store.target_ids(pair).tolist()
+        yield " ".join(map(str, source)), " ".join(map(str, target))
+
+
+def _table(lexicon: LexicalTable, tokenizers: Vocabularies, *, best: int, frequent: int) -> Shortlist:
+    """The entries of the lexical table that are worth their place, and what every sentence has."""
+    target = tokenizers.target
+    counts = np.zeros(len(target), dtype=np.int64)
+    target_ids = np.array([int(word) for word in lexicon.target_words])
+    counts[target_ids] = lexicon.target_frequencies
+    common = _common(target, counts, frequent)
+    known = np.zeros(len(target), dtype=bool)
+    known[[*target.ids.never_written, *common]] = True
+    rows: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(tokenizers.source)
+    for row, word in enumerate(lexicon.source_words):
+        entries = slice(int(lexicon.starts[row]), int(lexicon.starts[row + 1]))
+        chances = lexicon.probabilities[entries]
+        # Stable, so that of equal translations the first in the table stay: the same table on every machine.
+        order = np.argsort(-chances, kind="stable")[:best]
+        found = target_ids[lexicon.targets[entries][order[chances[order] >= LEAST]]]
+        rows[int(word)] = found
+    if tokenizers.joint:  # a name is often copied, though no training pair has it
+        rows = [np.append(row, token) for token, row in enumerate(rows)]
+    rows = [np.unique(row[~known[row]]) for row in rows]
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    return Shortlist(starts, common, np.concatenate(rows), tokenizers.fingerprint, len(target))
+
+
+def _common(target: Vocabulary, counts: Int[np.ndarray, " vocab"], frequent: int) -> Int[np.ndarray, " ids"]:
+    """The ids that every sentence may use: EOS, the most frequent pieces, bytes, and single characters."""
+    order = np.argsort(-counts, kind="stable")
+    barred = set(target.ids.never_written)
+    pieces = {token: target.piece(token) for token in range(len(target)) if token not in barred}
+    spelling = [token for token in order.tolist() if len(pieces.get(token, "").lstrip("▁")) <= 1 and token in pieces]
+    byte_pieces = [token for token, piece in pieces.items() if len(piece) == 6 and piece.startswith("<0x")]
+    chosen = {target.ids.eos, *spelling[:MOST_CHARACTERS], *byte_pieces, *order[:frequent].tolist()} - barred
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _exported(path: Path) -> Shortlist:
+    found = open_exported(path)
+    if found.shortlist is None:
+        raise UserError(f"{path}: has no shortlist; give a data directory, or export that model with one")
+    starts, common, targets = (np.array(part, dtype=np.int64) for part in found.shortlist)
+    return Shortlist(starts, common, targets, found.tokenizers.fingerprint, len(found.tokenizers.target))
+
+
+def write_vmap(shortlist: Shortlist, tokenizers: Vocabularies, path: Path) -> None:
+    """Writes CTranslate2's vocabulary map: on each line a source piece, a tab, and its target pieces.
+
+    The line without a source piece holds what every sentence has.
+    """
+    source, target = tokenizers.source, tokenizers.target
+
+    def line(piece: str, targets: np.ndarray) -> str:
+        return f"{piece}\t{' '.join(target.piece(int(token)) for token in targets)}\n"
+
+    with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(line("", shortlist.common))
+        for token, (start, end) in enumerate(zip(shortlist.starts, shortlist.starts[1:], strict=False)):
+            if end > start:
+                file.write(line(source.piece(token), shortlist.targets[start:end]))

@@ -1,0 +1,116 @@
+"""`export`: a trained model as one directory for an engine that translates, compared with what it was made of."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from seqdistill.errors import UserError
+from seqdistill.metrics.scores import create_metric
+from seqdistill.metrics.tokenizers import completed
+from seqdistill.models.saved import LoadedModel, load_model
+from seqdistill.native.student import Student
+from seqdistill.options import ExportOptions, MetricOptions
+from seqdistill.progress import Progress
+from seqdistill.runtime.compiled_engine import CompiledEngine
+from seqdistill.runtime.conversion import write_conversion
+from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
+from seqdistill.runtime.exporting.verification import Decoder, Text, verified
+from seqdistill.runtime.exporting.writing import write_exported
+from seqdistill.runtime.shortlists import Shortlist, shortlist_of, write_vmap
+from seqdistill.verbs.texts import TestSet, text_of_data, text_of_files
+
+OUTPUTS = ("*.json", "*.bin", "vmap.txt", "tokenizer/*")
+METRICS = ("bleu", "chrf")
+
+
+def check(settings: ExportOptions) -> None:
+    """Raises UserError for text that is not whole, or given twice."""
+    if (settings.valid_source is None) != (not settings.valid_target):
+        raise UserError("valid_source and valid_target go together: the text to decode and its translations")
+    if settings.valid_source is not None and settings.data is not None:
+        raise UserError("data and valid_source both give the text that is decoded to compare; keep one")
+
+
+def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, Any]:
+    """Writes the exported model, then decodes validation text with it and with the trained one, if there is any.
+
+    Returns:
+        "precision", "parameters", "bytes" on disk; "shortlist_words", in the shortlist of a sentence on average; and
+        "verified", as `verification.verified` returns it.
+
+    Raises:
+        UserError: a family that the engine does not run; a shortlist of another vocabulary; a data directory without
+            validation text.
+    """
+    check(settings)
+    loaded = load_model(settings.model, expert=settings.expert)
+    text = _validation_text(settings)
+    shortlist = _shortlist(settings, loaded, progress)
+    if settings.to == "compiled":
+        write_exported(loaded, out, precision=settings.precision, shortlist=shortlist)
+    else:
+        vmap = partial(write_vmap, shortlist, loaded.tokenizers) if shortlist else None
+        write_conversion(loaded, out, quantization=settings.precision, write_vmap=vmap)
+    results: dict[str, Any] = {
+        "engine": settings.to,
+        "precision": settings.precision,
+        "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+        "bytes": sum(path.stat().st_size for pattern in OUTPUTS for path in out.glob(pattern)),
+    }
+    if text is None:
+        return results
+    if shortlist is not None:
+        sources = loaded.tokenizers.source.encode_batch(text.sources[: settings.verify_lines])
+        results["shortlist_words"] = round(shortlist.mean_size(sources), 1)
+    options = completed(
+        MetricOptions(), text.languages or loaded.languages, lowercase=loaded.tokenizers.target.lowercase
+    )
+    metrics = {name: create_metric(name, options, num_references=text.num_references) for name in METRICS}
+    lines = Text.of(text.sources, text.references, lines=settings.verify_lines)
+    found = verified(
+        loaded, _decoders(settings, loaded, out, shortlisted=shortlist is not None), lines, metrics, progress
+    )
+    return results | {"verified": found}
+
+
+def _shortlist(settings: ExportOptions, loaded: LoadedModel, progress: Progress) -> Shortlist | None:
+    if settings.shortlist is None:
+        return None
+    return shortlist_of(
+        settings.shortlist,
+        loaded.tokenizers,
+        best=settings.shortlist_best,
+        frequent=settings.shortlist_frequent,
+        workers=settings.workers,
+        progress=progress,
+    )
+
+
+def _validation_text(settings: ExportOptions) -> TestSet | None:
+    """What is decoded to compare: the text asked for, or that of the data the shortlist is made of, if it has any."""
+    if not settings.verify_lines:
+        return None
+    if settings.valid_source is not None:
+        return text_of_files(settings.valid_source, settings.valid_target)
+    if settings.data is not None:
+        return text_of_data(settings.data, "valid")
+    if settings.shortlist is not None and (settings.shortlist / "valid.arrow").is_file():
+        return text_of_data(settings.shortlist, "valid")
+    return None
+
+
+def _decoders(settings: ExportOptions, loaded: LoadedModel, out: Path, *, shortlisted: bool) -> dict[str, Decoder]:
+    """The exported model, and with its shortlist if it has one."""
+    precision, decoders = settings.precision, dict[str, Decoder]()
+    for vmap in (False, True) if shortlisted else (False,):
+        name = f"{precision} with shortlist" if vmap else precision
+        if settings.to == "compiled":
+            decoders[name] = CompiledEngine(Student(out, threads=settings.workers, shortlist=vmap)).decode_ids
+        else:
+            # One line a batch, as CTranslate2 takes the union of a batch's shortlists.
+            tokens = 1 if vmap else 2048
+            engine = CTranslate2Engine(out, loaded.tokenizers, compute_type=precision, vmap=vmap, max_tokens=tokens)
+            decoders[name] = engine.decode_ids
+    return decoders

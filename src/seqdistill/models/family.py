@@ -45,6 +45,8 @@ class Family:
     traits: Traits = field(default_factory=Traits)
     exporters: Mapping[str, str] = field(default_factory=dict)
     """Engine -> what makes its model of ours, as "module:function"."""
+    not_run: Mapping[str, str] = field(default_factory=dict)
+    """Engine -> why it does not run the family, where there is more to say than that."""
     check_training: Callable[..., None] | None = None
     """Raises UserError for a training that can come to nothing; takes the config, `max_updates`, and `patience` in
     updates (0: none)."""
@@ -63,6 +65,7 @@ def _sizes(dim: int, ffn_dim: int, layers: int, heads: int, dropout: float) -> d
 _ZHOU = "Zhou et al. 2020, table 5"
 _CONVERSION = "seqdistill.runtime.conversion"
 _EXPORTING = "seqdistill.runtime.exporting.autoregressive"
+_AT_ONCE = {"compiled": "seqdistill.runtime.exporting.nonautoregressive:nonautoregressive_parts"}
 _NONAUTOREGRESSIVE = "seqdistill.models.nonautoregressive"
 _SMALL_FLOWSEQ = {
     **{"encoder_layers": 3, "posterior_layers": 2, "decoder_layers": 2, "heads": 4},
@@ -126,24 +129,28 @@ FAMILIES: dict[str, Family] = {
         NATConfig,
         {"nat": Preset("vanilla non-autoregressive student of Zhou et al. 2020")},
         Traits(non_autoregressive=True),
+        exporters=_AT_ONCE,
     ),
     "inat": Family(
         f"{_NONAUTOREGRESSIVE}.inat:INAT",
         INATConfig,
         {"inat": Preset("iterative refinement (Lee et al. 2018), base size of Zhou et al. 2020")},
         Traits(non_autoregressive=True, iterates=True),
+        exporters=_AT_ONCE,
     ),
     "cmlm": Family(
         f"{_NONAUTOREGRESSIVE}.cmlm:CMLM",
         CMLMConfig,
         {"cmlm": Preset("mask-predict (Ghazvininejad et al. 2019), MaskT of Zhou et al. 2020, base size")},
         Traits(non_autoregressive=True, iterates=True, settles=False),
+        exporters=_AT_ONCE,
     ),
     "inst": Family(
         f"{_NONAUTOREGRESSIVE}.insertion:InsertionTransformer",
         InsertionTransformerConfig,
         {"inst": Preset("Insertion Transformer of Zhou et al. 2020, base size")},
         Traits(non_autoregressive=True, iterates=True, inserts=True),
+        exporters=_AT_ONCE,
     ),
     "levt": Family(
         f"{_NONAUTOREGRESSIVE}.levenshtein:LevenshteinTransformer",
@@ -153,6 +160,7 @@ FAMILIES: dict[str, Family] = {
             "levt-big": Preset("LevT-big of Zhou et al. 2020", {"dim": 1024, "ffn_dim": 4096, "heads": 16}),
         },
         Traits(non_autoregressive=True, iterates=True, inserts=True),
+        exporters=_AT_ONCE,
     ),
     "flowseq": Family(
         f"{_NONAUTOREGRESSIVE}.flowseq:FlowSeq",
@@ -164,6 +172,7 @@ FAMILIES: dict[str, Family] = {
         },
         Traits(non_autoregressive=True, rescores=True),
         check_training=FlowSeqConfig.check_updates,
+        not_run={"compiled": "it draws latent variables through a normalising flow, which that engine does not have"},
     ),
 }
 """Families by name, as in config.json."""
@@ -201,8 +210,10 @@ def exporter(family: str, engine: str) -> Callable[..., Any]:
     exporters = FAMILIES[family].exporters
     if engine not in exporters:
         runs = _families_where(lambda other: engine in other.exporters)
+        reason = FAMILIES[family].not_run.get(engine)
+        named = f"{family} ({reason})" if reason else family
         raise UserError(
-            f"the engine {engine} runs {runs}, but this model is one of {family}: use "
+            f"the engine {engine} runs {runs}, but this model is one of {named}: use "
             f"--engine {' or '.join(['torch', *exporters])}"
         )
     return resolved(exporters[engine])

@@ -97,6 +97,14 @@ def test_float32_writes_what_torch_writes(name: str, beam: int, n_best: int, len
         assert [[row[0].tokens] for row in compiled_of(name).decode(sources, options, scores=False)] == words
 
 
+@pytest.mark.parametrize("beam, n_best", [(1, 1), (5, 5), (70, 20)])
+def test_more_words_than_are_compared_at_once(beam: int, n_best: int) -> None:
+    """1,000 words are 63 cells of up to 16: more than a narrow beam looks at, and fewer than a wide one."""
+    sources, options = sources_of(12, tokens=1000), DecodingOptions(beam=beam, n_best=n_best, max_length=6)
+    found = compiled_of("sru", tokens=1000).decode(sources, options)
+    assert_same(found, decode(model_of("sru", 1000), collate_sources(sources), options))
+
+
 @pytest.mark.parametrize("name", ["sru", "hybrid-lstm", "transformer"])
 def test_decoders_with_a_prompt(name: str) -> None:
     sources, options = sources_of(9), DecodingOptions(beam=3, n_best=2, max_length=9)

@@ -1,6 +1,5 @@
 #include "choices.h"
 
-#include "elementwise.h"
 #include "top.h"
 
 namespace sd {
@@ -62,14 +61,14 @@ void forbid_repeats(const int32_t* written, int length, int n, const Vocabulary&
 }
 
 // Adds the best continuations of a row; `ranked` has room for as many as are wanted.
-void rank(const Step& step, const Vocabulary& words, int row, float* logits, Ranked* ranked) {
+void rank(const Step& step, const Vocabulary& words, int row, float* logits, Ranked* ranked, Arena& arena) {
   const Batch& batch = step.batch();
   if (step.number() < batch.min_length) logits[words.eos] = -__builtin_inff();
   if (batch.no_repeat_ngram && step.number() >= batch.no_repeat_ngram)
     forbid_repeats(step.written.row(row), step.number(), batch.no_repeat_ngram, words, logits);
-  int count = top(logits, words.output.outputs, step.wanted(), ranked);
-  if (!count) step.add(row, 0, step.choices.ids.eos);
-  double left = step.measures() ? log_sum_exp(logits, words.output.outputs) : ranked[0].value;
+  int count = top(logits, words.output.outputs, step.wanted(), ranked, arena);
+  if (!count) return step.add(row, 0, step.choices.ids.eos);
+  double left = step.measures() ? log_sum_exp(logits, words.output.outputs, ranked[0].value) : ranked[0].value;
   Continuations& list = step.lists[step.sentence[row]];
   for (int k = 0; k < count && list.want(step.log_probs[row] + (ranked[k].value - left)); ++k)
     step.add(row, ranked[k].value - left, words.id(ranked[k].place));
@@ -90,7 +89,7 @@ void choose(const Step& step, const Vocabulary& words, const float* hidden, int 
       int count = last - at < ROWS_AT_ONCE ? last - at : ROWS_AT_ONCE;
       linear(words.output, part(read, at - first, count), logits, outputs);
       for (int i = 0; i < count; ++i)
-        if (step.free(at + i)) rank(step, words, at + i, logits + size_t(i) * size_t(outputs), ranked);
+        if (step.free(at + i)) rank(step, words, at + i, logits + size_t(i) * size_t(outputs), ranked, arena);
     }
   }
   arena.release(before);

@@ -16,6 +16,7 @@ import torch
 
 import seqdistill
 from seqdistill import api
+from seqdistill.loading import load
 from seqdistill.manifest import FINISHED, UNFINISHED, recorded, recorded_fingerprint
 from seqdistill.seals import write_sealed
 
@@ -85,7 +86,7 @@ def build(world: Path) -> None:
     api.tune_penalty(model=beside / "inserter", data=data, penalties=[0.0, 1.0], out=beside / "tuned", **FAST)
     api.measure(corpora=[data], samples=40, workers=1, out=beside / "measured", quiet=True)
     api.decision_theory(out=beside / "studied", **STUDY)
-    api.load(run / "teacher", engine="ctranslate2")
+    load(run / "teacher", engine="ctranslate2")
     shutil.copytree(data, beside / "copied")
     (beside / "copied" / FINISHED).unlink()
     _cut_off(run / "teacher", beside / "training", "model")
@@ -161,7 +162,7 @@ def _data(world: Path, copy: Path, name: Path, out: Path) -> str:
 
 
 def _translated(model: Path, **options: Any) -> str:
-    lines = api.load(model, device="cpu", **options).translate(LINES, max_ratio=1.0)
+    lines = load(model, device="cpu", **options).translate(LINES, max_ratio=1.0)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -5,8 +5,8 @@ A request is a line of JSON on standard input, an answer one on standard output.
     {"place": {...}, "cores": [0], "options": {"beam": 1}, "alone": ["a line"]}  -> {"load_ms": 88.1, "peak_mb": 58.3}
 
 With `alone` the process measures what it takes to load the system and to translate these lines, imports nothing that
-the engine does not need, and ends. Without, it opens the engine that `translate` would use, answers with what that says
-of itself (see `_Running.set_options`), and then, until its standard input ends:
+the engine does not need, and ends. Without, it answers what the engine says of itself (`Opened.said`), and then, until
+its standard input ends:
 
     {"single": ["a line", ...]}  -> {"milliseconds": [1.2, ...]}
     {"batch": ["a line", ...]}   -> {"seconds": 2.5, "texts": ["eine Zeile", ...]}
@@ -38,7 +38,8 @@ CHUNK_LINES = 512
 OWN_OPTIONS = ("iterations", "penalty", "no_repeat_ngram", "min_length")
 """Options of decoding that not every model has."""
 
-Translate = Callable[[str], str]
+Translate = Callable[[list[str]], list[str]]
+"""Lines to their best translations."""
 
 
 class Place(NamedTuple):
@@ -54,51 +55,60 @@ class Place(NamedTuple):
     """Fingerprint of the trained model, where it is known."""
 
 
-class Engines(NamedTuple):
-    """A system, ready to decode."""
+class Opened(NamedTuple):
+    """A system, ready to translate."""
 
-    single: Engine
-    batch: Engine
-    """The same one, or one that uses several cores for several batches instead of for one sentence."""
-    instructions: str = ""
-    """The vector instructions it runs on, where it says so."""
+    single: Translate
+    batch: Translate
+    """The same, or what uses several cores for several batches instead of for one sentence."""
+    said: dict[str, Any]
+    """The engine's name and `precision`; the vector `instructions` it runs on, where it says so; and of the options
+    those that the model has not, as `refused`, each with what the engine says."""
 
 
-def _open_torch(place: Place, cores: int) -> Engines:
+def _open_torch(place: Place, cores: int, options: dict[str, Any]) -> Opened:
     import torch
 
     from seqdistill.runtime.engines import load_engine
 
     torch.set_num_threads(cores)
     engine = load_engine("torch", Path(place.folder), device="cpu", compute_type=place.compute_type)
-    return Engines(engine, engine, torch.backends.cpu.get_cpu_capability())
+    translate, said = _with_options(engine, options)
+    return Opened(translate, translate, said | {"instructions": torch.backends.cpu.get_cpu_capability()})
 
 
-def _open_ctranslate2(place: Place, cores: int) -> Engines:
+def _open_ctranslate2(place: Place, cores: int, options: dict[str, Any]) -> Opened:
     from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
     from seqdistill.vocabulary.vocabularies import Vocabularies
 
-    def opened(workers: int, threads: int) -> Engine:
+    def opened(workers: int, threads: int) -> tuple[Translate, dict[str, Any]]:
         kept: dict[str, Any] = {"model": place.model, "compute_type": place.compute_type}
-        return CTranslate2Engine(Path(place.folder), tokenizers, workers=workers, threads=threads, **kept)
+        engine = CTranslate2Engine(Path(place.folder), tokenizers, workers=workers, threads=threads, **kept)
+        return _with_options(engine, options)
 
     tokenizers = Vocabularies.load(Path(place.tokenizer))
-    single = opened(1, cores)
-    return Engines(single, single if cores == 1 else opened(cores, 1))
+    single, said = opened(1, cores)
+    return Opened(single, single if cores == 1 else opened(cores, 1)[0], said)
 
 
-OPEN: dict[str, Callable[[Place, int], Engines]] = {"torch": _open_torch, "ctranslate2": _open_ctranslate2}
-"""Engine -> what opens a system on so many cores."""
-
-
-def _alone_torch(place: Place, cores: int, options: dict[str, Any]) -> Translate:
+def _with_options(engine: Engine, given: dict[str, Any]) -> tuple[Translate, dict[str, Any]]:
+    """Lines to translations, with those of the options that the engine's model has; and what it says."""
+    from seqdistill.errors import UserError
     from seqdistill.options import DecodingOptions
 
-    engine = _open_torch(place, cores).single
-    return lambda line: engine.decode([line], DecodingOptions(**options))[0][0].text
+    inserts, refused = engine.traits.inserts, dict[str, str]()
+    for name in given.keys() & set(OWN_OPTIONS):
+        try:
+            engine.decode([], DecodingOptions(**{name: given[name]}).for_model(inserts=inserts))
+        except UserError as error:
+            refused[name] = str(error)
+    kept = {name: value for name, value in given.items() if name not in refused}
+    options = DecodingOptions(**kept).for_model(inserts=inserts)
+    said = {**engine.fingerprint, "refused": refused, "instructions": ""}
+    return lambda lines: [found[0].text for found in engine.decode(lines, options)], said
 
 
-def _alone_ctranslate2(place: Place, cores: int, options: dict[str, Any]) -> Translate:
+def _open_ctranslate2_alone(place: Place, cores: int, options: dict[str, Any]) -> Opened:
     """CTranslate2 as its users call it, without our engine, whose rules on lengths need more imports than it does."""
     import ctranslate2
 
@@ -108,58 +118,22 @@ def _alone_ctranslate2(place: Place, cores: int, options: dict[str, Any]) -> Tra
     translator = ctranslate2.Translator(place.folder, compute_type=place.compute_type, intra_threads=cores)
     ids = {target.piece(token): token for token in range(len(target))}
 
-    def translate(line: str) -> str:
-        pieces = [source.piece(token) for token in source.encode(line)]
-        (found,) = translator.translate_batch([pieces], beam_size=options.get("beam", 1), max_decoding_length=256)
-        return target.decode([ids[piece] for piece in found.hypotheses[0]])
+    def translate(lines: list[str]) -> list[str]:
+        pieces = [[source.piece(token) for token in source.encode(line)] for line in lines]
+        found = translator.translate_batch(pieces, beam_size=options.get("beam", 1), max_decoding_length=256)
+        return [target.decode([ids[piece] for piece in each.hypotheses[0]]) for each in found]
 
-    return translate
+    return Opened(translate, translate, {})
 
 
-ALONE: dict[str, Callable[[Place, int, dict[str, Any]], Translate]] = {
-    "torch": _alone_torch,
-    "ctranslate2": _alone_ctranslate2,
+OPEN: dict[str, Callable[[Place, int, dict[str, Any]], Opened]] = {
+    "torch": _open_torch,
+    "ctranslate2": _open_ctranslate2,
 }
-"""Engine -> what opens a system with no import that the engine does not need."""
+"""Engine -> what opens a system on so many cores, with options of decoding."""
 
-
-class _Running:
-    """An open system, which translates."""
-
-    def __init__(self, engines: Engines) -> None:
-        from seqdistill.options import DecodingOptions
-
-        self.engines, self.options = engines, DecodingOptions(beam=1)
-
-    def set_options(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Decodes with these options, but for those that the model has not: `refused`, each with what the engine says.
-
-        Returns also what the engine says of itself, as `engine`, `precision` and so on.
-        """
-        from seqdistill.errors import UserError
-        from seqdistill.options import DecodingOptions
-
-        engine, refused = self.engines.single, dict[str, str]()
-        for name in given.keys() & set(OWN_OPTIONS):
-            try:
-                engine.decode([], DecodingOptions(**{name: given[name]}).for_model(inserts=engine.traits.inserts))
-            except UserError as error:
-                refused[name] = str(error)
-        kept = {name: value for name, value in given.items() if name not in refused}
-        self.options = DecodingOptions(**kept).for_model(inserts=engine.traits.inserts)
-        return {"refused": refused, "instructions": self.engines.instructions, **engine.fingerprint}
-
-    def single(self, lines: list[str]) -> dict[str, Any]:
-        """Milliseconds of each line by itself."""
-        return {"milliseconds": one_by_one(lambda each: self.engines.single.decode(each, self.options), lines)}
-
-    def batch(self, lines: list[str]) -> dict[str, Any]:
-        """Seconds of all lines in batches, and their translations."""
-        began, texts = time.perf_counter(), list[str]()
-        for start in range(0, len(lines), CHUNK_LINES):
-            chunk = lines[start : start + CHUNK_LINES]
-            texts += [found[0].text for found in self.engines.batch.decode(chunk, self.options)]
-        return {"seconds": time.perf_counter() - began, "texts": texts}
+ALONE = {**OPEN, "ctranslate2": _open_ctranslate2_alone}
+"""The same, with no import that the engine does not need."""
 
 
 def main() -> None:
@@ -209,16 +183,27 @@ def _answers(requests: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     os.sched_setaffinity(0, cores)  # before any library starts threads, which inherit it
     if "alone" in first:
         began = time.perf_counter()
-        translate = ALONE[place.engine](place, len(cores), options)
+        translate = ALONE[place.engine](place, len(cores), options).single
         load_ms = 1000 * (time.perf_counter() - began)
         for line in first["alone"]:
-            translate(line)
+            translate([line])
         yield {"load_ms": load_ms, "peak_mb": peak_mb()}
         return
-    running = _Running(OPEN[place.engine](place, len(cores)))
-    yield running.set_options(options)
+    opened = OPEN[place.engine](place, len(cores), options)
+    yield opened.said
     for request in requests:
-        yield running.single(request["single"]) if "single" in request else running.batch(request["batch"])
+        if "single" in request:
+            yield {"milliseconds": one_by_one(opened.single, request["single"])}
+        else:
+            yield _batch(opened.batch, request["batch"])
+
+
+def _batch(translate: Translate, lines: list[str]) -> dict[str, Any]:
+    """Seconds of all lines in batches, and their translations."""
+    began, texts = time.perf_counter(), list[str]()
+    for start in range(0, len(lines), CHUNK_LINES):
+        texts += translate(lines[start : start + CHUNK_LINES])
+    return {"seconds": time.perf_counter() - began, "texts": texts}
 
 
 if __name__ == "__main__":

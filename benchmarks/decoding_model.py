@@ -39,10 +39,12 @@ def make_sources(count: int, seed: int) -> list[list[int]]:
     return [(5 + random.choice(VOCAB - 5, length, p=_zipf(VOCAB - 5))).tolist() for length in lengths]
 
 
-def make_model(seed: int = 1) -> Transformer:
-    """3 + 3 layers of width 256, feed-forward 1024, 4 heads, norm first; source embedding apart, for EOS is fitted."""
+def make_model(seed: int = 1, *, layers: int = 3, dim: int = 256) -> Transformer:
+    """As many layers a side, feed-forward four times as wide, 4 heads, norm first; source embedding apart, for EOS is
+    fitted."""
     torch.manual_seed(seed)
-    config = TransformerConfig(VOCAB, VOCAB, dim=256, ffn_dim=1024, encoder_layers=3, decoder_layers=3, tied=False)
+    sizes = {"dim": dim, "ffn_dim": 4 * dim, "encoder_layers": layers, "decoder_layers": layers}
+    config = TransformerConfig(VOCAB, VOCAB, tied=False, **sizes)
     model = Transformer(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

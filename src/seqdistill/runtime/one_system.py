@@ -53,6 +53,8 @@ class Place(NamedTuple):
     compute_type: str = "auto"
     model: str = ""
     """Fingerprint of the trained model, where it is known."""
+    instructions: str = ""
+    """The vector instructions that the compiled engine is to use; by default the best that the machine has."""
 
 
 class Opened(NamedTuple):

@@ -43,8 +43,9 @@ def make_model(seed: int = 1, *, layers: int = 3, dim: int = 256) -> Transformer
     """As many layers a side, feed-forward four times as wide, 4 heads, norm first; source embedding apart, for EOS is
     fitted."""
     torch.manual_seed(seed)
-    sizes = {"dim": dim, "ffn_dim": 4 * dim, "encoder_layers": layers, "decoder_layers": layers}
-    config = TransformerConfig(VOCAB, VOCAB, tied=False, **sizes)
+    config = TransformerConfig(
+        VOCAB, VOCAB, dim=dim, ffn_dim=4 * dim, encoder_layers=layers, decoder_layers=layers, tied=False
+    )
     model = Transformer(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

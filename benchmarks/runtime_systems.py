@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.decoding_model import make_model, make_sources, make_tokenizers
 from evidence.script import tell
-from seqdistill.errors import UserError
 from seqdistill.manifest import recorded, recorded_fingerprint, status
 from seqdistill.models.family import FAMILIES, family_named
 from seqdistill.models.saved import load_model, save_model
+from seqdistill.native import library
 from seqdistill.options import ExportOptions
 from seqdistill.progress import Silent
 from seqdistill.runtime.deployed import deployed
+from seqdistill.runtime.exporting.packing import Precision
 from seqdistill.runtime.one_system import Place
 from seqdistill.stages import run_stage
 
@@ -57,11 +58,10 @@ def trainings_of(run: Path) -> dict[str, Training]:
     return found
 
 
-def exported(training: Path, out: Path, *, precision: str = "int8", shortlist: Path | None = None) -> Path:
+def exported(training: Path, out: Path, *, precision: Precision = "int8", shortlist: Path | None = None) -> Path:
     """The directory of an export, made unless it is there."""
     tell(f"exporting {training} to {out}")
-    given: dict[str, Any] = {"model": training, "precision": precision, "verify_lines": 0}
-    settings = ExportOptions(**given, **({} if shortlist is None else {"shortlist": shortlist}))
+    settings = ExportOptions(model=training, precision=precision, shortlist=shortlist, verify_lines=0)
     run_stage("export", settings, out, Silent(), title="export")
     return out
 
@@ -72,24 +72,25 @@ def cases_of(directory: Path, name: str, stack: ExitStack, *, beam: int = 1, eng
     return Case(name, found.places[engine] if engine else next(iter(found.places.values())), beam, found.disk_mb)
 
 
-def student_cases(student: Training, work: Path, stack: ExitStack) -> Iterator[Case]:
-    """A student in float32, int8, with a shortlist, and with the shortlist on AVX2 alone.
+def student_cases(student: Training, work: Path, stack: ExitStack) -> list[Case]:
+    """A student in float32, int8, with a shortlist of the text it learned from, and the last of them on AVX2.
 
-    The name of each is the student's and what is done to it: "sru int8".
+    The name of each is the student's and what was done to it: "sru int8".
     """
-    variants: dict[str, Mapping[str, Any]] = {"float32": {"precision": "float32"}, "int8": {}}
+    folder, model = work / student.name, student.directory
+    found = {"float32": exported(model, folder / "float32", precision="float32")}
+    found["int8"] = exported(model, folder / "int8")
     if student.data is not None:
-        variants["int8 shortlist"] = {"shortlist": student.data}
-    for variant, options in variants.items():
-        out = exported(student.directory, work / f"{student.name}-{variant.replace(' ', '-')}", **options)
-        case = cases_of(out, f"{student.name} {variant}", stack)
-        yield case
-    yield on_avx2(case)
+        found["int8 shortlist"] = exported(model, folder / "int8-shortlist", shortlist=student.data)
+    cases = [cases_of(directory, f"{student.name} {what}", stack) for what, directory in found.items()]
+    return [*cases, *on_avx2(cases[-1])]
 
 
-def on_avx2(case: Case) -> Case:
-    """The same without AVX-512."""
-    return case._replace(name=f"{case.name} avx2", place=case.place._replace(instructions="avx2"))
+def on_avx2(case: Case) -> list[Case]:
+    """The same without AVX-512, where this machine has both."""
+    if not {"avx2", "avx512vnni"} <= {*library.runnable()}:
+        return []
+    return [case._replace(name=f"{case.name} avx2", place=case.place._replace(instructions="avx2"))]
 
 
 def made_cases(work: Path, stack: ExitStack, *, layers: int, dim: int) -> list[Case]:
@@ -100,24 +101,13 @@ def made_cases(work: Path, stack: ExitStack, *, layers: int, dim: int) -> list[C
         save_model(make_model(layers=layers, dim=dim), make_tokenizers(), directory)
     out = exported(directory, work / f"{directory.name}-int8")
     compiled = cases_of(out, "compiled", stack)
-    return [cases_of(directory, "ctranslate2", stack, engine="ctranslate2"), compiled, on_avx2(compiled)]
+    return [cases_of(directory, "ctranslate2", stack, engine="ctranslate2"), compiled, *on_avx2(compiled)]
 
 
 def made_text(work: Path, count: int) -> list[str]:
     """Sentences of made-up words for the Transformers of `made_cases`."""
     tokenizers = load_model(next(iter(sorted(work.glob("transformer-*[0-9]"))))).tokenizers
     return tokenizers.source.decode_batch(make_sources(count, seed=11))
-
-
-def named(trainings: Mapping[str, Training], name: str) -> Training:
-    """A training by its name.
-
-    Raises:
-        UserError: the run has none; names those it has.
-    """
-    if name not in trainings:
-        raise UserError(f"no finished training is called {name!r}; there are {', '.join(trainings) or 'none'}")
-    return trainings[name]
 
 
 def of_family(trainings: Mapping[str, Training], families: Sequence[str], *, width: int = 0) -> list[Training]:

@@ -44,11 +44,11 @@ class BenchOptions(
             raise UserError("models: expected one directory or more, found none; name the models to measure")
         if self.speed_lines == 0:
             raise UserError("speed_lines 0 leaves nothing to time: give 1 or more, or leave it out")
-        if self.every_engine and "engine" in self.model_fields_set:
+        if self.every_engine and self.engine != "auto":
             raise UserError(f"every_engine, and engine {self.engine}, both say what computes; keep one")
         return self
 
     @property
-    def engine_for_all(self) -> str | None:
-        """The engine that was asked for; None: each model is run as it is deployed."""
-        return self.engine if "engine" in self.model_fields_set else None
+    def engine_of_record(self) -> str:
+        """As it was asked for: `auto` runs each model as it is deployed."""
+        return self.engine

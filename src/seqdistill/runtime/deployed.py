@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqdistill.errors import UserError
+from seqdistill.exported import is_exported
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.saved import TOKENIZER, family_of, load_model, model_directory
+from seqdistill.native import library
+from seqdistill.runtime.compiled_engine import compiled_engine, exported_engine
 from seqdistill.runtime.conversion import LISTING
 from seqdistill.runtime.conversions import converted, is_whole
 from seqdistill.runtime.one_system import Place
@@ -45,15 +48,23 @@ def deployed(directory: Path, *, compute_type: str = "auto") -> Iterator[Deploye
         UserError: no model lies there, or one that was altered.
     """
     with ExitStack() as kept:
-        reader = _converted if (directory / CONVERTED).is_file() else _trained
-        yield reader(directory, compute_type, kept)
+        if is_exported(directory):
+            yield _exported(directory, compute_type)
+        elif (directory / CONVERTED).is_file():
+            yield _converted(directory, compute_type)
+        else:
+            yield _trained(directory, compute_type, kept)
 
 
 def _trained(directory: Path, compute_type: str, kept: ExitStack) -> Deployed:
     loaded = load_model(directory)
     folder = model_directory(directory)
     places = {"torch": Place("torch", str(folder), compute_type=compute_type, model=loaded.fingerprint)}
-    if "ctranslate2" in FAMILIES[family_of(loaded.model)].exporters:
+    exporters = FAMILIES[family_of(loaded.model)].exporters
+    if "compiled" in exporters and library.missing() is None:
+        exported = compiled_engine(loaded, compute_type=compute_type).student.exported.path
+        places = {"compiled": Place("compiled", str(exported), compute_type=compute_type), **places}
+    if "ctranslate2" in exporters:
         conversion = kept.enter_context(converted(loaded, default_cache()))
         place = Place("ctranslate2", str(conversion), str(folder / TOKENIZER), compute_type, loaded.fingerprint)
         places = {"ctranslate2": place, **places}
@@ -62,7 +73,15 @@ def _trained(directory: Path, compute_type: str, kept: ExitStack) -> Deployed:
     return Deployed(directory, places, disk_mb(folder), parameters, lowercase, loaded.languages)
 
 
-def _converted(directory: Path, compute_type: str, kept: ExitStack) -> Deployed:  # noqa: ARG001
+def _exported(directory: Path, compute_type: str) -> Deployed:
+    engine = exported_engine(directory, compute_type=compute_type)
+    place = Place("compiled", str(directory), compute_type=compute_type)
+    parameters = engine.student.exported.description["parameters"]
+    lowercase = engine.tokenizers.target.lowercase
+    return Deployed(directory, {"compiled": place}, disk_mb(directory), parameters, lowercase, engine.languages)
+
+
+def _converted(directory: Path, compute_type: str) -> Deployed:
     if not (directory / LISTING).is_file() or not (directory / TOKENIZER).is_dir():
         raise UserError(
             f"{directory}: holds a model of CTranslate2, but not {LISTING} and {TOKENIZER}/, without which it reads no "
@@ -92,11 +111,11 @@ class System(NamedTuple):
     deployed: Deployed
 
 
-def systems_of(found: Sequence[Deployed], *, engine: str | None, every: bool) -> list[System]:
+def systems_of(found: Sequence[Deployed], *, engine: str, every: bool) -> list[System]:
     """The systems to measure, in the order of their directories.
 
     Args:
-        engine: the one for all; None: the one that each is deployed with.
+        engine: the one for all; auto: the one that each is deployed with.
         every: each directory with all its engines.
 
     Raises:
@@ -105,12 +124,12 @@ def systems_of(found: Sequence[Deployed], *, engine: str | None, every: bool) ->
     names = names_of([each.directory for each in found])
     systems = []
     for name, each in zip(names, found, strict=True):
-        if engine is not None and engine not in each.places:
+        if engine not in ("auto", *each.places):
             raise UserError(
                 f"{each.directory}: the engine {engine} cannot run this model, but {' and '.join(each.places)} can: "
                 "give that as --engine, or leave it out, and each model is run as it is deployed"
             )
-        chosen = list(each.places) if every else [engine or next(iter(each.places))]
+        chosen = list(each.places) if every else [next(iter(each.places)) if engine == "auto" else engine]
         several = len(chosen) > 1
         systems += [System(f"{name}, {one}" if several else name, one, each.places[one], each) for one in chosen]
     return systems

@@ -95,19 +95,45 @@ def _open_ctranslate2(place: Place, cores: int, options: dict[str, Any]) -> Open
 
 def _with_options(engine: Engine, given: dict[str, Any]) -> tuple[Translate, dict[str, Any]]:
     """Lines to translations, with those of the options that the engine's model has; and what it says."""
-    from seqdistill.errors import UserError
     from seqdistill.options import DecodingOptions
 
-    inserts, refused = engine.traits.inserts, dict[str, str]()
-    for name in given.keys() & set(OWN_OPTIONS):
-        try:
-            engine.decode([], DecodingOptions(**{name: given[name]}).for_model(inserts=inserts))
-        except UserError as error:
-            refused[name] = str(error)
-    kept = {name: value for name, value in given.items() if name not in refused}
-    options = DecodingOptions(**kept).for_model(inserts=inserts)
+    def options_of(values: dict[str, Any]) -> DecodingOptions:
+        return DecodingOptions(**values).for_model(inserts=engine.traits.inserts)
+
+    refused = _refused(given, lambda values: engine.decode([], options_of(values)))
+    options = options_of({name: value for name, value in given.items() if name not in refused})
     said = {**engine.fingerprint, "refused": refused, "instructions": ""}
     return lambda lines: [found[0].text for found in engine.decode(lines, options)], said
+
+
+def _refused(given: dict[str, Any], decode_nothing: Callable[[dict[str, Any]], object]) -> dict[str, str]:
+    """The options that a model has not, each with what its engine says of it."""
+    from seqdistill.errors import UserError
+
+    refused = {}
+    for name in given.keys() & set(OWN_OPTIONS):
+        try:
+            decode_nothing({name: given[name]})
+        except UserError as error:
+            refused[name] = str(error)
+    return refused
+
+
+def _open_compiled(place: Place, cores: int, options: dict[str, Any]) -> Opened:
+    """What `seqdistill.load` opens, with no other import."""
+    if place.instructions:
+        os.environ["SEQDISTILL_INSTRUCTIONS"] = place.instructions
+    from seqdistill.native.student import Student
+
+    student = Student(place.folder, threads=cores)
+    refused = _refused(options, lambda values: student.translate([], **values))
+    kept = {name: value for name, value in options.items() if name not in refused}
+    said = {**student.exported.fingerprint, "refused": refused, "instructions": student.model.instructions}
+
+    def translate(lines: list[str]) -> list[str]:
+        return student.translate(lines, **kept)
+
+    return Opened(translate, translate, said)
 
 
 def _open_ctranslate2_alone(place: Place, cores: int, options: dict[str, Any]) -> Opened:
@@ -131,6 +157,7 @@ def _open_ctranslate2_alone(place: Place, cores: int, options: dict[str, Any]) -
 OPEN: dict[str, Callable[[Place, int, dict[str, Any]], Opened]] = {
     "torch": _open_torch,
     "ctranslate2": _open_ctranslate2,
+    "compiled": _open_compiled,
 }
 """Engine -> what opens a system on so many cores, with options of decoding."""
 

@@ -72,7 +72,7 @@ def bench(settings: BenchOptions, out: Path, progress: Progress) -> dict[str, An
     with ExitStack() as stack:
         progress.start("opening", total=None, unit="systems")
         found = [stack.enter_context(deployed(each, compute_type=settings.compute_type)) for each in settings.models]
-        systems = systems_of(found, engine=settings.engine_for_all, every=settings.every_engine)
+        systems = systems_of(found, engine=settings.engine, every=settings.every_engine)
         members = _opened(systems, _given(settings), cores, stack)
         progress.advance(len(members))
         outputs = _decoded(members, text, out, progress)

@@ -20,11 +20,12 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import UserError
 from seqdistill.models.saved import create_model, load_model, save_model
-from seqdistill.options import BenchOptions, EvaluateOptions
+from seqdistill.native import build, library
+from seqdistill.options import BenchOptions, EvaluateOptions, ExportOptions
 from seqdistill.progress import Silent
 from seqdistill.runtime import measured
 from seqdistill.runtime.conversion import convert
-from seqdistill.runtime.deployed import deployed, names_of
+from seqdistill.runtime.deployed import deployed, names_of, systems_of
 from seqdistill.runtime.latency import Timed
 from seqdistill.runtime.measured import Batch, Load, MeasuredSystem
 from seqdistill.runtime.one_system import Place
@@ -59,6 +60,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "blank").write_text(" \n\u200b\n")
     (folder / "lines").write_text("a dog\na cat\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def exported(world: Path) -> Path:
+    """The SRU for the compiled engine, where that can be built."""
+    try:
+        build.build()
+    except UserError as error:
+        pytest.skip(str(error))
+    settings = ExportOptions(model=world / "sru", verify_lines=0)
+    run_stage("export", settings, world / "exported", Silent(), title="export")
+    return world / "exported"
 
 
 class FakeSystem:
@@ -195,37 +208,53 @@ def test_the_page_and_the_plot_show_every_system(world: Path, tmp_path: Path, fa
 
 
 @pytest.mark.slow
-def test_both_engines_from_the_command_line_score_as_evaluate_does(
-    world: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+def test_every_engine_from_the_command_line_scores_as_evaluate_does(
+    world: Path, exported: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measured, "LOADS", 1)
-    words = ("bench", str(world / "transformer"), str(world / "converted"), "--data", str(world / "data"), *SHORT)
-    code, out, errors = call(*words, "--every-engine", "--out", str(tmp_path / "out"))
+    models = (world / "transformer", world / "converted", exported)
+    words = ("bench", *map(str, models), "--data", str(world / "data"), *SHORT, "--every-engine")
+    code, out, errors = call(*words, "--out", str(tmp_path / "out"))
     assert code == 0, errors
     rows = json.loads((tmp_path / "out" / bench.RESULTS).read_text())["systems"]
-    assert [row["system"] for row in rows] == ["transformer, ctranslate2", "transformer, torch", "converted"]
-    assert [(row["engine"], row["precision"]) for row in rows] == [
-        ("ctranslate2", "int8"),
-        ("torch", "float32"),
-        ("ctranslate2", "int8"),
+    assert [(row["system"], row["engine"], row["precision"]) for row in rows] == [
+        ("transformer, ctranslate2", "ctranslate2", "int8"),
+        ("transformer, compiled", "compiled", "int8"),
+        ("transformer, torch", "torch", "float32"),
+        ("converted", "ctranslate2", "int8"),
+        ("exported", "compiled", "int8"),
     ]
     for row in rows:
+        assert row["system"] in out and row["chrf"] > 0
+        assert all(row[name] > 0 for name in ("latency_ms", "sentences_per_second", "load_ms", "memory_mb"))
         settings = EvaluateOptions(
-            model=world / "transformer",
+            model=exported if row["system"] == "exported" else world / "transformer",
             data=world / "data",
             engine=row["engine"],
             max_length=8,
-            perplexity=False,
             speed_lines=0,
             metrics="bleu,chrf",
         )
         scores = run_stage("evaluate", settings, tmp_path / row["system"], Silent(), title="e").results
-        assert (row["bleu"], row["chrf"]) == (scores["bleu"], scores["chrf"]) and row["chrf"] > 0
-        assert all(row[name] > 0 for name in ("latency_ms", "sentences_per_second", "load_ms", "memory_mb"))
-        assert row["system"] in out
-    assert rows[0]["memory_mb"] < rows[1]["memory_mb"] - 100, "CTranslate2 is loaded without torch"
-    code, out, _ = call(*words, "--every-engine", "--out", str(tmp_path / "out"))
+        assert (row["bleu"], row["chrf"]) == (scores["bleu"], scores["chrf"])
+    small, _, torchs, _, smallest = (row["memory_mb"] for row in rows)
+    assert smallest < small < torchs - 100, "each process imports what its engine needs"
+    assert rows[4]["vectors"] in library.runnable()
+    code, out, _ = call(*words, "--out", str(tmp_path / "out"))
     assert code == 0 and "nothing to do" in out
+
+
+def test_a_model_is_run_as_it_is_deployed(world: Path, exported: Path) -> None:
+    for name, engines in {
+        "transformer": ["ctranslate2", "compiled", "torch"],
+        "sru": ["compiled", "torch"],
+        "exported": ["compiled"],
+        "converted": ["ctranslate2"],
+    }.items():
+        with deployed(world / name) as found:
+            assert list(found.places) == engines
+            assert [system.engine for system in systems_of([found], engine="auto", every=False)] == engines[:1]
+            assert [system.engine for system in systems_of([found], engine="auto", every=True)] == engines
 
 
 def test_options_reach_each_model_and_text_is_the_engines(world: Path) -> None:
@@ -266,7 +295,7 @@ def _cores() -> list[int]:
         (("data",), "data: holds no config.json"),
         (("nowhere",), "nowhere: no such file or directory"),
         (("sru", "sru"), "sru: is given twice"),
-        (("sru", "--engine", "ctranslate2"), "sru: the engine ctranslate2 cannot run this model, but torch can"),
+        (("sru", "--engine", "ctranslate2"), "sru: the engine ctranslate2 cannot run this model, but "),
         (("converted", "--engine", "torch"), "the engine torch cannot run this model, but ctranslate2 can"),
         (("sru", "--engine", "torch", "--every-engine"), "both say what computes; keep one"),
         (("sru", "--cores", "1000"), "cores 1000: expected 1 to"),

@@ -21,7 +21,7 @@ from seqdistill.runtime.exporting.writing import write_exported
 from seqdistill.runtime.shortlists import Shortlist, shortlist_of, write_vmap
 from seqdistill.verbs.texts import TestSet, text_of_data, text_of_files
 
-OUTPUTS = ("*.json", "*.bin", "vmap.txt", "tokenizer/*")
+OUTPUTS = ("export.json", "config.json", "seqdistill.json", "*vocabulary.json", "*.bin", "vmap.txt", "tokenizer/*")
 METRICS = ("bleu", "chrf")
 
 

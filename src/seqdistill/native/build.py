@@ -147,6 +147,7 @@ def build(
     strict: bool = False,
     sanitized: bool = False,
     tests: bool = False,
+    more: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Builds what is missing or older than its sources; the libraries by instruction set, the best first.
 
@@ -157,12 +158,13 @@ def build(
         strict: warnings are errors.
         sanitized: with the address and undefined-behaviour sanitizers; into a folder of its own.
         tests: builds tests-SET.so, which has the kernels' entry points for tests.
+        more: further options of the compiler; into a folder of its own.
 
     Raises:
         UserError: no compiler, or it failed; says how.
     """
     with_ = compiler(target)
-    flags = [*FLAGS, *(["-Werror"] if strict else []), *(SANITIZED if sanitized else [])]
+    flags = [*FLAGS, *(["-Werror"] if strict else []), *(SANITIZED if sanitized else []), *more]
     sources = sorted(CPP.glob("*.cpp")) + (sorted((CPP / "tests").glob("*.cpp")) if tests else [])
     with _alone(out), ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = {

@@ -7,15 +7,24 @@
 
 namespace sd {
 
-typedef uint16_t ShortPart __attribute__((vector_size(2 * LANES)));
-
 inline f16 load_weights(const float* weight) { return load(weight); }
 
-// bfloat16 is the upper half of a float32.
+// bfloat16 is the upper half of a float32. Given as instructions, which g++ 12 does not find by itself.
 inline f16 load_weights(const uint16_t* weight) {
-  ShortPart halves[PARTS];
-  memcpy(halves, weight, sizeof halves);
-  SD_EACH_PART(f16, reinterpret_cast<FloatPart>(__builtin_convertvector(halves[i], IntPart) << 16));
+#if SD_LANES == 16
+  __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight)));
+  return {{reinterpret_cast<FloatPart>(_mm512_slli_epi32(wide, 16))}};
+#elif SD_LANES == 8
+  return each_part([=](int i) {
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weight + 8 * i)));
+    return reinterpret_cast<FloatPart>(_mm256_slli_epi32(wide, 16));
+  });
+#else
+  typedef uint16_t Four __attribute__((vector_size(8), aligned(2), may_alias));
+  return each_part([=](int i) {
+    return as_float(__builtin_convertvector(*reinterpret_cast<const Four*>(weight + 4 * i), IntPart) << 16);
+  });
+#endif
 }
 
 // Registers: rows * columns * PARTS sums beside the weights, of 32 with AVX-512 and NEON, 16 with AVX and SSE.

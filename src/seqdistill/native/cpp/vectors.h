@@ -12,16 +12,16 @@
 namespace sd {
 
 #if defined(__AVX512F__)
-constexpr int LANES = 16;
+#define SD_LANES 16
 #elif defined(__AVX__)
-constexpr int LANES = 8;
+#define SD_LANES 8
 #else
-constexpr int LANES = 4;
+#define SD_LANES 4
 #endif
-constexpr int PARTS = 16 / LANES;
+constexpr int LANES = SD_LANES, PARTS = 16 / SD_LANES;
 
-typedef float FloatPart __attribute__((vector_size(4 * LANES)));
-typedef int32_t IntPart __attribute__((vector_size(4 * LANES)));
+typedef float FloatPart __attribute__((vector_size(4 * SD_LANES)));
+typedef int32_t IntPart __attribute__((vector_size(4 * SD_LANES)));
 
 struct f16 {
   FloatPart part[PARTS];
@@ -30,47 +30,72 @@ struct i16 {
   IntPart part[PARTS];
 };
 
-// Applies `of`, an expression of i, to every part.
-#define SD_EACH_PART(Result, of)                                 \
-  Result result;                                                 \
-  for (int i = 0; i < PARTS; ++i) result.part[i] = (of);         \
-  return result
+// A Result whose part i is `of(i)`. Written out, not a loop: g++ keeps parts in registers only where it sees their numbers.
+#if SD_LANES == 16
+#define SD_EACH_PART(Result, of) Result{{of(0)}}
+#elif SD_LANES == 8
+#define SD_EACH_PART(Result, of) Result{{of(0), of(1)}}
+#else
+#define SD_EACH_PART(Result, of) Result{{of(0), of(1), of(2), of(3)}}
+#endif
+template <class Of>
+inline f16 each_part(Of of) {
+  return SD_EACH_PART(f16, of);
+}
+template <class Of>
+inline i16 each_int_part(Of of) {
+  return SD_EACH_PART(i16, of);
+}
+#undef SD_EACH_PART
 
-inline f16 operator+(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] + b.part[i]); }
-inline f16 operator-(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] - b.part[i]); }
-inline f16 operator*(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] * b.part[i]); }
-inline f16 operator/(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] / b.part[i]); }
+inline FloatPart as_float(IntPart x) { return reinterpret_cast<FloatPart>(x); }
+inline IntPart as_int(FloatPart x) { return reinterpret_cast<IntPart>(x); }
+
+inline f16 operator+(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] + b.part[i]; }); }
+inline f16 operator-(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] - b.part[i]; }); }
+inline f16 operator*(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] * b.part[i]; }); }
+inline f16 operator/(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] / b.part[i]; }); }
 inline f16& operator+=(f16& a, f16 b) { return a = a + b; }
 
 // a where a > b, otherwise b; b where either is not a number.
-inline f16 max(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] > b.part[i] ? a.part[i] : b.part[i]); }
-inline f16 min(f16 a, f16 b) { SD_EACH_PART(f16, a.part[i] < b.part[i] ? a.part[i] : b.part[i]); }
+inline f16 max(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; }); }
+inline f16 min(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] < b.part[i] ? a.part[i] : b.part[i]; }); }
 
 // `yes` where a < b, otherwise `no`.
 inline f16 where_less(f16 a, f16 b, f16 yes, f16 no) {
-  SD_EACH_PART(f16, a.part[i] < b.part[i] ? yes.part[i] : no.part[i]);
+  return each_part([=](int i) { return a.part[i] < b.part[i] ? yes.part[i] : no.part[i]; });
 }
 
-inline f16 broadcast(float x) { SD_EACH_PART(f16, x - FloatPart{}); }  // x - 0 is x, also where x is -0
+inline f16 broadcast(float x) { return each_part([=](int) { return x - FloatPart{}; }); }  // x - 0 is x, also where x is -0
 inline f16 zeros() { return broadcast(0.0f); }
-inline i16 bits(f16 x) { SD_EACH_PART(i16, reinterpret_cast<IntPart>(x.part[i])); }
-inline f16 from_bits(i16 x) { SD_EACH_PART(f16, reinterpret_cast<FloatPart>(x.part[i])); }
+inline i16 bits(f16 x) { return each_int_part([=](int i) { return as_int(x.part[i]); }); }
+inline f16 from_bits(i16 x) { return each_part([=](int i) { return as_float(x.part[i]); }); }
 inline f16 absolute(f16 x) {
-  SD_EACH_PART(f16, reinterpret_cast<FloatPart>(reinterpret_cast<IntPart>(x.part[i]) & 0x7fffffff));
+  return each_part([=](int i) { return as_float(as_int(x.part[i]) & 0x7fffffff); });
 }
-inline f16 to_floats(i16 x) { SD_EACH_PART(f16, __builtin_convertvector(x.part[i], FloatPart)); }
+inline f16 to_floats(i16 x) { return each_part([=](int i) { return __builtin_convertvector(x.part[i], FloatPart); }); }
+
+// Part by part, of any address: g++ would copy a whole f16 through memory.
+typedef float LoosePart __attribute__((vector_size(4 * SD_LANES), aligned(4), may_alias));
+typedef int32_t LooseIntPart __attribute__((vector_size(4 * SD_LANES), aligned(4), may_alias));
 
 inline f16 load(const float* x) {
-  f16 v;
-  memcpy(&v, x, sizeof v);
-  return v;
+  return each_part([=](int i) { return FloatPart(*reinterpret_cast<const LoosePart*>(x + i * LANES)); });
 }
-inline void store(float* x, f16 v) { memcpy(x, &v, sizeof v); }
+inline void store(float* x, f16 v) {
+  for (int i = 0; i < PARTS; ++i) *reinterpret_cast<LoosePart*>(x + i * LANES) = v.part[i];
+}
+inline i16 load(const int32_t* x) {
+  return each_int_part([=](int i) { return IntPart(*reinterpret_cast<const LooseIntPart*>(x + i * LANES)); });
+}
+inline void store(int32_t* x, i16 v) {
+  for (int i = 0; i < PARTS; ++i) *reinterpret_cast<LooseIntPart*>(x + i * LANES) = v.part[i];
+}
 
 // The first `count` (0 to 16) numbers, zeros in the other lanes; nothing else is read or written.
 inline f16 load(const float* x, int count) {
 #if defined(__AVX512F__)
-  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), x)};
+  return {{_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), x)}};
 #else
   float lanes[16] = {};
   for (int i = 0; i < count; ++i) lanes[i] = x[i];
@@ -123,13 +148,13 @@ inline f16 nearest(f16 x) { return (x + broadcast(ROUND)) - broadcast(ROUND); }
 // The same as integers: the sum's lowest bits.
 inline i16 nearest_integer(f16 x) {
   i16 sum = bits(x + broadcast(ROUND));
-  SD_EACH_PART(i16, sum.part[i] - 0x4b400000);
+  return each_int_part([=](int i) { return sum.part[i] - 0x4b400000; });
 }
 
 // 2^n of whole numbers n from -126 to 127, by writing the exponent.
 inline f16 power_of_two(f16 n) {
   i16 exponent = nearest_integer(n);
-  SD_EACH_PART(f16, reinterpret_cast<FloatPart>((exponent.part[i] + 127) << 23));
+  return each_part([=](int i) { return as_float((exponent.part[i] + 127) << 23); });
 }
 
 // e^x to 2 ulp; 0 below -87.3 (where it would be denormal), the same as e^88 above 88. The polynomial is Cephes' expf.
@@ -168,11 +193,9 @@ inline f16 tanh(f16 x) {
 // Natural logarithm of positive, normal numbers, to 2 ulp (Cephes' logf).
 inline f16 log(f16 x) {
   // x = 2^exponent * mantissa, mantissa in [1/sqrt(2), sqrt(2)): bits above those of 1/sqrt(2) carry into the exponent.
-  i16 raw = bits(x), exponent, fraction;
-  for (int i = 0; i < PARTS; ++i) {
-    exponent.part[i] = (raw.part[i] - 0x3f3504f3) >> 23;
-    fraction.part[i] = raw.part[i] - (exponent.part[i] << 23);
-  }
+  i16 raw = bits(x);
+  i16 exponent = each_int_part([=](int i) { return (raw.part[i] - 0x3f3504f3) >> 23; });
+  i16 fraction = each_int_part([=](int i) { return raw.part[i] - (exponent.part[i] << 23); });
   f16 e = to_floats(exponent), m = from_bits(fraction) - broadcast(1.0f), z = m * m;
   f16 p = broadcast(7.0376836292e-2f);
   p = p * m + broadcast(-1.1514610310e-1f);

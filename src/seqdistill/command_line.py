@@ -182,9 +182,14 @@ def translate(**values: Any) -> None:
     if options.trace:
         _show_traces(trace_lines(options, _standard_input()))
         return
-    for line in translate_lines(options, _standard_input()):
+    for line in translate_lines(options, _standard_input(), tell=_note):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+
+def _note(line: str) -> None:
+    """A line on standard error, beside results on standard output."""
+    typer.echo(visible(line), err=True)
 
 
 def _show_traces(traces: Iterable[tuple[str, list[str]]]) -> None:

@@ -7,8 +7,8 @@ from toy_models import ToyWriter, every_output, forced_log_prob, random_sources
 from seqdistill.decoding.autoregressive import greedy
 from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.decode import decode
+from seqdistill.decoding.limits import length_limits
 from seqdistill.decoding.top import top_tokens
-from seqdistill.native.search import length_limits
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 

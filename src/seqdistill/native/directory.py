@@ -53,6 +53,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 """What the description holds besides its format and the version that wrote it."""
 
 
+_NONE = type(None)
+_TENSOR_KINDS = ((str, bool, int, int, int, int, int), (str, bool, int, int, int, _NONE, _NONE))
+
+
 class Tensor(NamedTuple):
     """Where a tensor lies in the weights; offsets in bytes, None where it has no such part."""
 
@@ -182,9 +186,9 @@ def _tensors(found: Mapping[str, Any], weights: mmap.mmap, path: Path) -> list[T
     for row in found["tensors"]:
         try:
             tensor = Tensor(**row)
-            whole = all(type(value) is int for value in (tensor.rows, tensor.columns, tensor.data))
-            if not whole or type(tensor.name) is not str or tensor.name in tensors or "\0" in tensor.name:
-                raise ValueError("neither names nor numbers of tensors")
+            kinds = tuple(map(type, tensor))
+            if kinds not in _TENSOR_KINDS or tensor.name in tensors or "\0" in tensor.name:
+                raise ValueError("not the names and numbers of a tensor")
             if not (0 < tensor.rows < _MOST and 0 < tensor.columns < _MOST):
                 raise ValueError(f"{tensor.rows} x {tensor.columns}")
             for offset, size in tensor.parts(found["precision"]):

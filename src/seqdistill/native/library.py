@@ -57,6 +57,20 @@ class Request(ctypes.Structure):
     )
 
 
+class Shortlist(ctypes.Structure):
+    """`struct SdShortlist` of cpp/shortlist.h."""
+
+    _fields_ = (
+        ("starts", ctypes.c_void_p),
+        ("common", ctypes.c_void_p),
+        ("targets", ctypes.c_void_p),
+        ("width", ctypes.c_int32),
+        ("common_count", ctypes.c_int32),
+        ("source_vocab", ctypes.c_int32),
+        ("target_vocab", ctypes.c_int32),
+    )
+
+
 class Result(ctypes.Structure):
     """`struct SdResult`: arrays of the workspace, valid until its next call."""
 
@@ -84,10 +98,17 @@ _ARGUMENTS = {
     "sd_workspace_new": (ctypes.POINTER(ctypes.c_void_p),),
     "sd_workspace_free": (ctypes.c_void_p,),
     "sd_decode": (ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(Request), ctypes.POINTER(Result), *_ERROR),
+    "sd_shortlists": (
+        ctypes.POINTER(Shortlist),
+        ctypes.POINTER(Lists),
+        ctypes.c_int32,
+        *(ctypes.c_void_p,) * 3,
+    ),
     "sd_instructions": (),
     "sd_runnable": (),
 }
 _RESULTS = {
+    "sd_shortlists": ctypes.c_int64,
     "sd_model_free": None,
     "sd_workspace_free": None,
     "sd_instructions": ctypes.c_char_p,

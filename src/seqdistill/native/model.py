@@ -13,6 +13,7 @@ from seqdistill.hypothesis import Hypothesis
 from seqdistill.native import library
 from seqdistill.native.directory import Exported, Tensor
 from seqdistill.native.search import Search
+from seqdistill.native.shortlist import RaggedLists, Shortlists
 
 _ERROR_BYTES = 1024
 _OUT_OF_MEMORY = 2
@@ -28,7 +29,8 @@ class Batch(NamedTuple):
     """Most tokens of each output, EOS included."""
     prefixes: Sequence[Sequence[int]] = ()
     allowed: Sequence[Sequence[int]] = ()
-    shortlists: Sequence[Sequence[int]] = ()
+    shortlisted: bool = True
+    """Whether to use the model's shortlist, if it has one."""
 
 
 class Model:
@@ -45,6 +47,8 @@ class Model:
         settings = exported.settings().encode()
         if self._library.sd_model_new(settings, tensors, len(tensors), ctypes.byref(self._handle), error, _ERROR_BYTES):
             raise UserError(f"{exported.path}: {error.value.decode(errors='replace')}")
+        table, (_, target) = exported.shortlist, exported.sides
+        self._shortlists = table and Shortlists(self._library, table, target_vocab=target.size)
         self._free: list[ctypes.c_void_p] = []
         """Workspaces that no thread has."""
 
@@ -64,11 +68,14 @@ class Model:
             UserError: a request that the model refuses.
             MemoryError: it needs more memory than there is.
         """
-        kept = [_lists(rows) for rows in (batch.sources, batch.prefixes, batch.allowed, batch.shortlists)]
+        count, kept = len(batch.sources), [_lists(rows) for rows in (batch.sources, batch.prefixes, batch.allowed)]
+        shortlists = RaggedLists(library.Lists())
+        if self._shortlists and batch.shortlisted:
+            shortlists = self._shortlists.of(kept[0].pointers, sum(map(len, batch.sources)), count)
         limits = array("i", batch.limits)
         request = library.Request(
-            len(batch.sources),
-            *(lists.pointers for lists in kept),
+            count,
+            *(lists.pointers for lists in (*kept, shortlists)),
             limits.buffer_info()[0],
             search.beam,
             search.n_best,
@@ -89,7 +96,7 @@ class Model:
                 raise MemoryError("the compiled engine needs more memory than there is for these sentences")
             if code:
                 raise UserError(error.value.decode(errors="replace"))
-            return _hypotheses(result, len(batch.sources))
+            return _hypotheses(result, count)
         finally:
             self._free.append(workspace)
 
@@ -120,19 +127,12 @@ def _tensor(tensor: Tensor, base: int) -> Any:
     )
 
 
-class _Lists(NamedTuple):
-    """Ragged lists, and what keeps their memory alive."""
-
-    pointers: Any
-    held: tuple[array[int], array[int]] | None
-
-
-def _lists(rows: Sequence[Sequence[int]]) -> _Lists:
+def _lists(rows: Sequence[Sequence[int]]) -> RaggedLists:
     if not rows:
-        return _Lists(library.Lists(), None)
+        return RaggedLists(library.Lists())
     # One more value: an array without any has no address, and NULL means that none are given.
     values, ends = array("i", [*chain.from_iterable(rows), 0]), array("q", accumulate(map(len, rows)))
-    return _Lists(library.Lists(values.buffer_info()[0], ends.buffer_info()[0]), (values, ends))
+    return RaggedLists(library.Lists(values.buffer_info()[0], ends.buffer_info()[0]), (values, ends))
 
 
 def _hypotheses(result: Any, sentences: int) -> list[list[Hypothesis]]:

@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError
+from seqdistill.native import library
 
 SHORTLIST = "shortlist.bin"
+"""starts, common and targets, one after the other."""
+
+
+class RaggedLists(NamedTuple):
+    """Lists as the engine takes them, and what keeps their memory."""
+
+    pointers: library.Lists
+    memory: Any = None
 
 
 class ShortlistTable(NamedTuple):
-    """The table of a model, as `shortlist.bin` holds it: starts, common, targets, one after the other."""
+    """The table of a model."""
 
     starts: Sequence[int]
     """int32: where the targets of each source id begin, and where the last ones end."""
@@ -27,7 +36,7 @@ class ShortlistTable(NamedTuple):
     """uint16, or uint32 where the vocabulary is larger; ascending for each source id, none of `common`."""
 
     def of(self, source: Sequence[int]) -> list[int]:
-        """The ids of a sentence, ascending.
+        """The ids of a sentence, ascending; `Shortlists` finds the same of a batch, quickly.
 
         >>> ShortlistTable([0, 2, 3, 4], [0, 9], [4, 5, 4, 7]).of([0, 1, 0])
         [0, 4, 5, 9]
@@ -36,6 +45,38 @@ class ShortlistTable(NamedTuple):
         for token in set(source):
             found.update(self.targets[self.starts[token] : self.starts[token + 1]])
         return sorted(found)
+
+
+class Shortlists:
+    """The shortlists of batches, found by the engine."""
+
+    def __init__(self, engine: ctypes.CDLL, table: ShortlistTable, *, target_vocab: int) -> None:
+        self._engine, self._target_vocab = engine, target_vocab
+        self._common = len(table.common)
+        self._longest = max(
+            (end - start for start, end in zip(table.starts, table.starts[1:], strict=False)), default=0
+        )
+        self._parts = [_kept(part) for part in table]
+        self._table = library.Shortlist(
+            *(ctypes.addressof(self._parts[at]) for at in (0, 1, 2)),
+            target_bytes(target_vocab),
+            self._common,
+            len(table.starts) - 1,
+            target_vocab,
+        )
+
+    def of(self, sources: library.Lists, tokens: int, sentences: int) -> RaggedLists:
+        """Those of a batch's sentences, which have so many tokens together."""
+        most = min(sentences * self._target_vocab, sentences * self._common + tokens * self._longest)
+        values, ends = (ctypes.c_int32 * (most + 1))(), (ctypes.c_int64 * sentences)()
+        marks = (ctypes.c_uint64 * (-(-self._target_vocab // 64)))()
+        self._engine.sd_shortlists(ctypes.byref(self._table), ctypes.byref(sources), sentences, marks, values, ends)
+        return RaggedLists(library.Lists(ctypes.addressof(values), ctypes.addressof(ends)), (values, ends))
+
+
+def _kept(part: Sequence[int]) -> Any:
+    """The memory of a part of an opened table; of an empty one, memory that is not read."""
+    return ctypes.c_char.from_buffer(part) if len(part) else ctypes.c_char()  # type: ignore[arg-type]
 
 
 def target_bytes(targets: int) -> int:
@@ -59,7 +100,7 @@ def read_table(
         return None
     path = directory / SHORTLIST
     common, entries, width = counts.get("common"), counts.get("entries"), target_bytes(targets)
-    data = memoryview(path.read_bytes())
+    data = memoryview(bytearray(path.read_bytes()))
     if (
         type(common) is not int
         or type(entries) is not int
@@ -68,11 +109,8 @@ def read_table(
     ):
         raise UserError(f"{path}: is the shortlist of another vocabulary; {remedy}")
     edges = 4 * (sources + 1), 4 * (sources + 1 + common)
-    table = ShortlistTable(
-        data[: edges[0]].cast("i"),  # type: ignore[arg-type] - a memoryview is a sequence of numbers
-        data[edges[0] : edges[1]].cast("i"),  # type: ignore[arg-type]
-        data[edges[1] :].cast("H" if width == ctypes.sizeof(ctypes.c_uint16) else "I"),  # type: ignore[arg-type]
-    )
+    kind = "H" if width == 2 else "I"
+    table = ShortlistTable(data[: edges[0]].cast("i"), data[edges[0] : edges[1]].cast("i"), data[edges[1] :].cast(kind))
     starts = list(table.starts)
     if starts[0] != 0 or starts[-1] != entries or sorted(starts) != starts:
         raise UserError(f"{path}: its rows do not follow each other; {remedy}")

@@ -39,7 +39,7 @@ class Student:
         self.model = Model(self.exported)
         self.threads = threads or usable_cores()
         self.tokenizers = self.exported.tokenizers
-        self._shortlist = self.exported.shortlist if shortlist else None
+        self._shortlisted = shortlist
         self._traits = self.exported.description["traits"]
         self._source_eos = self.exported.sides[0].ids.eos
         # Who inserts words finds the length, so there is nothing for a beam to try unless one is asked for.
@@ -115,7 +115,7 @@ class Student:
                 [length_limit(len(sources[row]), search) for row in rows],
                 [prefixes[row] for row in rows] if prefixes else (),
                 [allowed[row] for row in rows] if allowed else (),
-                [self._shortlist.of(sources[row]) for row in rows] if self._shortlist else (),
+                self._shortlisted,
             )
             found = self.model.decode(batch, search, iterations=iterations, scores=scores)
             for row, hypotheses in zip(rows, found, strict=True):

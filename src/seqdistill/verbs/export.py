@@ -7,21 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from seqdistill.errors import UserError
+from seqdistill.exported import DESCRIPTION
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.saved import LoadedModel, load_model
+from seqdistill.native.directory import TOKENIZER, WEIGHTS
+from seqdistill.native.shortlist import SHORTLIST
 from seqdistill.native.student import Student
 from seqdistill.options import ExportOptions, MetricOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.compiled_engine import CompiledEngine
-from seqdistill.runtime.conversion import write_conversion
+from seqdistill.runtime.conversion import LISTING, VMAP, write_conversion
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
 from seqdistill.runtime.exporting.verification import Decoder, Text, verified
 from seqdistill.runtime.exporting.writing import write_exported
 from seqdistill.runtime.shortlists import Shortlist, shortlist_of, write_vmap
 from seqdistill.verbs.texts import TestSet, text_of_data, text_of_files
 
-OUTPUTS = ("export.json", "config.json", "seqdistill.json", "*vocabulary.json", "*.bin", "vmap.txt", "tokenizer/*")
+OUTPUTS = (
+    *(DESCRIPTION, WEIGHTS, SHORTLIST, f"{TOKENIZER}/*"),
+    *(LISTING, "model.bin", "config.json", "*_vocabulary.json", VMAP),
+)
+"""Files of the compiled engine, and of CTranslate2."""
 METRICS = ("bleu", "chrf")
 
 
@@ -78,6 +85,11 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
 def _shortlist(settings: ExportOptions, loaded: LoadedModel, progress: Progress) -> Shortlist | None:
     if settings.shortlist is None:
         return None
+    if loaded.model.traits.non_autoregressive:
+        raise UserError(
+            "a shortlist spares models that write word by word most of their output layer; this one writes all words "
+            "at once: leave the shortlist out"
+        )
     return shortlist_of(
         settings.shortlist,
         loaded.tokenizers,

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from seqdistill.decoding.corpus import Engine
 from seqdistill.decoding.guided import Guided
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.options import TranslateOptions
 from seqdistill.runtime.translator import translate_stream
-from seqdistill.verbs.engine import decoding_options, open_engine, tracing
+from seqdistill.verbs.engine import decoding_options, described, open_engine, tracing
 
 
-def translate_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[str]:
-    """One translation a line; an empty line gives an empty one."""
+def translate_lines(
+    settings: TranslateOptions, lines: Iterable[str], *, tell: Callable[[str], object] = lambda _: None
+) -> Iterator[str]:
+    """One translation a line; an empty line gives an empty one.
+
+    Args:
+        tell: is told which engine `auto` chose.
+    """
     engine = open_engine(settings).engine
+    if settings.engine == "auto":
+        tell(f"engine: {described(engine)}")
     return translate_stream(engine, decoding_options(settings, engine), _counted(lines, engine))
 
 

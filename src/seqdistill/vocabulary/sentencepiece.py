@@ -144,6 +144,8 @@ class SentencePiece:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Subword ids of many texts."""
+        if len(texts) == 1:  # the library starts threads for a list, which takes ten times as long as a sentence
+            return [self.encode(texts[0])]
         return self._processor.encode([self._read(text) for text in texts])
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -153,6 +155,8 @@ class SentencePiece:
     def decode_batch(self, rows: Iterable[Iterable[int]]) -> list[str]:
         """Texts of many rows of subword ids."""
         kept = [[i for i in map(int, ids) if i not in _INVISIBLE] for ids in rows]
+        if len(kept) == 1:  # as in `encode_batch`
+            return [_unescaped(self._processor.decode(kept[0]) if kept[0] else "")]
         texts = self._processor.decode(kept) if kept else []  # of no rows it would make one text
         return [_unescaped(text) for text in texts]
 

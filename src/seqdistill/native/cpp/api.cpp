@@ -22,6 +22,8 @@ int failed(int code, const char* message, char* error, int size) {
   return code;
 }
 
+constexpr int64_t MOST_ROWS = 1 << 24;
+
 // Refuses lists that run backwards, or hold ids outside the vocabulary.
 void check_lists(const char* name, const SdLists& lists, int sentences, int vocab, Failure& failure) {
   if (!lists.values || !sentences) return;
@@ -36,6 +38,8 @@ void check_lists(const char* name, const SdLists& lists, int sentences, int voca
 
 void check_numbers(const Family& family, const SdRequest& request, Failure& failure) {
   if (request.sentences < 0) failure.refuse("%d sentences", request.sentences);
+  if (int64_t(request.sentences) * request.beam > MOST_ROWS)
+    failure.refuse("%d sentences with a beam of %d: too many for one call", request.sentences, request.beam);
   if (request.beam < 1 || request.n_best < 1 || request.n_best > request.beam)
     failure.refuse("beam %d and n_best %d: both are 1 or more, n_best at most beam", request.beam, request.n_best);
   if (family.most_beam && request.beam > family.most_beam)
@@ -108,6 +112,22 @@ void decode(const Model& model, const SdRequest& request, SdResult& result, Aren
   result = flat(found, request.sentences, arena);
 }
 
+void score(const Model& model, int sentences, const SdLists& sources, const SdLists& targets, double* log_probs,
+           Arena& arena, Failure& failure) {
+  if (!model.family->score) failure.refuse("models of the family %s score no given text", model.family->name);
+  arena.release({nullptr, 0});
+  int32_t* limits = arena.array<int32_t>(size_t(sentences));
+  for (int i = 0; i < sentences; ++i) limits[i] = 1;  // of what is written, which is nothing
+  SdRequest request = {};
+  request.sentences = sentences, request.sources = sources, request.limits = limits;
+  request.beam = request.n_best = 1;
+  Batch batch = checked(model, request, arena, failure);
+  check_lists("targets", targets, sentences, model.target_vocab, failure);
+  if (sentences) model.family->score(model, batch, targets, log_probs, arena);
+}
+
+constexpr const char* NO_MEMORY = "out of memory: give fewer or shorter sentences at once";
+
 }  // namespace
 
 // Each entry sets the two places that what it calls may jump to; locals that it needs after a jump are not changed.
@@ -151,10 +171,23 @@ int sd_decode(const SdModel* model, SdWorkspace* workspace, const SdRequest* req
   failure.message = error, failure.size = error_size;
   if (setjmp(workspace->arena.out_of_memory)) {
     workspace->arena.free_all();
-    return failed(SD_OUT_OF_MEMORY, "out of memory: give fewer or shorter sentences at once", error, error_size);
+    return failed(SD_OUT_OF_MEMORY, NO_MEMORY, error, error_size);
   }
   if (setjmp(failure.place)) return SD_REFUSED;
   decode(model->model, *request, *result, workspace->arena, failure);
+  return SD_OK;
+}
+
+int sd_score(const SdModel* model, SdWorkspace* workspace, int32_t sentences, const SdLists* sources,
+             const SdLists* targets, double* log_probs, char* error, int32_t error_size) {
+  Failure failure;
+  failure.message = error, failure.size = error_size;
+  if (setjmp(workspace->arena.out_of_memory)) {
+    workspace->arena.free_all();
+    return failed(SD_OUT_OF_MEMORY, NO_MEMORY, error, error_size);
+  }
+  if (setjmp(failure.place)) return SD_REFUSED;
+  score(model->model, sentences, *sources, *targets, log_probs, workspace->arena, failure);
   return SD_OK;
 }
 

@@ -62,6 +62,10 @@ SD_EXPORT void sd_workspace_free(SdWorkspace* workspace);
 SD_EXPORT int sd_decode(const SdModel* model, SdWorkspace* workspace, const SdRequest* request, SdResult* result,
                         char* error, int32_t error_size);
 
+// log_probs[i]: of target i and EOS given source i, over all words; `targets` are lists without EOS.
+SD_EXPORT int sd_score(const SdModel* model, SdWorkspace* workspace, int32_t sentences, const SdLists* sources,
+                       const SdLists* targets, double* log_probs, char* error, int32_t error_size);
+
 // The instruction set that this library is compiled for: "avx512vnni", ...
 SD_EXPORT const char* sd_instructions(void);
 

@@ -1,12 +1,12 @@
 #include "choices.h"
 
+#include "logits.h"
 #include "top.h"
 
 namespace sd {
 namespace {
 
-constexpr int ROWS_AT_ONCE = 32;  // whose logits are in memory together
-constexpr int FREE = -1;          // stands for the token of a sentence whose prefix, if any, is written
+constexpr int FREE = -1;  // stands for the token of a sentence whose prefix, if any, is written
 
 // A step of all live rows.
 struct Step {
@@ -32,21 +32,18 @@ struct Step {
   }
 };
 
-// Rows first .. first + count of x.
-Quantized part(const Quantized& x, int first, int count) {
-  Quantized rows = x;
-  rows.rows = count;
-  if (x.values) rows.values = x.values + size_t(first) * size_t(x.stride), rows.scales = x.scales + first;
-  if (x.x) rows.x = x.x + size_t(first) * size_t(x.x_stride);
-  return rows;
-}
-
-void take_most_probable(const Step& step, const Vocabulary& words, int first, const Quantized& hidden, Arena& arena) {
-  int32_t* best = arena.array<int32_t>(size_t(hidden.rows));
-  float* logits = arena.array<float>(size_t(hidden.rows));
-  linear_argmax(words.output, hidden, best, logits);
-  for (int i = 0; i < hidden.rows; ++i)
+// Of rows first .. last.
+void take_most_probable(const Step& step, const Vocabulary& words, const float* hidden, int first, int last,
+                        Arena& arena) {
+  Arena::Mark before = arena.mark();
+  int rows = last - first, width = words.output.inputs;
+  int32_t* best = arena.array<int32_t>(size_t(rows));
+  float* logits = arena.array<float>(size_t(rows));
+  const float* states = hidden + size_t(first) * size_t(width);
+  linear_argmax(words.output, quantize(words.output.precision, states, rows, width, width, arena), best, logits);
+  for (int i = 0; i < rows; ++i)
     if (step.free(first + i)) step.add(first + i, 0, words.id(logits[i] > -__builtin_inff() ? best[i] : words.eos));
+  arena.release(before);
 }
 
 // No n tokens in a row are written twice (Paulus et al. 2018). With n = 2, after "a b c a" no b may follow: "a b" is
@@ -76,22 +73,13 @@ void rank(const Step& step, const Vocabulary& words, int row, float* logits, Ran
 
 // Rows first .. last, whose sentences share `words`.
 void choose(const Step& step, const Vocabulary& words, const float* hidden, int first, int last, Arena& arena) {
+  if (!step.measures() && !step.has_rules()) return take_most_probable(step, words, hidden, first, last, arena);
   Arena::Mark before = arena.mark();
-  int width = words.output.inputs, outputs = words.output.outputs;
-  Quantized read =
-      quantize(words.output.precision, hidden + size_t(first) * size_t(width), last - first, width, width, arena);
-  if (!step.measures() && !step.has_rules()) {
-    take_most_probable(step, words, first, read, arena);
-  } else {
-    Ranked* ranked = arena.array<Ranked>(size_t(step.wanted()));
-    float* logits = arena.array<float>(size_t(last - first < ROWS_AT_ONCE ? last - first : ROWS_AT_ONCE) * size_t(outputs));
-    for (int at = first; at < last; at += ROWS_AT_ONCE) {
-      int count = last - at < ROWS_AT_ONCE ? last - at : ROWS_AT_ONCE;
-      linear(words.output, part(read, at - first, count), logits, outputs);
-      for (int i = 0; i < count; ++i)
-        if (step.free(at + i)) rank(step, words, at + i, logits + size_t(i) * size_t(outputs), ranked, arena);
-    }
-  }
+  Ranked* ranked = arena.array<Ranked>(size_t(step.wanted()));
+  const float* states = hidden + size_t(first) * size_t(words.output.inputs);
+  each_logits(words.output, states, last - first, arena, [&](int row, float* logits) {
+    if (step.free(first + row)) rank(step, words, first + row, logits, ranked, arena);
+  });
   arena.release(before);
 }
 

@@ -49,6 +49,6 @@ void decode_cmlm(const Model& model, const Batch& batch, Found* found, Arena& ar
 
 }  // namespace
 
-const Family CMLM = {"cmlm", build_with_lengths, decode_cmlm, MOST_LENGTHS};
+const Family CMLM = {"cmlm", build_with_lengths, decode_cmlm, nullptr, MOST_LENGTHS};
 
 }  // namespace sd

@@ -25,7 +25,7 @@ struct Hybrid {
   const Layer* layers;
   Norm norm;
   float output_scale;
-  Linear words;  // the output layer
+  OutputLayer output;
 };
 
 const Layer* layers_of(const Parts& decoder, const Sizes& sizes, int cell, bool attention_once) {
@@ -55,7 +55,7 @@ const void* build_hybrid(const Parts& parts, const Model& model) {
   hybrid.layers = layers_of(decoder, hybrid.sizes, hybrid.cell, parts.choice("attention", attentions, 2) == 1);
   if (hybrid.sizes.norm_first) hybrid.norm = norm_of(decoder, "norm", hybrid.sizes.dim);
   hybrid.output_scale = float(parts.real("output_scale"));
-  hybrid.words = output_layer_of(parts, hybrid.embeddings.target, model.ids.never_written);
+  hybrid.output = output_layer_of(parts, hybrid.embeddings.target, model.ids.never_written);
   return &hybrid;
 }
 
@@ -81,7 +81,7 @@ void* begin(const void* parts, const Batch& batch, Arena& arena) {
   float* x = arena.array<float>(size_t(rows) * size_t(dim));
   embed_sentences(hybrid.embeddings.source, hybrid.positions, batch.source_tokens, batch.sources, x);
   encode(hybrid.encoder, batch.sources, x, arena);
-  Quantized read = quantize(hybrid.words.precision, x, rows, dim, dim, arena);
+  Quantized read = quantize(hybrid.encoder.layers[0].feed_forward.inner.precision, x, rows, dim, dim, arena);
   for (int i = 0; i < layers; ++i)
     if (hybrid.layers[i].attends)
       linear(hybrid.layers[i].cross_attention.key_value, read, const_cast<float*>(state->memories[i].key), stride);
@@ -122,11 +122,15 @@ void select(void* state, const int32_t* parents, int rows) {
 }
 
 void decode_hybrid(const Model& model, const Batch& batch, Found* found, Arena& arena) {
-  search(model, {begin, step, select}, static_cast<const Hybrid*>(model.parts)->words, batch, found, arena);
+  search(model, {begin, step, select}, static_cast<const Hybrid*>(model.parts)->output.written, batch, found, arena);
+}
+
+void score_hybrid(const Model& model, const Batch& batch, const SdLists& targets, double* log_probs, Arena& arena) {
+  score(model, {begin, step, select}, static_cast<const Hybrid*>(model.parts)->output.all, batch, targets, log_probs, arena);
 }
 
 }  // namespace
 
-const Family HYBRID = {"hybrid", build_hybrid, decode_hybrid, 0};
+const Family HYBRID = {"hybrid", build_hybrid, decode_hybrid, score_hybrid, 0};
 
 }  // namespace sd

@@ -24,6 +24,6 @@ void decode_inat(const Model& model, const Batch& batch, Found* found, Arena& ar
 
 }  // namespace
 
-const Family INAT = {"inat", build_with_lengths, decode_inat, MOST_LENGTHS};
+const Family INAT = {"inat", build_with_lengths, decode_inat, nullptr, MOST_LENGTHS};
 
 }  // namespace sd

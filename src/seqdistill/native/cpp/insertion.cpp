@@ -45,6 +45,6 @@ void decode_inst(const Model& model, const Batch& batch, Found* found, Arena& ar
 
 }  // namespace
 
-const Family INST = {"inst", build_inst, decode_inst, 1};
+const Family INST = {"inst", build_inst, decode_inst, nullptr, 1};
 
 }  // namespace sd

@@ -103,6 +103,6 @@ void decode_levt(const Model& model, const Batch& batch, Found* found, Arena& ar
 
 }  // namespace
 
-const Family LEVT = {"levt", build_levt, decode_levt, 1};
+const Family LEVT = {"levt", build_levt, decode_levt, nullptr, 1};
 
 }  // namespace sd

@@ -113,6 +113,8 @@ struct Family {
   const char* name;
   const void* (*build)(const Parts& parts, const Model& model);
   void (*decode)(const Model& model, const Batch& batch, Found* found, Arena& arena);  // found: one of each sentence
+  // Log-probabilities of given targets, one of each; nullptr: the family has no such.
+  void (*score)(const Model& model, const Batch& batch, const SdLists& targets, double* log_probs, Arena& arena);
   int most_beam;  // 0: any
 };
 

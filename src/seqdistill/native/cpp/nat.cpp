@@ -21,6 +21,6 @@ void decode_nat(const Model& model, const Batch& batch, Found* found, Arena& are
 
 }  // namespace
 
-const Family NAT = {"nat", build_with_lengths, decode_nat, MOST_LENGTHS};
+const Family NAT = {"nat", build_with_lengths, decode_nat, nullptr, MOST_LENGTHS};
 
 }  // namespace sd

@@ -20,7 +20,7 @@ struct Rnn {
   const RecurrentLayer* decoder;
   const Linear *encoder_projections, *decoder_projections;  // [layers - 1], between two layers; nullptr: none
   Linear key, attentional, output;
-  Linear words;  // the target embedding as output layer
+  Linear written;  // the target embedding as output layer, without ids that are never written
 };
 
 const RecurrentLayer* layers_of(const Parts& stack, const Rnn& rnn, int between, int dim, int direction, float scale) {
@@ -62,7 +62,7 @@ const void* build_rnn(const Parts& parts, const Model& model) {
   rnn.attentional = parts.linear("attentional", rnn.dim, 2 * rnn.dim);
   rnn.output = parts.linear("output", rnn.embedding_dim, rnn.dim);
   const Ids& unwritten = model.ids.never_written;
-  rnn.words = without(rnn.target_embedding, unwritten.values, unwritten.count, parts.arena);
+  rnn.written = without(rnn.target_embedding, unwritten.values, unwritten.count, parts.arena);
   return &rnn;
 }
 
@@ -143,11 +143,15 @@ void select(void* state, const int32_t* parents, int rows) {
 }
 
 void decode_rnn(const Model& model, const Batch& batch, Found* found, Arena& arena) {
-  search(model, {begin, step, select}, static_cast<const Rnn*>(model.parts)->words, batch, found, arena);
+  search(model, {begin, step, select}, static_cast<const Rnn*>(model.parts)->written, batch, found, arena);
+}
+
+void score_rnn(const Model& model, const Batch& batch, const SdLists& targets, double* log_probs, Arena& arena) {
+  score(model, {begin, step, select}, static_cast<const Rnn*>(model.parts)->target_embedding, batch, targets, log_probs, arena);
 }
 
 }  // namespace
 
-const Family RNN = {"rnn", build_rnn, decode_rnn, 0};
+const Family RNN = {"rnn", build_rnn, decode_rnn, score_rnn, 0};
 
 }  // namespace sd

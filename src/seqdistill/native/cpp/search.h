@@ -30,4 +30,9 @@ struct Writer {
 void search(const Model& model, const Writer& writer, const Linear& output, const Batch& batch, Found* found,
             Arena& arena);
 
+// The log-probability of each target and EOS given its source, over all words: in nats, one of each sentence. `output`
+// gives the logits of a state, as the model has it; batch.beam is 1.
+void score(const Model& model, const Writer& writer, const Linear& output, const Batch& batch, const SdLists& targets,
+           double* log_probs, Arena& arena);
+
 }  // namespace sd

@@ -74,10 +74,10 @@ Embeddings embeddings_of(const Parts& parts, int source_vocab, int target_vocab,
   return {tied ? target : parts.matrix("source_embedding.weight", source_vocab, dim), target};
 }
 
-Linear output_layer_of(const Parts& parts, const Linear& embedding, Ids never_written) {
+OutputLayer output_layer_of(const Parts& parts, const Linear& embedding, Ids never_written) {
   Linear output = embedding;
   if (parts.has("output.bias")) output.bias = parts.vector("output.bias", embedding.outputs);
-  return without(output, never_written.values, never_written.count, parts.arena);
+  return {output, without(output, never_written.values, never_written.count, parts.arena)};
 }
 
 }  // namespace sd

@@ -25,8 +25,11 @@ struct Embeddings {
 };
 Embeddings embeddings_of(const Parts& parts, int source_vocab, int target_vocab, int dim);
 
-// The target embedding as output layer, with the vector output.bias where there is one, and a bias of -infinity for ids
-// that are never written.
-Linear output_layer_of(const Parts& parts, const Linear& embedding, Ids never_written);
+// The target embedding as output layer, with the vector output.bias where there is one.
+struct OutputLayer {
+  Linear all;
+  Linear written;  // the same with a bias of -infinity for ids that are never written
+};
+OutputLayer output_layer_of(const Parts& parts, const Linear& embedding, Ids never_written);
 
 }  // namespace sd

@@ -17,7 +17,7 @@ struct Transformer {
   Decoder decoder;
   const float* first;  // of an expert: what it reads in place of the first token's vector; otherwise nullptr
   float output_scale;
-  Linear words;  // the output layer
+  OutputLayer output;
 };
 
 const void* build_transformer(const Parts& parts, const Model& model) {
@@ -28,7 +28,7 @@ const void* build_transformer(const Parts& parts, const Model& model) {
   made.positions = sinusoids(dim, parts.arena);
   made.first = parts.has("first") ? parts.vector("first", dim) : nullptr;
   made.output_scale = float(parts.real("output_scale"));
-  made.words = output_layer_of(parts, made.embeddings.target, model.ids.never_written);
+  made.output = output_layer_of(parts, made.embeddings.target, model.ids.never_written);
   return &made;
 }
 
@@ -133,12 +133,16 @@ void select(void* state, const int32_t* parents, int rows) {
 }
 
 void decode_transformer(const Model& model, const Batch& batch, Found* found, Arena& arena) {
-  search(model, {begin, step, select}, static_cast<const Transformer*>(model.parts)->words, batch, found, arena);
+  search(model, {begin, step, select}, static_cast<const Transformer*>(model.parts)->output.written, batch, found, arena);
+}
+
+void score_transformer(const Model& model, const Batch& batch, const SdLists& targets, double* log_probs, Arena& arena) {
+  score(model, {begin, step, select}, static_cast<const Transformer*>(model.parts)->output.all, batch, targets, log_probs, arena);
 }
 
 }  // namespace
 
-const Family TRANSFORMER = {"transformer", build_transformer, decode_transformer, 0};
-const Family MIXTURE = {"mixture", build_transformer, decode_transformer, 0};
+const Family TRANSFORMER = {"transformer", build_transformer, decode_transformer, score_transformer, 0};
+const Family MIXTURE = {"mixture", build_transformer, decode_transformer, score_transformer, 0};
 
 }  // namespace sd

@@ -237,7 +237,7 @@ class Translator:
         if not self._engine.traits.scores:
             raise UserError(
                 f"the engine {self._engine.fingerprint['engine']} scores no given text with this model: load an "
-                "autoregressive model with engine='torch'"
+                "autoregressive model with engine='compiled' or 'torch'"
             )
         pairs = checked_lines(sources), checked_lines(targets)
         if len(pairs[0]) != len(pairs[1]):

@@ -58,25 +58,14 @@ class Compiled:
         workspace: ctypes.c_void_p | None = None,
     ) -> list[list[Hypothesis]]:
         """Sources without EOS, all in one call."""
-        eos, held = self.model.source_ids.eos, list[np.ndarray]()
-
-        def array(kind: Any, values: Any) -> int:
-            held.append(np.ascontiguousarray(values, kind))
-            return held[-1].ctypes.data
-
-        def lists(rows: Sequence[Sequence[int]]) -> library.Lists:
-            if not rows:
-                return library.Lists()
-            ends = np.cumsum([len(row) for row in rows])
-            return library.Lists(array(np.int32, [*chain.from_iterable(rows), 0]), array(np.int64, ends))
-
+        held = Held()
         request = library.Request(
             len(sources),
-            lists([[*source, eos] for source in sources]),
-            lists(prefixes),
-            lists(allowed),
-            lists(shortlists),
-            array(np.int32, [length_limit(len(source), options) for source in sources]),
+            held.lists(self._ended(sources)),
+            held.lists(prefixes),
+            held.lists(allowed),
+            held.lists(shortlists),
+            held.array(np.int32, [length_limit(len(source), options) for source in sources]),
             options.beam,
             options.n_best,
             options.no_repeat_ngram,
@@ -97,6 +86,16 @@ class Compiled:
         found = _hypotheses(result, sum(result.counts[: len(sources)]))
         return [[next(found) for _ in range(count)] for count in result.counts[: len(sources)]]
 
+    def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[float]:
+        """Log-probabilities of targets without EOS."""
+        held, log_probs = Held(), (ctypes.c_double * len(sources))()
+        lists = [ctypes.byref(held.lists(rows)) for rows in (self._ended(sources), targets)]
+        self._call(self.library.sd_score, self.handle, self.workspace, len(sources), *lists, log_probs)
+        return list(log_probs)
+
+    def _ended(self, sources: Sequence[Sequence[int]]) -> list[list[int]]:
+        return [[*source, self.model.source_ids.eos] for source in sources]
+
     def _call(self, function: Any, *arguments: Any) -> None:
         message = ctypes.create_string_buffer(500)
         if function(*arguments, message, len(message)):
@@ -116,6 +115,23 @@ class Compiled:
         room[start : start + array.nbytes] = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
         self.arrays.append(room)
         return room.ctypes.data + start
+
+
+class Held:
+    """Arrays of a call, and their addresses."""
+
+    def __init__(self) -> None:
+        self.arrays: list[np.ndarray] = []
+
+    def array(self, kind: Any, values: Any) -> int:
+        self.arrays.append(np.ascontiguousarray(values, kind))
+        return self.arrays[-1].ctypes.data
+
+    def lists(self, rows: Sequence[Sequence[int]]) -> library.Lists:
+        if not rows:
+            return library.Lists()
+        ends = np.cumsum([len(row) for row in rows])
+        return library.Lists(self.array(np.int32, [*chain.from_iterable(rows), 0]), self.array(np.int64, ends))
 
 
 def pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:

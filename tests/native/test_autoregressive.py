@@ -16,6 +16,7 @@ from compiled import Compiled, engine_sets
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.processors import Given
+from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.hypothesis import Hypothesis
 from seqdistill.models.family import FAMILIES, config_named, exporter, family_named, resolved
 from seqdistill.options import DecodingOptions
@@ -163,6 +164,16 @@ def test_a_shortlist_is_all_that_there_is(beam: int) -> None:
     engine = compiled_of("sru")
     assert_same(engine.decode(sources, options, shortlists=shortlists), expected)
     assert_same(engine.decode(sources, options, allowed=shortlists, shortlists=[[5]] * len(sources)), expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_given_targets_have_the_log_probabilities_of_teacher_forcing(name: str) -> None:
+    """Also of ids that are never written, and of targets and sources of very different lengths, or without words."""
+    sources, targets = [[], *sources_of(40, longest=30)], [*sources_of(39, longest=40, seed=8), [], [1, 2, 7]]
+    expected = mean_log_probs(model_of(name), list(zip(sources, targets, strict=True)))
+    found = compiled_of(name).score(sources, targets)
+    lengths = [len(target) + 1 for target in targets]
+    assert [total / length for total, length in zip(found, lengths, strict=True)] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["sru", "gru", "hybrid-ssru", "transformer"])

@@ -104,6 +104,15 @@ _ARGUMENTS = {
         ctypes.c_int32,
         *(ctypes.c_void_p,) * 3,
     ),
+    "sd_score": (
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int32,
+        ctypes.POINTER(Lists),
+        ctypes.POINTER(Lists),
+        ctypes.POINTER(ctypes.c_double),
+        *_ERROR,
+    ),
     "sd_instructions": (),
     "sd_runnable": (),
 }

@@ -92,11 +92,30 @@ class Model:
             code = self._library.sd_decode(
                 self._handle, workspace, ctypes.byref(request), ctypes.byref(result), error, _ERROR_BYTES
             )
-            if code == _OUT_OF_MEMORY:
-                raise MemoryError("the compiled engine needs more memory than there is for these sentences")
-            if code:
-                raise UserError(error.value.decode(errors="replace"))
+            _check(code, error)
             return _hypotheses(result, count)
+        finally:
+            self._free.append(workspace)
+
+    def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[float]:
+        """The log-probability of each target and EOS given its source, over all words; nats.
+
+        Args:
+            sources: with EOS.
+            targets: without.
+
+        Raises:
+            UserError: a model that is not autoregressive, or a request that it refuses.
+            MemoryError: as `decode`.
+        """
+        kept = [_lists(rows) for rows in (sources, targets)]
+        log_probs, error = (ctypes.c_double * len(sources))(), ctypes.create_string_buffer(_ERROR_BYTES)
+        workspace = self._borrowed()
+        try:
+            lists = [ctypes.byref(each.pointers) for each in kept]
+            code = self._library.sd_score(self._handle, workspace, len(sources), *lists, log_probs, error, _ERROR_BYTES)
+            _check(code, error)
+            return list(log_probs)
         finally:
             self._free.append(workspace)
 
@@ -114,6 +133,14 @@ class Model:
             self._library.sd_workspace_free(workspace)
         if getattr(self, "_handle", None):
             self._library.sd_model_free(self._handle)
+
+
+def _check(code: int, error: ctypes.Array[ctypes.c_char]) -> None:
+    """Raises what a function of the engine reports."""
+    if code == _OUT_OF_MEMORY:
+        raise MemoryError("the compiled engine needs more memory than there is for these sentences")
+    if code:
+        raise UserError(error.value.decode(errors="replace"))
 
 
 def _tensor(tensor: Tensor, base: int) -> Any:

@@ -17,6 +17,8 @@ from seqdistill.vocabulary.spelling import each_spelled, pieces_allowed, spelled
 
 MOST_TOKENS = 4095
 """Tokens of a source at most: what attends to everything needs memory that grows with their square."""
+SCORED = 32
+"""Targets that are scored together."""
 BATCH_TOKENS = 1024
 """Source tokens times hypotheses in a batch: enough rows that share what is read of weights, few enough for caches."""
 
@@ -100,12 +102,7 @@ class Student:
             line_numbers: from 0, for messages only.
             scores: whether log-probabilities are wanted; without them some decoders are faster.
         """
-        for number, source in zip(line_numbers or range(len(sources)), sources, strict=True):
-            if len(source) > MOST_TOKENS:
-                raise UserError(
-                    f"line {number + 1:,} has {len(source):,} tokens; an exported model reads at most {MOST_TOKENS:,}: "
-                    "split the line"
-                )
+        _check_lengths(sources, line_numbers or range(len(sources)))
         results = [[EMPTY]] * len(sources)  # those without words are in no batch
         iterations = search.iterations or self.exported.description["iterations"]
 
@@ -123,6 +120,27 @@ class Student:
 
         _side_by_side(run, self._batches(sources, search.beam), self.threads)
         return results
+
+    def score_ids(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[float]:
+        """Log-probability of each target given its source, divided by its tokens, EOS included in both; nats.
+
+        Over all words: a shortlist says nothing of what others wrote.
+
+        Raises:
+            UserError: a model that is not autoregressive; a source of more than MOST_TOKENS tokens.
+        """
+        _check_lengths(sources, range(len(sources)))
+        scores = [0.0] * len(sources)
+
+        def run(rows: Sequence[int]) -> None:
+            ended = [[*sources[row], self._source_eos] for row in rows]
+            found = self.model.score(ended, [targets[row] for row in rows])
+            for row, log_prob in zip(rows, found, strict=True):
+                scores[row] = log_prob / (len(targets[row]) + 1)
+
+        order = sorted(range(len(sources)), key=lambda row: -len(targets[row]))
+        _side_by_side(run, [order[at : at + SCORED] for at in range(0, len(order), SCORED)], self.threads)
+        return scores
 
     def _decoded(
         self,
@@ -183,6 +201,15 @@ class Student:
             batches[-1].append(row)
             tokens += length
         return batches
+
+
+def _check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int]) -> None:
+    for number, source in zip(line_numbers, sources, strict=True):
+        if len(source) > MOST_TOKENS:
+            raise UserError(
+                f"line {number + 1:,} has {len(source):,} tokens; an exported model reads at most {MOST_TOKENS:,}: "
+                "split the line"
+            )
 
 
 def usable_cores() -> int:

@@ -37,7 +37,7 @@ class CompiledEngine:
         traits = self._family.traits
         if traits.non_autoregressive:
             return EngineTraits(non_autoregressive=True, inserts=traits.inserts, n_best=True)
-        return EngineTraits(n_best=True, rules=RULES)
+        return EngineTraits(n_best=True, scores=True, rules=RULES)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -82,6 +82,11 @@ class CompiledEngine:
         return self.student.decode_ids(
             sources, search, prefixes=given.prefixes, allowed=given.allowed, line_numbers=given.seeds
         )
+
+    def scores(self, sources: Sequence[str], targets: Sequence[str]) -> list[float]:
+        """As `ScoringEngine.scores`; raises UserError for a model that is not autoregressive."""
+        encode = self.tokenizers.source.encode_batch, self.tokenizers.target.encode_batch
+        return self.student.score_ids(encode[0](sources), encode[1](targets))
 
 
 def compiled_engine(

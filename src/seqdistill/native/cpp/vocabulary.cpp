@@ -8,6 +8,13 @@ int ascending(const void* a, const void* b) {
   return (first > second) - (first < second);
 }
 
+// Puts an id into an ascending list that has room for it.
+void insert(int32_t* ids, int count, int32_t id) {
+  int at = count;
+  for (; at && ids[at - 1] > id; --at) ids[at] = ids[at - 1];
+  ids[at] = id;
+}
+
 bool is_sorted(const int32_t* ids, int count) {
   for (int i = 1; i < count; ++i)
     if (ids[i - 1] >= ids[i]) return false;
@@ -31,10 +38,9 @@ Vocabulary all_words(const Model& model, const Linear& output) { return {output,
 Vocabulary listed_words(const Model& model, const Linear& output, Ids list, Arena& arena) {
   int32_t* ids = arena.array<int32_t>(size_t(list.count) + 1);
   if (list.count) memcpy(ids, list.values, sizeof(int32_t) * size_t(list.count));
-  ids[list.count] = model.ids.eos;
-  int count = list.count + 1;
-  if (!is_sorted(ids, count)) qsort(ids, size_t(count), sizeof *ids, ascending);
-  int kept = 0;
+  if (!is_sorted(ids, list.count)) qsort(ids, size_t(list.count), sizeof *ids, ascending);
+  insert(ids, list.count, model.ids.eos);
+  int count = list.count + 1, kept = 0;
   for (int i = 0; i < count; ++i)
     if ((!kept || ids[kept - 1] != ids[i]) && !model.ids.never_written.hold(ids[i])) ids[kept++] = ids[i];
   Vocabulary words = {shortlisted(output, ids, kept, arena), ids, 0};

@@ -23,6 +23,7 @@ from seqdistill.native.directory import WEIGHTS, open_exported
 from seqdistill.native.search import RANGES, Search
 from seqdistill.native.student import MOST_TOKENS, Student
 from seqdistill.options import DecodingOptions
+from seqdistill.runtime.compiled_engine import CompiledEngine
 from seqdistill.runtime.engines import create_engine
 from seqdistill.seals import write_sealed
 from seqdistill.vocabulary.ids import OURS
@@ -55,6 +56,22 @@ def test_an_exported_model_is_the_trained_one(models: Path, name: str) -> None:
     best = [row[0].text for row in expected]
     assert student.translate(lines, **given) == best and len(set(best)) > 20 and best[-2:] == ["", ""]
     assert all(len(row) > 1 for row in found[:-2]) or name == "levt"
+
+
+@pytest.mark.parametrize("name", ["sru", "transformer"])
+def test_given_text_is_scored_as_by_torch(models: Path, name: str) -> None:
+    loaded, student = trained(name, models / name), Student(models / f"{name}-out", threads=2)
+    lines, targets = [*sentences(40, seed=2), ""], [*sentences(40, seed=9), "fox"]
+    engine = CompiledEngine(student)
+    expected = TorchEngine(loaded.model, loaded.tokenizers).scores(lines, targets)
+    assert engine.traits.scores and engine.scores(lines, targets) == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_not_autoregressive_scores_no_given_text(models: Path) -> None:
+    engine = CompiledEngine(Student(models / "nat-out"))
+    assert not engine.traits.scores
+    with pytest.raises(UserError, match="models of the family nat score no given text"):
+        engine.scores(["fox"], ["fox"])
 
 
 def test_rules_of_text_are_those_of_ids(models: Path) -> None:

@@ -48,21 +48,100 @@ void attend_one(const float* query, const Memory& memory, int count, RowOf row_o
   }
 }
 
-inline float* room_for_scores(int longest, Arena& arena) { return arena.array<float>(size_t(longest + 15)); }
+// Sixteen queries of one head turned around, number c of query q at [c][q], so that sums, maxima and exponentials of all
+// of them are single operations; scores, and later weights, of row t of the memory lie at [t][q].
+constexpr int TILE = 16;
+
+// scores[t] = numbers of key t times those of all queries, summed from the first on; KEYS keys at a time.
+template <int KEYS>
+inline void score(const float* queries, const float* key, int stride, int width, f16 factor, float* scores) {
+  f16 total[KEYS];
+  for (int k = 0; k < KEYS; ++k) total[k] = zeros();
+  for (int c = 0; c < width; ++c) {
+    f16 numbers = load(queries + TILE * c);
+    for (int k = 0; k < KEYS; ++k) total[k] += broadcast(key[long(k) * stride + c]) * numbers;
+  }
+  for (int k = 0; k < KEYS; ++k) store(scores + TILE * k, total[k] * factor);
+}
+
+// out[q] = sum over t of weights[t][q] value[t], over `count` values; up to 16 numbers of QUERIES queries.
+template <int QUERIES>
+inline void mix(const float* weights, int count, const float* value, int stride, int numbers, float* out,
+                int out_stride) {
+  f16 total[QUERIES];
+  for (int q = 0; q < QUERIES; ++q) total[q] = zeros();
+  for (int t = 0; t < count; ++t, value += stride, weights += TILE) {
+    f16 row = numbers == 16 ? load(value) : load(value, numbers);
+    for (int q = 0; q < QUERIES; ++q) total[q] += broadcast(weights[q]) * row;
+  }
+  for (int q = 0; q < QUERIES; ++q)
+    if (numbers == 16)
+      store(out + long(q) * out_stride, total[q]);
+    else
+      store(out + long(q) * out_stride, total[q], numbers);
+}
+
+// scores[t][q] become the weights exp(scores - greatest) / sum.
+void softmax(float* scores, int count) {
+  f16 top = broadcast(-__builtin_inff()), total = zeros();
+  for (int t = 0; t < count; ++t) top = max(load(scores + TILE * t), top);
+  for (int t = 0; t < count; ++t) {
+    f16 weight = exp(load(scores + TILE * t) - top);
+    store(scores + TILE * t, weight);
+    total += weight;
+  }
+  f16 inverse = broadcast(1.0f) / total;
+  for (int t = 0; t < count; ++t) store(scores + TILE * t, load(scores + TILE * t) * inverse);
+}
+
+// One head of up to 16 queries over `count` rows of the memory.
+void attend_tile(const float* query, int query_stride, int queries, const float* key, int key_stride, const float* value,
+                 int value_stride, int count, int width, float* turned, float* scores, float* out, int out_stride) {
+  memset(turned, 0, sizeof(float) * size_t(TILE) * size_t(width));
+  for (int q = 0; q < queries; ++q)
+    for (int c = 0; c < width; ++c) turned[TILE * c + q] = query[long(q) * query_stride + c];
+  const f16 factor = broadcast(1.0f / __builtin_sqrtf(float(width)));
+  int t = 0;
+  for (; t + 4 <= count; t += 4) score<4>(turned, key + long(t) * key_stride, key_stride, width, factor, scores + TILE * t);
+  for (; t < count; ++t) score<1>(turned, key + long(t) * key_stride, key_stride, width, factor, scores + TILE * t);
+  softmax(scores, count);
+  for (int c = 0; c < width; c += 16) {
+    const int numbers = width - c < 16 ? width - c : 16;
+    int q = 0;
+    for (; q + 4 <= queries; q += 4)
+      mix<4>(scores + q, count, value + c, value_stride, numbers, out + long(q) * out_stride + c, out_stride);
+    for (; q < queries; ++q)
+      mix<1>(scores + q, count, value + c, value_stride, numbers, out + long(q) * out_stride + c, out_stride);
+  }
+}
 
 }  // namespace
 
 void attend(const float* query, int query_stride, Ragged queries, const Memory& memory, Ragged keys,
             const int32_t* sentences, int heads, int dim, float* out, int out_stride, Arena& arena) {
   Arena::Mark before = arena.mark();
+  const int width = dim / heads;
+  float* turned = arena.array<float>(size_t(TILE) * size_t(width));
   for (int list = 0; list < queries.count; ++list) {
-    int sentence = sentences ? sentences[list] : list, first = keys.first(sentence), count = keys.length(sentence);
-    float* scores = room_for_scores(count, arena);
-    for (int row = queries.first(list); row < queries.starts[list + 1]; ++row)
-      attend_one(query + size_t(row) * size_t(query_stride), memory, count, [first](int t) { return size_t(first + t); },
-                 heads, dim, scores, out + size_t(row) * size_t(out_stride));
-    arena.release(before);
+    const int sentence = sentences ? sentences[list] : list, count = keys.length(sentence);
+    const size_t first = size_t(keys.first(sentence));
+    Arena::Mark unused = arena.mark();
+    float* scores = arena.array<float>(size_t(TILE) * size_t(count) + TILE);
+    for (int row = queries.first(list), end = queries.starts[list + 1]; row < end; row += TILE) {
+      const int number = end - row < TILE ? end - row : TILE;
+      const float* from = query + size_t(row) * size_t(query_stride);
+      float* to = out + size_t(row) * size_t(out_stride);
+      if (number == 1)
+        attend_one(from, memory, count, [first](int t) { return first + size_t(t); }, heads, dim, scores, to);
+      else
+        for (int at = 0; at < dim; at += width)
+          attend_tile(from + at, query_stride, number, memory.key + first * size_t(memory.key_stride) + at,
+                      memory.key_stride, memory.value + first * size_t(memory.value_stride) + at, memory.value_stride,
+                      count, width, turned, scores, to + at, out_stride);
+    }
+    arena.release(unused);
   }
+  arena.release(before);
 }
 
 void attend_rows(const float* query, int query_stride, int rows, const Memory& cache, const int32_t* table,
@@ -71,7 +150,7 @@ void attend_rows(const float* query, int query_stride, int rows, const Memory& c
   Arena::Mark before = arena.mark();
   for (int row = 0; row < rows; ++row) {
     const int32_t* seen = table + size_t(row) * size_t(table_stride);
-    float* scores = room_for_scores(lengths[row], arena);
+    float* scores = arena.array<float>(size_t(lengths[row]) + 15);  // whole registers
     attend_one(query + size_t(row) * size_t(query_stride), cache, lengths[row],
                [seen](int t) { return size_t(seen[t]); }, heads, dim, scores, out + size_t(row) * size_t(out_stride));
     arena.release(before);

@@ -1,0 +1,173 @@
+"""Shortlists: what the aligner finds in toy text, unions by brute force, and vocabularies that do not fit."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from itertools import accumulate, chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from native.compiled import engine_sets
+from runtime.exported import exported, sentences, tokenizers, trained
+
+from seqdistill.data.directory import DataDirectory
+from seqdistill.data.prepare import prepare
+from seqdistill.errors import UserError
+from seqdistill.native import library
+from seqdistill.native.directory import open_exported
+from seqdistill.native.shortlist import Shortlists, ShortlistTable
+from seqdistill.native.student import Student
+from seqdistill.progress import Silent
+from seqdistill.runtime.shortlists import Shortlist, shortlist_of, write_vmap
+from seqdistill.text.corpus import ParallelCorpus, SentencePair
+from seqdistill.vocabulary.vocabularies import Vocabularies
+
+ENGLISH = ("red", "blue", "house", "tree", "runs", "sees", "dog")
+GERMAN = dict(zip(ENGLISH, ("rot", "blau", "haus", "baum", "rennt", "sieht", "hund"), strict=True))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Word for word German, in the order of the source, so that every word has one translation."""
+    draw, folder = random.Random(2), tmp_path_factory.mktemp("data")
+    lines = [draw.choices(list(GERMAN), k=draw.randint(2, 6)) for _ in range(400)]
+    pairs = [SentencePair(" ".join(words), " ".join(GERMAN[word] for word in words)) for words in lines]
+    held_out = ParallelCorpus.from_pairs("valid", [SentencePair("red dog runs", "rot hund rennt")])
+    train = ParallelCorpus.from_pairs("train", pairs)
+    prepare(train=train, valid=held_out, test=None, out=folder / "d", vocab_size=70, joint=True)
+    return folder / "d"
+
+
+def memory(values: list[int], kind: Any) -> memoryview:
+    """As an opened file has them."""
+    return memoryview(bytearray(np.array(values, kind).tobytes()))
+
+
+def spelled(vocabularies: Vocabularies, ids: list[int]) -> set[str]:
+    return {vocabularies.target.piece(token).lstrip("▁") for token in ids}
+
+
+def test_words_and_their_translations(data: Path) -> None:
+    vocabularies = DataDirectory.open(data).tokenizers
+    found = shortlist_of(data, vocabularies, best=3, frequent=0, workers=1, progress=Silent())
+    table = ShortlistTable(found.starts.tolist(), found.common.tolist(), found.targets.tolist())
+    for word, translation in GERMAN.items():
+        source = vocabularies.source.encode(word)
+        needed = {*vocabularies.target.encode(translation), vocabularies.target.ids.eos}
+        if len(source) == 1:  # a piece of its own, so the aligner knows it as a word
+            assert needed <= {*table.of(source)}
+        whole = table.of([token for each in GERMAN for token in vocabularies.source.encode(each)])
+        assert needed <= {*whole}
+    own = table.of(vocabularies.source.encode("red"))
+    assert set("".join(GERMAN.values())) <= spelled(vocabularies, own), "every letter can be written"
+    assert not {*own} & {*vocabularies.target.ids.never_written} and own == sorted(set(own))
+    assert len(own) < len(vocabularies.target) - 8, "translations of other words are left out"
+    rare = shortlist_of(data, vocabularies, best=3, frequent=20, workers=1, progress=Silent())
+    assert {*found.common.tolist()} < {*rare.common.tolist()}
+
+
+def test_copies_of_a_source_piece_are_possible_in_a_joint_vocabulary(data: Path) -> None:
+    vocabularies = DataDirectory.open(data).tokenizers
+    found = shortlist_of(data, vocabularies, best=1, frequent=0, workers=1, progress=Silent())
+    table = ShortlistTable(found.starts.tolist(), found.common.tolist(), found.targets.tolist())
+    barred = {*vocabularies.target.ids.never_written}
+    for token in range(len(vocabularies.source)):
+        assert token in barred or token in table.of([token])
+
+
+def test_the_engine_finds_the_unions_that_python_finds() -> None:
+    engine_sets()
+    draw = np.random.default_rng(3)
+    for vocabulary in (5, 64, 65, 1000, 70_000):
+        sources = 40
+        rows = [sorted(set(draw.integers(0, vocabulary, draw.integers(0, 9)).tolist())) for _ in range(sources)]
+        common = sorted(set(draw.integers(0, vocabulary, 7).tolist()))
+        kind, bytes_ = ("H", 2) if vocabulary <= 1 << 16 else ("I", 4)
+        starts, targets = [0, *accumulate(map(len, rows))], [*chain.from_iterable(rows)]
+        table = ShortlistTable(
+            memory(starts, np.int32).cast("i"),
+            memory(common, np.int32).cast("i"),
+            memory(targets, f"u{bytes_}").cast(kind),
+        )
+        found = Shortlists(library.engine(), table, target_vocab=vocabulary)
+        batch = [draw.integers(0, sources, draw.integers(0, 30)).tolist() for _ in range(12)]
+        flat, ends = np.array([*chain.from_iterable(batch), 0], np.int32), np.cumsum([len(each) for each in batch])
+        lists = library.Lists(flat.ctypes.data, ends.ctypes.data)
+        result = found.of(lists, sum(map(len, batch)), len(batch))
+        values, bounds = (
+            ctypes.cast(place, ctypes.POINTER(kind))
+            for place, kind in ((result.pointers.values, ctypes.c_int32), (result.pointers.ends, ctypes.c_int64))
+        )
+        for number, sentence in enumerate(batch):
+            expected = sorted({*common, *(token for word in sentence for token in rows[word])})
+            assert values[bounds[number - 1] if number else 0 : bounds[number]] == expected == table.of(sentence)
+
+
+def test_a_student_writes_words_of_the_shortlist_only(tmp_path: Path) -> None:
+    engine_sets()
+    vocabularies = tokenizers()
+    loaded, lines = trained("sru", tmp_path / "sru", vocabularies), sentences(30, seed=8)
+    size = len(vocabularies.target)
+    rows = [[token] if token > 4 else [] for token in range(size)]
+    eos = vocabularies.target.ids.eos
+    table = Shortlist(
+        np.array([0, *accumulate(map(len, rows))]),
+        np.array([eos]),
+        np.array([*chain.from_iterable(rows)]),
+        vocabularies.fingerprint,
+        size,
+    )
+    student = Student(exported(loaded, tmp_path / "out", shortlist=table))
+    ids = vocabularies.source.encode_batch(lines)
+    for beam in (1, 3):
+        search = student._search._replace(beam=beam, max_length=9)
+        found = student.decode_ids(ids, search)
+        assert all({*each[0].tokens} <= {*source} for each, source in zip(found, ids, strict=True))
+        # A rule of the same ids says the same, in probabilities too.
+        ruled = Student(tmp_path / "out", shortlist=False).decode_ids(ids, search, allowed=[[*set(row)] for row in ids])
+        for one, other in zip(found, ruled, strict=True):
+            assert one[0].tokens == other[0].tokens and one[0].log_prob == pytest.approx(other[0].log_prob, abs=1e-4)
+    alone = [student.decode_ids([row], search)[0][0] for row in ids]
+    assert alone == [row[0] for row in found], "sentence by sentence, never the batch's union"
+
+
+def test_a_shortlist_of_another_vocabulary_is_refused(data: Path, tmp_path: Path) -> None:
+    engine_sets()
+    vocabularies = tokenizers()
+    with pytest.raises(UserError, match=r"has another tokenizer than the model, so its shortlist would be of another"):
+        shortlist_of(data, vocabularies, best=1, frequent=1, progress=Silent())
+    own = shortlist_of(data, DataDirectory.open(data).tokenizers, best=9, frequent=9, workers=1, progress=Silent())
+    loaded = trained("sru", tmp_path / "sru", vocabularies)
+    with pytest.raises(UserError, match="the shortlist is of another vocabulary than the model"):
+        exported(loaded, tmp_path / "out", shortlist=own)
+    exported(loaded, tmp_path / "out")
+    with pytest.raises(UserError, match="has no shortlist; give a data directory"):
+        shortlist_of(tmp_path / "out", vocabularies, best=1, frequent=1, progress=Silent())
+    with pytest.raises(UserError, match="no data directory"):
+        shortlist_of(tmp_path, vocabularies, best=1, frequent=1, progress=Silent())
+
+
+def test_a_shortlist_is_taken_from_another_export(data: Path, tmp_path: Path) -> None:
+    vocabularies = DataDirectory.open(data).tokenizers
+    own = shortlist_of(data, vocabularies, best=5, frequent=9, workers=1, progress=Silent())
+    loaded = trained("sru", tmp_path / "sru", vocabularies)
+    exported(loaded, tmp_path / "out", shortlist=own)
+    again = shortlist_of(tmp_path / "out", vocabularies, best=1, frequent=1, progress=Silent())
+    assert again.as_bytes() == own.as_bytes() == (tmp_path / "out" / "shortlist.bin").read_bytes()
+    opened = open_exported(tmp_path / "out").shortlist
+    assert opened is not None and [list(part) for part in opened] == [part.tolist() for part in own[:3]]
+
+
+def test_the_map_of_ctranslate2_has_the_same_words(data: Path, tmp_path: Path) -> None:
+    vocabularies = DataDirectory.open(data).tokenizers
+    own = shortlist_of(data, vocabularies, best=5, frequent=3, workers=1, progress=Silent())
+    write_vmap(own, vocabularies, tmp_path / "vmap.txt")
+    rows = dict(line.split("\t") for line in (tmp_path / "vmap.txt").read_text().splitlines())
+    pieces = {vocabularies.target.piece(token): token for token in range(len(vocabularies.target))}
+    table = ShortlistTable(own.starts.tolist(), own.common.tolist(), own.targets.tolist())
+    for token in range(len(vocabularies.source)):
+        found = {pieces[piece] for piece in (rows[""] + " " + rows.get(vocabularies.source.piece(token), "")).split()}
+        assert sorted(found) == table.of([token])

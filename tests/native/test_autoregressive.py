@@ -124,9 +124,10 @@ def test_the_expert_that_was_chosen_writes() -> None:
     assert written[0] != written[1]
 
 
-@pytest.mark.parametrize("name", ["gru", "hybrid-ssru", "transformer"])
 @pytest.mark.parametrize("rules, given", RULES)
-@pytest.mark.parametrize("length_penalty, limit", [(0.0, 4), (1.0, 3)])
+@pytest.mark.parametrize(
+    "name, length_penalty, limit", [("gru", 1.0, 3), ("hybrid-ssru", -0.5, 3), ("transformer", 0.0, 4)]
+)
 def test_a_beam_as_wide_as_all_outputs_is_exhaustive(
     name: str, rules: dict[str, int], given: Given, length_penalty: float, limit: int
 ) -> None:
@@ -273,3 +274,8 @@ def test_models_that_are_refused(name: str, spoil: Any, message: str) -> None:
     parts = list(exporter({"transformer": "transformer"}.get(name, "rnn"), "compiled")(model_of(name)))
     with pytest.raises(ValueError, match=message):
         Compiled(model_of(name), spoil(parts), MODELS[name][0] if name == "transformer" else "rnn", precision="float32")
+
+
+def test_a_vocabulary_whose_outputs_could_not_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="never_written holds eos"):
+        compiled_of("sru", ids=OURS._replace(never_written=(0, OURS.eos)))

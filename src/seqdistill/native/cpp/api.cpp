@@ -64,20 +64,10 @@ Batch checked(const Model& model, const SdRequest& request, Arena& arena, Failur
     starts[i + 1] = int32_t(request.sources.ends[i]);
     if (starts[i + 1] == starts[i]) failure.refuse("source %d is empty: every source ends with EOS", i);
   }
-  return {{starts, count},
-          request.sources.values,
-          request.prefixes,
-          request.allowed,
-          request.shortlists,
-          request.limits,
-          request.beam,
-          request.n_best,
-          request.no_repeat_ngram,
-          request.min_length,
-          request.iterations,
-          request.scores != 0,
-          request.length_penalty,
-          request.penalty};
+  return {{starts, count},         request.sources.values, request.prefixes,   request.allowed,
+          request.shortlists,      request.limits,         request.beam,       request.n_best,
+          request.no_repeat_ngram, request.min_length,     request.iterations, request.scores != 0,
+          request.length_penalty,  request.penalty};
 }
 
 // The hypotheses of all sentences in flat arrays.

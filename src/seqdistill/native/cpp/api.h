@@ -36,8 +36,8 @@ struct SdRequest {
   double length_penalty, penalty;
 };
 
-// Hypotheses of all sentences, best first, sentence by sentence: those of sentence i are `counts[i]` in a row. Memory of
-// the workspace, which stays until its next call.
+// Hypotheses of all sentences, best first, sentence by sentence: those of sentence i are `counts[i]` in a row. Memory
+// of the workspace, which stays until its next call.
 struct SdResult {
   const int32_t* tokens;  // without EOS; hypothesis k has tokens[ends[k - 1] .. ends[k])
   const int64_t* ends;

@@ -33,10 +33,17 @@ void scan(const RecurrentLayer& layer, Ragged sentences, bool backward, ConstRow
   Rows projected = {arena.array<float>(size_t(sentences.rows()) * size_t(width)), width};
   linear(layer.input, read, projected.at, width);
   switch (layer.cell) {
-    case CELL_SRU: sru_scan(layer.sru, sentences, backward, projected, x, states.first, hidden); break;
-    case CELL_SSRU: ssru_scan(layer.dim, sentences, backward, projected, states.first, hidden); break;
-    case CELL_GRU: gru_scan(layer.recurrent, sentences, backward, projected, states.first, hidden, arena); break;
-    default: lstm_scan(layer.recurrent, sentences, backward, projected, states.first, states.second, hidden, arena);
+    case CELL_SRU:
+      sru_scan(layer.sru, sentences, backward, projected, x, states.first, hidden);
+      break;
+    case CELL_SSRU:
+      ssru_scan(layer.dim, sentences, backward, projected, states.first, hidden);
+      break;
+    case CELL_GRU:
+      gru_scan(layer.recurrent, sentences, backward, projected, states.first, hidden, arena);
+      break;
+    default:
+      lstm_scan(layer.recurrent, sentences, backward, projected, states.first, states.second, hidden, arena);
   }
   arena.release(before);
 }

@@ -20,8 +20,8 @@ struct RecurrentLayer {
 // The cell that the setting "cell" names.
 int cell_of(const Parts& parts);
 
-// A layer named `layer`, of one of its directions. Its tensors: weight.D and bias.D of all gates, and of SRUs the vector
-// recurrent.D, of GRU and LSTM the matrix recurrent.D and the vector recurrent_bias.D. `scale` is that of SRUs.
+// A layer named `layer`, of one of its directions. Its tensors: weight.D and bias.D of all gates, and of SRUs the
+// vector recurrent.D, of GRU and LSTM the matrix recurrent.D and the vector recurrent_bias.D. `scale` is that of SRUs.
 RecurrentLayer recurrent_layer(const Parts& layer, int cell, int inputs, int dim, int direction, float scale);
 
 // States of rows: `first` what the layer shows (GRU, LSTM) or its cell, `second` the cell of an LSTM.

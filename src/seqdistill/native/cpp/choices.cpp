@@ -98,7 +98,12 @@ void find_continuations(const Choices& choices, const Live& live, const float* h
                         const Paths& written, Continuations* lists, Arena& arena) {
   Arena::Mark before = arena.mark();
   int sentences = live.rows.count, rows = live.rows.rows();
-  Step step = {choices, live, log_probs, written, lists, arena.array<int32_t>(size_t(sentences)),
+  Step step = {choices,
+               live,
+               log_probs,
+               written,
+               lists,
+               arena.array<int32_t>(size_t(sentences)),
                arena.array<int32_t>(size_t(rows))};
   bool some_free = false;
   for (int i = 0; i < sentences; ++i) {

@@ -126,7 +126,8 @@ void decode_hybrid(const Model& model, const Batch& batch, Found* found, Arena& 
 }
 
 void score_hybrid(const Model& model, const Batch& batch, const SdLists& targets, double* log_probs, Arena& arena) {
-  score(model, {begin, step, select}, static_cast<const Hybrid*>(model.parts)->output.all, batch, targets, log_probs, arena);
+  score(model, {begin, step, select}, static_cast<const Hybrid*>(model.parts)->output.all, batch, targets, log_probs,
+        arena);
 }
 
 }  // namespace

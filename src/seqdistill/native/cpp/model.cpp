@@ -174,6 +174,8 @@ void read_ids(Model& model, const Parts& parts) {
   ids.before_words = parts.ids("before_words", target - 1);
   ids.never_written = parts.ids("never_written", MOST_WORDS);
   ids.no_words = parts.ids("no_words", MOST_WORDS);
+  if (!ids.before_words.count) parts.failure.refuse("setting before_words is missing: decoders read at least one id");
+  if (ids.never_written.hold(ids.eos)) parts.failure.refuse("setting never_written holds eos: no output would end");
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ class Parts {
   int number(const char* key, int least, int most, int absent) const;
   double real(const char* key) const;
   bool flag(const char* key) const;
-  Ids ids(const char* key, int most) const;                            // none where the setting is absent or empty
+  Ids ids(const char* key, int most) const;                                // none where the setting is absent or empty
   int choice(const char* key, const char* const* names, int count) const;  // the place of the value among the names
   bool given(const char* key) const;
 

@@ -34,8 +34,7 @@ const RecurrentLayer* layers_of(const Parts& stack, const Rnn& rnn, int between,
 const Linear* projections_of(const Parts& stack, const Rnn& rnn, int width) {
   if (!width) return nullptr;
   Linear* projections = stack.arena.array<Linear>(size_t(rnn.layers));
-  for (int i = 0; i + 1 < rnn.layers; ++i)
-    projections[i] = stack.in("projections", i).matrix("weight", width, rnn.dim);
+  for (int i = 0; i + 1 < rnn.layers; ++i) projections[i] = stack.in("projections", i).matrix("weight", width, rnn.dim);
   return projections;
 }
 
@@ -93,7 +92,8 @@ void encode(const Rnn& rnn, const Batch& batch, LayerStates& cells, float* state
     if (i) x = projected(rnn.encoder_projections, i - 1, rows, x, arena);
     // Layers write to `states` and `other` in turn, the last one to `states`.
     Rows hidden = {(rnn.layers - i) % 2 ? states : other, dim};
-    Quantized read = quantize(rnn.encoder[0][i].input.precision, x.at, rows, rnn.encoder[0][i].input.inputs, x.stride, arena);
+    Quantized read =
+        quantize(rnn.encoder[0][i].input.precision, x.at, rows, rnn.encoder[0][i].input.inputs, x.stride, arena);
     for (int direction = 0; direction < 2; ++direction)
       scan(rnn.encoder[direction][i], batch.sources, direction == 1, x, read, cells.part(i, direction * half),
            {hidden.at + direction * half, dim}, arena);
@@ -147,7 +147,8 @@ void decode_rnn(const Model& model, const Batch& batch, Found* found, Arena& are
 }
 
 void score_rnn(const Model& model, const Batch& batch, const SdLists& targets, double* log_probs, Arena& arena) {
-  score(model, {begin, step, select}, static_cast<const Rnn*>(model.parts)->target_embedding, batch, targets, log_probs, arena);
+  score(model, {begin, step, select}, static_cast<const Rnn*>(model.parts)->target_embedding, batch, targets, log_probs,
+        arena);
 }
 
 }  // namespace

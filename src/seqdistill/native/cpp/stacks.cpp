@@ -63,7 +63,8 @@ Decoder decoder_of(const Parts& parts) {
   DecoderLayer* layers = parts.arena.array<DecoderLayer>(size_t(sizes.layers));
   for (int i = 0; i < sizes.layers; ++i) {
     Parts layer = parts.in("decoder.layers", i);
-    layers[i] = {self_attention_of(layer, sizes.dim), cross_attention_of(layer, sizes.dim), feed_forward_of(layer, sizes)};
+    layers[i] = {self_attention_of(layer, sizes.dim), cross_attention_of(layer, sizes.dim),
+                 feed_forward_of(layer, sizes)};
   }
   return {sizes, layers, last_norm_of(parts.in("decoder"), sizes)};
 }

@@ -32,8 +32,9 @@ const void* build_transformer(const Parts& parts, const Model& model) {
   return &made;
 }
 
-// Keys and values of what has been written, in each layer a row for every row of every step. Hypotheses that share their
-// beginnings share its rows: `seen` names those that each one sees, so a new parent moves numbers, not keys and values.
+// Keys and values of what has been written, in each layer a row for every row of every step. Hypotheses that share
+// their beginnings share its rows: `seen` names those that each one sees, so a new parent moves numbers, not keys and
+// values.
 struct TransformerState {
   Ragged sources;
   const Memory* memories;
@@ -133,11 +134,14 @@ void select(void* state, const int32_t* parents, int rows) {
 }
 
 void decode_transformer(const Model& model, const Batch& batch, Found* found, Arena& arena) {
-  search(model, {begin, step, select}, static_cast<const Transformer*>(model.parts)->output.written, batch, found, arena);
+  search(model, {begin, step, select}, static_cast<const Transformer*>(model.parts)->output.written, batch, found,
+         arena);
 }
 
-void score_transformer(const Model& model, const Batch& batch, const SdLists& targets, double* log_probs, Arena& arena) {
-  score(model, {begin, step, select}, static_cast<const Transformer*>(model.parts)->output.all, batch, targets, log_probs, arena);
+void score_transformer(const Model& model, const Batch& batch, const SdLists& targets, double* log_probs,
+                       Arena& arena) {
+  score(model, {begin, step, select}, static_cast<const Transformer*>(model.parts)->output.all, batch, targets,
+        log_probs, arena);
 }
 
 }  // namespace

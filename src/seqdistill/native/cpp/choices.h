@@ -24,7 +24,7 @@ struct Continuations {
   void add(const Continuation& each) {
     if (!want(each.log_prob)) return;
     int at = count < room ? count++ : room - 1;
-    for (; at && best[at - 1].log_prob < each.log_prob; --at) best[at] = best[at - 1];
+    for (; at > 0 && best[at - 1].log_prob < each.log_prob; --at) best[at] = best[at - 1];
     best[at] = each;
   }
 };

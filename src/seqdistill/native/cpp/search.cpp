@@ -59,7 +59,7 @@ void collect(Search& search, int sentence, const Continuation& last) {
   memcpy(tokens, search.written.row(last.parent), sizeof(int32_t) * size_t(length));
   tokens[length] = last.token;
   int at = found.count < n_best ? found.count++ : n_best - 1;
-  for (; at && found.hypotheses[at - 1].score < score; --at) found.hypotheses[at] = found.hypotheses[at - 1];
+  for (; at > 0 && found.hypotheses[at - 1].score < score; --at) found.hypotheses[at] = found.hypotheses[at - 1];
   int words = last.token == search.model.ids.eos ? length : length + 1;
   found.hypotheses[at] = {tokens, words, last.log_prob, score, 0, 0};
 }

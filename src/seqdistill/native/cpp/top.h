@@ -19,7 +19,7 @@ struct Ranking {
   void add(float value, int place) {
     if (count == room && !goes_before(value, place, best[count - 1])) return;
     int at = count < room ? count++ : room - 1;
-    for (; at && goes_before(value, place, best[at - 1]); --at) best[at] = best[at - 1];
+    for (; at > 0 && goes_before(value, place, best[at - 1]); --at) best[at] = best[at - 1];
     best[at] = {value, place};
   }
   static bool goes_before(float value, int place, const Ranked& other) {

@@ -11,7 +11,7 @@ int ascending(const void* a, const void* b) {
 // Puts an id into an ascending list that has room for it.
 void insert(int32_t* ids, int count, int32_t id) {
   int at = count;
-  for (; at && ids[at - 1] > id; --at) ids[at] = ids[at - 1];
+  for (; at > 0 && ids[at - 1] > id; --at) ids[at] = ids[at - 1];
   ids[at] = id;
 }
 

@@ -19,7 +19,7 @@ from seqdistill.native.search import length_limit
 from seqdistill.options import DecodingOptions
 from seqdistill.runtime import conversions
 from seqdistill.runtime.conversion import MAX_POSITIONS
-from seqdistill.runtime.conversions import FOLDER, is_whole
+from seqdistill.runtime.conversions import FOLDER, converted, is_whole
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
 from seqdistill.runtime.engines import load_engine
 from seqdistill.training import optim
@@ -225,6 +225,13 @@ def test_processes_that_convert_at_once_make_one_conversion(tokenizers, tmp_path
     assert all(process.returncode == 0 for process in running), said
     assert len({out for out, _ in said}) == 1
     assert is_whole(folder) and not list(cache.glob(".*.part"))
+
+
+def test_a_conversion_that_is_held_can_be_held_by_others(tokenizers, tmp_path) -> None:
+    """Also by the same process: whoever measured a model and its copy waited for itself, for ever."""
+    model = load_model(saved_model(tokenizers, tmp_path / "model"))
+    with converted(model, tmp_path / "cache") as folder, converted(model, tmp_path / "cache") as again:
+        assert folder == again and is_whole(folder)
 
 
 def test_without_a_cache_that_can_be_written_a_temporary_conversion_does(tokenizers, tmp_path, monkeypatch) -> None:

@@ -52,17 +52,19 @@ def kept(folder: Path, make: Callable[[Path], None], whole: Callable[[Path], boo
 
 def _made(folder: Path, make: Callable[[Path], None], whole: Callable[[Path], bool]) -> IO[bytes]:
     """Makes the folder unless it is there and whole. Returns the lock, held together with others that read it."""
-    # One process at a time looks, and makes or mends; whoever waits finds it whole. From then on all hold the lock
-    # together, and nobody can begin to mend. Closing the file, or dying, lets go of it.
+    # Whoever finds it whole holds the lock together with others, and nobody can begin to mend. Otherwise one process at
+    # a time looks again, and makes or mends; whoever waits finds it whole. Closing the file, or dying, lets go of it.
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f".{folder.name}.lock").open("ab")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not whole(folder):
-            for left in (folder, *folder.parent.glob(f".{folder.name}.*.part")):
-                shutil.rmtree(left, ignore_errors=True)
-            make(folder)
         fcntl.flock(lock, fcntl.LOCK_SH)
+        if not whole(folder):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole(folder):
+                for left in (folder, *folder.parent.glob(f".{folder.name}.*.part")):
+                    shutil.rmtree(left, ignore_errors=True)
+                make(folder)
+            fcntl.flock(lock, fcntl.LOCK_SH)
     except BaseException:
         lock.close()
         raise

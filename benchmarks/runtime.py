@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from benchmarks.runtime_systems import (
     Case,
     Training,
-    cases_of,
+    case_of,
     made_cases,
     made_text,
     of_family,
@@ -161,9 +161,9 @@ def measure_run(given: argparse.Namespace, trainings: Mapping[str, Training], qu
     teacher = trainings[TEACHER].directory
     with ExitStack() as stack:
         cases = [
-            cases_of(teacher, "teacher ctranslate2", stack, engine="ctranslate2"),
-            cases_of(teacher, "teacher ctranslate2 beam 5", stack, engine="ctranslate2", beam=5),
-            cases_of(teacher, "teacher torch", stack, engine="torch"),
+            case_of(teacher, "teacher ctranslate2", stack, engine="ctranslate2"),
+            case_of(teacher, "teacher ctranslate2 beam 5", stack, engine="ctranslate2", beam=5),
+            case_of(teacher, "teacher torch", stack, engine="torch"),
         ]
         for name, training in trainings.items():
             if name != TEACHER and training.family != "flowseq":
@@ -208,38 +208,36 @@ def figures_of_run(trainings: Mapping[str, Training], found: Measured, quality: 
     return figures
 
 
-def best_student(trainings: Mapping[str, Training], found: Measured, quality: Quality) -> str:
-    """The fastest one with a shortlist that loses at most WITHIN_BLEU.
+def best_student(trainings: Mapping[str, Training], found: Measured, quality: Quality) -> Training:
+    """The fastest one that loses at most WITHIN_BLEU, as it is deployed.
 
     Raises:
         MissingError: there is none; says how far the best is.
     """
     teacher = quality.bleu(found.outputs["teacher ctranslate2"])
-    lost = {
-        name: teacher - quality.bleu(found.outputs[f"{name} int8 shortlist"])
-        for name in trainings
-        if f"{name} int8 shortlist" in found.outputs
-    }
-    if not lost:
-        raise MissingError("a finished student and the data it learned from")
-    near = [name for name, bleu in lost.items() if bleu <= WITHIN_BLEU]
+    students = [each for each in trainings.values() if f"{each.name} int8" in found.outputs]
+    lost = {each.name: teacher - quality.bleu(found.outputs[_deployed(each, found)]) for each in students}
+    if not students:
+        raise MissingError("a finished student")
+    near = [each for each in students if lost[each.name] <= WITHIN_BLEU]
     if not near:
         nearest = min(lost, key=lambda name: lost[name])
         raise MissingError(f"a student within {WITHIN_BLEU} BLEU of its teacher; {nearest} loses {lost[nearest]:.2f}")
-    return min(near, key=lambda name: found.milliseconds(f"{name} int8 shortlist"))
+    return min(near, key=lambda each: found.milliseconds(_deployed(each, found)))
 
 
-def figures_of_best(name: str, found: Measured, quality: Quality) -> dict[str, float]:
+def figures_of_best(student: Training, found: Measured, quality: Quality) -> dict[str, float]:
     """What is said of the best student beside its teacher."""
-    deployed = f"{name} int8 shortlist"
+    deployed, int8 = _deployed(student, found), f"{student.name} int8"
+    tell(f"the best student is {deployed}")
+    teacher = quality.bleu(found.outputs["teacher ctranslate2"])
     return {
         "teacher_ct2_int8_over_student_int8": found.over("teacher ctranslate2", deployed),
         "teacher_beam5_ct2_int8_over_student_int8": found.over("teacher ctranslate2 beam 5", deployed),
         "teacher_torch_over_student_beam1": found.over("teacher torch", deployed),
-        "student_over_teacher_bleu": quality.bleu(found.outputs[deployed])
-        / quality.bleu(found.outputs["teacher ctranslate2"]),
-        **loss("int8_bleu", f"{name} float32", f"{name} int8", found, quality),
-        **loss("shortlist_bleu", f"{name} int8", deployed, found, quality),
+        "student_over_teacher_bleu": quality.bleu(found.outputs[deployed]) / teacher,
+        **loss("int8_bleu", f"{student.name} float32", int8, found, quality),
+        **(loss("shortlist_bleu", int8, deployed, found, quality) if deployed != int8 else {}),
         "load_ms": found.loads[deployed].milliseconds,
         "peak_mb": found.loads[deployed].peak_mb,
         "export_mb": found.disk_mb[deployed],
@@ -248,10 +246,9 @@ def figures_of_best(name: str, found: Measured, quality: Quality) -> dict[str, f
 
 def loss(figure: str, before: str, after: str, found: Measured, quality: Quality) -> dict[str, float]:
     """BLEU lost from one system to another, with the interval of the paired bootstrap."""
-    compared = compare(
-        quality.metric, found.outputs[found.known(before)], found.outputs[found.known(after)], quality.references
-    )
-    return {f"{figure}_loss": -compared.delta, f"{figure}_low": -compared.high, f"{figure}_high": -compared.low}
+    texts = (found.outputs[found.known(name)] for name in (after, before))
+    lost = compare(quality.metric, *texts, quality.references)
+    return {f"{figure}_loss": lost.delta, f"{figure}_low": lost.low, f"{figure}_high": lost.high}
 
 
 def figures_of_kind(

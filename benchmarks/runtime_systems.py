@@ -15,7 +15,7 @@ from seqdistill.models.saved import load_model, save_model
 from seqdistill.native import library
 from seqdistill.options import ExportOptions
 from seqdistill.progress import Silent
-from seqdistill.runtime.deployed import deployed
+from seqdistill.runtime.deployed import Asked, deployed
 from seqdistill.runtime.exporting.packing import Precision
 from seqdistill.runtime.one_system import Place
 from seqdistill.stages import run_stage
@@ -66,10 +66,11 @@ def exported(training: Path, out: Path, *, precision: Precision = "int8", shortl
     return out
 
 
-def cases_of(directory: Path, name: str, stack: ExitStack, *, beam: int = 1, engine: str = "") -> Case:
+def case_of(directory: Path, name: str, stack: ExitStack, *, beam: int = 1, engine: str = "auto") -> Case:
     """A directory with one engine, by default the one that it is deployed with."""
-    found = stack.enter_context(deployed(directory))
-    return Case(name, found.places[engine] if engine else next(iter(found.places.values())), beam, found.disk_mb)
+    found = stack.enter_context(deployed(directory, Asked(engine)))
+    (place,) = found.places.values()
+    return Case(name, place, beam, found.disk_mb)
 
 
 def student_cases(student: Training, work: Path, stack: ExitStack) -> list[Case]:
@@ -82,7 +83,7 @@ def student_cases(student: Training, work: Path, stack: ExitStack) -> list[Case]
     found["int8"] = exported(model, folder / "int8")
     if student.data is not None and not FAMILIES[student.family].traits.non_autoregressive:
         found["int8 shortlist"] = exported(model, folder / "int8-shortlist", shortlist=student.data)
-    cases = [cases_of(directory, f"{student.name} {what}", stack) for what, directory in found.items()]
+    cases = [case_of(directory, f"{student.name} {what}", stack) for what, directory in found.items()]
     return [*cases, *on_avx2(cases[-1])]
 
 
@@ -100,8 +101,8 @@ def made_cases(work: Path, stack: ExitStack, *, layers: int, dim: int) -> list[C
         tell(f"making {directory}")
         save_model(make_model(layers=layers, dim=dim), make_tokenizers(), directory)
     out = exported(directory, work / f"{directory.name}-int8")
-    compiled = cases_of(out, "compiled", stack)
-    return [cases_of(directory, "ctranslate2", stack, engine="ctranslate2"), compiled, *on_avx2(compiled)]
+    compiled = case_of(out, "compiled", stack)
+    return [case_of(directory, "ctranslate2", stack, engine="ctranslate2"), compiled, *on_avx2(compiled)]
 
 
 def made_text(work: Path, count: int) -> list[str]:

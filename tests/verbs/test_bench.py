@@ -25,7 +25,7 @@ from seqdistill.options import BenchOptions, EvaluateOptions, ExportOptions
 from seqdistill.progress import Silent
 from seqdistill.runtime import measured
 from seqdistill.runtime.conversion import convert
-from seqdistill.runtime.deployed import deployed, names_of, systems_of
+from seqdistill.runtime.deployed import Asked, deployed, names_of, systems_of
 from seqdistill.runtime.latency import Timed
 from seqdistill.runtime.measured import Batch, Load, MeasuredSystem
 from seqdistill.runtime.one_system import Place
@@ -251,10 +251,9 @@ def test_a_model_is_run_as_it_is_deployed(world: Path, exported: Path) -> None:
         "exported": ["compiled"],
         "converted": ["ctranslate2"],
     }.items():
-        with deployed(world / name) as found:
-            assert list(found.places) == engines
-            assert [system.engine for system in systems_of([found], engine="auto", every=False)] == engines[:1]
-            assert [system.engine for system in systems_of([found], engine="auto", every=True)] == engines
+        with deployed(world / name) as found, deployed(world / name, Asked(every=True)) as every:
+            assert list(found.places) == engines[:1] and list(every.places) == engines
+            assert [system.name for system in systems_of([found])] == [name]
 
 
 def test_options_reach_each_model_and_text_is_the_engines(world: Path) -> None:

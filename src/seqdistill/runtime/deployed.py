@@ -31,7 +31,7 @@ class Deployed(NamedTuple):
     directory: Path
     """As it was given."""
     places: dict[str, Place]
-    """By the engines that can run it, the one it is deployed with first."""
+    """By the engines that are to run it."""
     disk_mb: float
     """Of the files that the system needs, in MB of 10^6 bytes."""
     parameters: int | None
@@ -40,48 +40,78 @@ class Deployed(NamedTuple):
     languages: Languages
 
 
+class Asked(NamedTuple):
+    """How directories are to be run."""
+
+    engine: str = "auto"
+    """The one for all; auto: the one that each is deployed with."""
+    every: bool = False
+    """By all engines that can."""
+    compute_type: str = "auto"
+
+    def chosen(self, directory: Path, engines: Sequence[str]) -> list[str]:
+        """The engines to run a directory with, of those that can, the one it is deployed with first.
+
+        Raises:
+            UserError: the engine asked for cannot.
+        """
+        if self.engine not in ("auto", *engines):
+            raise UserError(
+                f"{directory}: the engine {self.engine} cannot run this model, but {' and '.join(engines)} can: give "
+                "that as --engine, or leave it out, and each model is run as it is deployed"
+            )
+        if self.every:
+            return list(engines)
+        return [engines[0] if self.engine == "auto" else self.engine]
+
+
 @contextmanager
-def deployed(directory: Path, *, compute_type: str = "auto") -> Iterator[Deployed]:
+def deployed(directory: Path, asked: Asked | None = None) -> Iterator[Deployed]:
     """What lies in a directory, as long as the context lasts: conversions are kept by then.
 
     Raises:
-        UserError: no model lies there, or one that was altered.
+        UserError: no model lies there, or one that was altered, or that the engine asked for cannot run.
     """
+    asked = asked or Asked()
     with ExitStack() as kept:
         if is_exported(directory):
-            yield _exported(directory, compute_type)
+            yield _exported(directory, asked)
         elif (directory / CONVERTED).is_file():
-            yield _converted(directory, compute_type)
+            yield _converted(directory, asked)
         else:
-            yield _trained(directory, compute_type, kept)
+            yield _trained(directory, asked, kept)
 
 
-def _trained(directory: Path, compute_type: str, kept: ExitStack) -> Deployed:
-    loaded = load_model(directory)
-    folder = model_directory(directory)
-    places = {"torch": Place("torch", str(folder), compute_type=compute_type, model=loaded.fingerprint)}
+def _trained(directory: Path, asked: Asked, kept: ExitStack) -> Deployed:
+    loaded, folder = load_model(directory), model_directory(directory)
     exporters = FAMILIES[family_of(loaded.model)].exporters
-    if "compiled" in exporters and library.missing() is None:
-        exported = compiled_engine(loaded, compute_type=compute_type).student.exported.path
-        places = {"compiled": Place("compiled", str(exported), compute_type=compute_type), **places}
-    if "ctranslate2" in exporters:
-        conversion = kept.enter_context(converted(loaded, default_cache()))
-        place = Place("ctranslate2", str(conversion), str(folder / TOKENIZER), compute_type, loaded.fingerprint)
-        places = {"ctranslate2": place, **places}
+    there = {"ctranslate2": True, "compiled": library.missing() is None}
+    engines = [name for name, is_there in there.items() if is_there and name in exporters]
+    places = {}
+    for engine in asked.chosen(directory, [*engines, "torch"]):
+        place = Place(engine, str(folder), str(folder / TOKENIZER), asked.compute_type, loaded.fingerprint)
+        if engine == "ctranslate2":
+            place = place._replace(folder=str(kept.enter_context(converted(loaded, default_cache()))))
+        elif engine == "compiled":
+            exported = compiled_engine(loaded, compute_type=asked.compute_type).student.exported
+            place = place._replace(folder=str(exported.path))
+        places[engine] = place
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     lowercase = loaded.tokenizers.target.lowercase
     return Deployed(directory, places, disk_mb(folder), parameters, lowercase, loaded.languages)
 
 
-def _exported(directory: Path, compute_type: str) -> Deployed:
-    engine = exported_engine(directory, compute_type=compute_type)
-    place = Place("compiled", str(directory), compute_type=compute_type)
+def _exported(directory: Path, asked: Asked) -> Deployed:
+    (name,) = asked.chosen(directory, ["compiled"])
+    engine = exported_engine(directory, compute_type=asked.compute_type)
+    place = Place(name, str(directory), compute_type=asked.compute_type)
     parameters = engine.student.exported.description["parameters"]
     lowercase = engine.tokenizers.target.lowercase
-    return Deployed(directory, {"compiled": place}, disk_mb(directory), parameters, lowercase, engine.languages)
+    return Deployed(directory, {name: place}, disk_mb(directory), parameters, lowercase, engine.languages)
 
 
-def _converted(directory: Path, compute_type: str) -> Deployed:
+def _converted(directory: Path, asked: Asked) -> Deployed:
+    (name,) = asked.chosen(directory, ["ctranslate2"])
     if not (directory / LISTING).is_file() or not (directory / TOKENIZER).is_dir():
         raise UserError(
             f"{directory}: holds a model of CTranslate2, but not {LISTING} and {TOKENIZER}/, without which it reads no "
@@ -90,9 +120,8 @@ def _converted(directory: Path, compute_type: str) -> Deployed:
     if not is_whole(directory):
         raise UserError(f"{directory}: was cut or altered since it was written; copy it again, or export it again")
     tokenizers = Vocabularies.load(directory / TOKENIZER)
-    place = Place("ctranslate2", str(directory), str(directory / TOKENIZER), compute_type)
-    places = {"ctranslate2": place}
-    return Deployed(directory, places, disk_mb(directory), None, tokenizers.target.lowercase, Languages())
+    place = Place(name, str(directory), str(directory / TOKENIZER), asked.compute_type)
+    return Deployed(directory, {name: place}, disk_mb(directory), None, tokenizers.target.lowercase, Languages())
 
 
 def disk_mb(folder: Path) -> float:
@@ -106,32 +135,20 @@ class System(NamedTuple):
 
     name: str
     """As tables and plots call it."""
-    engine: str
     place: Place
     deployed: Deployed
 
 
-def systems_of(found: Sequence[Deployed], *, engine: str, every: bool) -> list[System]:
-    """The systems to measure, in the order of their directories.
-
-    Args:
-        engine: the one for all; auto: the one that each is deployed with.
-        every: each directory with all its engines.
+def systems_of(found: Sequence[Deployed]) -> list[System]:
+    """A system for each directory and each engine that runs it, in their order.
 
     Raises:
-        UserError: a directory twice; an engine that cannot run what lies in one.
+        UserError: a directory twice.
     """
-    names = names_of([each.directory for each in found])
     systems = []
-    for name, each in zip(names, found, strict=True):
-        if engine not in ("auto", *each.places):
-            raise UserError(
-                f"{each.directory}: the engine {engine} cannot run this model, but {' and '.join(each.places)} can: "
-                "give that as --engine, or leave it out, and each model is run as it is deployed"
-            )
-        chosen = list(each.places) if every else [next(iter(each.places)) if engine == "auto" else engine]
-        several = len(chosen) > 1
-        systems += [System(f"{name}, {one}" if several else name, one, each.places[one], each) for one in chosen]
+    for name, each in zip(names_of([each.directory for each in found]), found, strict=True):
+        several = len(each.places) > 1
+        systems += [System(f"{name}, {engine}" * several or name, place, each) for engine, place in each.places.items()]
     return systems
 
 

@@ -19,7 +19,7 @@ from seqdistill.metrics.tokenizers import completed
 from seqdistill.options import BenchOptions, DecodingOptions, MetricOptions
 from seqdistill.progress import Progress
 from seqdistill.reports.bench_page import PAGE, PLOT, SPEEDS, write_bench_page
-from seqdistill.runtime.deployed import System, deployed, systems_of
+from seqdistill.runtime.deployed import Asked, System, deployed, names_of, systems_of
 from seqdistill.runtime.latency import Timed, Turn, by_name, evenly_spread, ratios, rounds, spread
 from seqdistill.runtime.measured import Load, MeasuredSystem, load_alone
 from seqdistill.seals import read_sealed, write_sealed
@@ -71,8 +71,9 @@ def bench(settings: BenchOptions, out: Path, progress: Progress) -> dict[str, An
     cores = sorted(os.sched_getaffinity(0))[: settings.cores]
     with ExitStack() as stack:
         progress.start("opening", total=None, unit="systems")
-        found = [stack.enter_context(deployed(each, compute_type=settings.compute_type)) for each in settings.models]
-        systems = systems_of(found, engine=settings.engine, every=settings.every_engine)
+        names_of(settings.models)  # before the first of them is read
+        asked = Asked(settings.engine, settings.every_engine, settings.compute_type)
+        systems = systems_of([stack.enter_context(deployed(each, asked)) for each in settings.models])
         members = _opened(systems, _given(settings), cores, stack)
         progress.advance(len(members))
         outputs = _decoded(members, text, out, progress)

@@ -246,8 +246,8 @@ def figures_of_best(student: Training, found: Measured, quality: Quality) -> dic
 
 def loss(figure: str, before: str, after: str, found: Measured, quality: Quality) -> dict[str, float]:
     """BLEU lost from one system to another, with the interval of the paired bootstrap."""
-    texts = (found.outputs[found.known(name)] for name in (after, before))
-    lost = compare(quality.metric, *texts, quality.references)
+    whole, less = found.outputs[found.known(before)], found.outputs[found.known(after)]
+    lost = compare(quality.metric, less, whole, quality.references)
     return {f"{figure}_loss": lost.delta, f"{figure}_low": lost.low, f"{figure}_high": lost.high}
 
 

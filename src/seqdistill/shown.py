@@ -109,6 +109,28 @@ def _table_of(rows: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def exports(results: dict[str, Any]) -> Iterator[Part]:
+    """What was written, and what that loses against the trained model."""
+    kept = {name: value for name, value in results.items() if name != "verified"}
+    yield from everything(kept | {"bytes": f"{results['bytes']:,}", "parameters": f"{results['parameters']:,}"})
+    if "verified" not in results:
+        yield "not compared with the trained model: no validation text; give --data"
+        return
+    lines, systems = results["verified"]["lines"], {**results["verified"]}
+    del systems["lines"]
+    table = Table("model", "BLEU", "loss", "95 % interval", "chrF", "loss", "95 % interval", "equal lines", box=None)
+    for name, row in systems.items():
+        cells = [name]
+        for metric in ("bleu", "chrf"):
+            ends = [row.get(f"{metric}_loss{end}") for end in ("", "_low", "_high")]
+            loss, low, high = ("" if end is None else f"{end:.2f}" for end in ends)
+            cells += [f"{row[metric]:.2f}", loss, f"{low} to {high}" if loss else ""]
+        ties = f", {row['ties']:,} by ties" if row.get("ties") else ""
+        table.add_row(*cells, f"{row['equal_lines']:,} of {lines:,}{ties}" if "equal_lines" in row else "")
+    yield ""
+    yield table
+
+
 def decisions(results: dict[str, Any]) -> Iterator[Part]:
     """Two tables: shares of wins for each a and b, and what the systems reach on average."""
     parts = ("token", "sequence")
@@ -162,5 +184,12 @@ def systems(directory: Path) -> Iterator[Part]:
         yield f"{name}: {gain}"
 
 
-STAGES = {"bench": speeds, "measure": measures, "tune-penalty": penalties, "decision-theory": decisions, "modes": modes}
+STAGES = {
+    "export": exports,
+    "bench": speeds,
+    "measure": measures,
+    "tune-penalty": penalties,
+    "decision-theory": decisions,
+    "modes": modes,
+}
 """Verbs whose results have a form of their own."""

@@ -183,8 +183,14 @@ def opened(path: Path) -> ctypes.CDLL:
 @functools.cache
 def engine(instructions: str | None = None, lib: Path = LIB) -> ctypes.CDLL:
     """The library of a set, or of `chosen()`, with the functions of cpp/api.h declared; opened once a process."""
-    library = opened(lib / f"kernels-{instructions or chosen(lib)}.so")
+    path = lib / f"kernels-{instructions or chosen(lib)}.so"
+    library = opened(path)
     for name, arguments in _ARGUMENTS.items():
-        function = getattr(library, name)
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise UserError(
+                f"{path}: was built from another version of seqdistill; run `python -m seqdistill.native.build` again"
+            ) from None
         function.argtypes, function.restype = arguments, _RESULTS.get(name, ctypes.c_int)
     return library

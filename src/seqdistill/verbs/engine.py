@@ -192,6 +192,8 @@ def _surrounded(engine: Engine, tokenizers: Vocabularies, settings: WritingOptio
             engine.check_lines(lines)
     if settings.rerank is None:
         return engine
+    if is_exported(settings.rerank):
+        return RerankingEngine(engine, exported_engine(settings.rerank))
     device = "cpu" if settings.engine in OWN_THREADS else str(choose_device(settings.device))
     return RerankingEngine(engine, load_engine("torch", settings.rerank, device=device))
 

@@ -21,7 +21,7 @@ class System:
     """An evaluated model."""
 
     name: str
-    """Of the training stage, or of the evaluation where the model was trained elsewhere."""
+    """Of the stage that made the model, a training or an export; of the evaluation where it was made elsewhere."""
     model: str
     """As `train --model`; empty where the model was trained elsewhere."""
     data: str
@@ -48,13 +48,14 @@ def systems_in(directory: Path) -> list[System]:
     for path, manifest in stages.items():
         if manifest["kind"] != "evaluate":
             continue
-        training = by_content.get(manifest["inputs"]["model"])
+        made = by_content.get(manifest["inputs"]["model"])
+        training = _training(made, stages, by_content)
         trained = stages[training] if training else None
         data = by_content.get(trained["inputs"]["data"]) if trained else None
         kinds = {"prepare": "real", "distill": "distilled"}
         systems.append(
             System(
-                name=visible((training or path).name),
+                name=visible((made or path).name),
                 model=trained["options"]["model"] if trained else "",
                 data=kinds[stages[data]["kind"]] if data else "",
                 evaluation=path,
@@ -64,6 +65,15 @@ def systems_in(directory: Path) -> list[System]:
             )
         )
     return sorted(systems, key=lambda system: (system.evaluation / FINISHED).stat().st_mtime_ns)
+
+
+def _training(
+    made: Path | None, stages: Mapping[Path, Mapping[str, Any]], by_content: Mapping[str, Path]
+) -> Path | None:
+    """The training that made a model; of an exported one, that of what it was made of."""
+    if made is not None and stages[made]["kind"] == "export":
+        return by_content.get(stages[made]["inputs"]["model"])
+    return made
 
 
 def row_of(system: System) -> dict[str, Any]:
@@ -77,6 +87,7 @@ def row_of(system: System) -> dict[str, Any]:
         **({"perplexity": system.scores["perplexity"]} if "perplexity" in system.scores else {}),
         **{name: system.scores[name] for name in ("passes", "iterations") if name in system.scores},
         "parameters": system.scores["parameters"],
+        **({"engine": system.scores["engine"]} if "engine" in system.scores else {}),
         **dict(system.speed),
         **{f"{name}_signature": signature for name, signature in metrics.items()},
     }
@@ -116,4 +127,5 @@ def _conditions(system: System) -> tuple[Any, ...]:
     """What two systems have in common that differ only in their data."""
     assert system.training is not None, "systems with data have a training"
     trained, evaluated = (recorded(path) for path in (system.training, system.evaluation))
-    return *(trained["options"][name] for name in ("model", "set", "objective", "seed")), evaluated["options"]
+    exported = evaluated["options"].get("engine") == "compiled" and system.scores["engine"]  # and its precision
+    return *(trained["options"][name] for name in ("model", "set", "objective", "seed")), evaluated["options"], exported

@@ -43,7 +43,7 @@ def trace_lines(settings: TranslateOptions, lines: Iterable[str]) -> Iterator[tu
     Raises:
         UserError: an autoregressive model, or an engine that runs no other.
     """
-    engine = tracing(open_engine(settings).engine)
+    engine = tracing(open_engine(settings.replaced(trace=True)).engine)  # `auto` is an engine that traces
     options = decoding_options(settings, engine)
     traces = (engine.traces(line, options)[0] for line in lines)
     return ((trace.translation, trace.lines()) for trace in traces)

@@ -41,7 +41,7 @@ void refine_cmlm(const Work& work, Canvas& canvas, int step) {
   write_words(work, run, run_places, canvas, places, masked);
 }
 
-constexpr Refiner REFINER = {10, false, true, likely_lengths, refine_cmlm};
+constexpr Refiner REFINER = {false, true, likely_lengths, refine_cmlm};
 
 void decode_cmlm(const Model& model, const Batch& batch, Found* found, Arena& arena) {
   refine(*static_cast<const Refined*>(model.parts), REFINER, batch, found, arena);

@@ -36,8 +36,13 @@ inline void tanh(float* y, size_t count) {
 
 // Index of the greatest number; of equal ones the first; 0 if none is above -infinity. `count` is 1 or more.
 inline int argmax(const float* x, int count) {
-  int best = 0;
-  for (int i = 1; i < count; ++i)
+  int best = 0, i = 0;
+  for (; i + 16 <= count; i += 16) {
+    if (!any_above(load(x + i), x[best])) continue;  // as nearly always: a maximum is seldom raised
+    for (int lane = i; lane < i + 16; ++lane)
+      if (x[lane] > x[best]) best = lane;
+  }
+  for (; i < count; ++i)
     if (x[i] > x[best]) best = i;
   return best;
 }

@@ -16,7 +16,7 @@ void refine_inat(const Work& work, Canvas& canvas, int step) {
   write_all(work, run, canvas);
 }
 
-constexpr Refiner REFINER = {10, true, false, likely_lengths, refine_inat};
+constexpr Refiner REFINER = {true, false, likely_lengths, refine_inat};
 
 void decode_inat(const Model& model, const Batch& batch, Found* found, Arena& arena) {
   refine(*static_cast<const Refined*>(model.parts), REFINER, batch, found, arena);

@@ -37,7 +37,7 @@ void refine_inst(const Work& work, Canvas& canvas, int) {
   }
 }
 
-constexpr Refiner REFINER = {10, true, false, nullptr, refine_inst};
+constexpr Refiner REFINER = {true, false, nullptr, refine_inst};
 
 void decode_inst(const Model& model, const Batch& batch, Found* found, Arena& arena) {
   refine(*static_cast<const Refined*>(model.parts), REFINER, batch, found, arena);

@@ -95,7 +95,7 @@ void refine_levt(const Work& work, Canvas& canvas, int) {
   fill_placeholders(work, canvas);
 }
 
-constexpr Refiner REFINER = {10, true, false, nullptr, refine_levt};
+constexpr Refiner REFINER = {true, false, nullptr, refine_levt};
 
 void decode_levt(const Model& model, const Batch& batch, Found* found, Arena& arena) {
   refine(*static_cast<const Refined*>(model.parts), REFINER, batch, found, arena);

@@ -13,7 +13,7 @@ void refine_nat(const Work& work, Canvas& canvas, int step) {
   write_all(work, run, canvas);
 }
 
-constexpr Refiner REFINER = {1, true, false, likely_lengths, refine_nat};
+constexpr Refiner REFINER = {true, false, likely_lengths, refine_nat};
 
 void decode_nat(const Model& model, const Batch& batch, Found* found, Arena& arena) {
   refine(*static_cast<const Refined*>(model.parts), REFINER, batch, found, arena);

@@ -5,13 +5,15 @@
 namespace sd {
 namespace {
 
+constexpr int MOST_ITERATIONS = 1000;
+
 Work encoded(const Refined& model, const Refiner& refiner, const Batch& batch, Arena& arena) {
   const int rows = batch.sources.rows();
   float* states = arena.array<float>(size_t(rows) * size_t(model.dim));
   embed_sentences(model.source_embedding, model.positions, batch.source_tokens, batch.sources, states);
   encode(model.encoder, batch.sources, states, arena);
   const Memory* memories = memories_of(model.decoder, states, rows, arena);
-  const int iterations = batch.iterations ? batch.iterations : refiner.iterations;
+  const int iterations = batch.iterations ? batch.iterations : model.iterations;
   // Candidates are ranked by their log-probabilities.
   const bool scores = batch.scores || batch.beam > 1 || (refiner.reads_log_probs && iterations > 1);
   return {model,      batch.sources, batch.source_tokens,  states, memories, batch.beam,
@@ -100,6 +102,7 @@ Refined* refined_of(const Parts& parts, const Model& model, Ids not_written) {
   refined->encoder = encoder_of(parts);
   refined->decoder = decoder_of(parts);
   const int dim = refined->dim = refined->encoder.sizes.dim;
+  refined->iterations = parts.number("iterations", 1, MOST_ITERATIONS);
   Embeddings embeddings = embeddings_of(parts, model.source_vocab, model.target_vocab, dim);
   refined->source_embedding = embeddings.source;
   refined->target_embedding = embeddings.target;

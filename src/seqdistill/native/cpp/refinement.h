@@ -10,7 +10,7 @@ namespace sd {
 // The parts of a non-autoregressive model. Heads are those of its family; others are not set.
 struct Refined {
   SpecialIds ids;
-  int dim;
+  int dim, iterations;  // most iterations, unless told otherwise
   Linear source_embedding, target_embedding;
   Linear output;  // the target embedding without what is not written
   Positions positions;
@@ -28,7 +28,7 @@ struct Refined {
   Linear deletion;      // 2 outputs: keep or delete a token (levt)
 };
 
-// The parts all families have. `no_words` is left out of the output layer, of models that insert words `never_written`.
+// The parts that all families have; `not_written` are ids that have no probability.
 Refined* refined_of(const Parts& parts, const Model& model, Ids not_written);
 
 // The sentences of a call, encoded, and how they are decoded.
@@ -46,9 +46,8 @@ struct Work {
 
 // What a family is to the decoder.
 struct Refiner {
-  int iterations;                             // unless told otherwise
-  bool settles;                               // a row that an iteration has not changed will never change again
-  bool reads_log_probs;                       // of the words it wrote, in the next iteration
+  bool settles;          // a row that an iteration has not changed will never change again
+  bool reads_log_probs;  // of the words it wrote, in the next iteration
   const int32_t* (*lengths)(const Work& work);  // of each candidate's first canvas, all MASK; nullptr: it is empty
   // One iteration, counting passes; afterwards no MASK is left, and no row is longer than its limit.
   void (*refine)(const Work& work, Canvas& canvas, int step);

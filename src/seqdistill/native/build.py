@@ -46,11 +46,14 @@ SETS = {
         "portable": InstructionSet("-march=x86-64", "x86_64"),
     },
     "aarch64": {
-        "dotprod": InstructionSet("-march=armv8.2-a+dotprod", "generic+v8.2a+dotprod"),
+        "dotprod": InstructionSet("-march=armv8.2-a+dotprod", "generic+v8_2a+dotprod"),
         "portable": InstructionSet("-march=armv8-a", "generic"),
     },
 }
 """The best first. A processor that is not here has "portable" alone."""
+
+KERNELS = ("attention", "linear", "norm", "packed", "processor", "recurrence")
+"""Sources that the kernels' tests need: the rest of the engine takes several times as long to compile."""
 
 TARGETS = {
     "linux-x86_64": "x86_64-linux-gnu.2.17",
@@ -157,7 +160,7 @@ def build(
         sets: some instruction sets only.
         strict: warnings are errors.
         sanitized: with the address and undefined-behaviour sanitizers; into a folder of its own.
-        tests: builds tests-SET.so, which has the kernels' entry points for tests.
+        tests: builds tests-SET.so instead, the kernels alone with entry points for tests.
         more: further options of the compiler; into a folder of its own.
 
     Raises:
@@ -165,7 +168,9 @@ def build(
     """
     with_ = compiler(target)
     flags = [*FLAGS, *(["-Werror"] if strict else []), *(SANITIZED if sanitized else []), *more]
-    sources = sorted(CPP.glob("*.cpp")) + (sorted((CPP / "tests").glob("*.cpp")) if tests else [])
+    engine = sorted(CPP.glob("*.cpp"))
+    kernels = [*(CPP / f"{name}.cpp" for name in KERNELS), *sorted((CPP / "tests").glob("*.cpp"))]
+    sources = kernels if tests else engine
     with _alone(out), ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = {
             name: [pool.submit(_compiled, with_, flags, name, source, out) for source in sources]

@@ -48,8 +48,8 @@ void attend_one(const float* query, const Memory& memory, int count, RowOf row_o
   }
 }
 
-// Sixteen queries of one head turned around, number c of query q at [c][q], so that sums, maxima and exponentials of all
-// of them are single operations; scores, and later weights, of row t of the memory lie at [t][q].
+// Sixteen queries of one head turned around, number c of query q at [c][q], so that sums, maxima and exponentials of
+// all of them are single operations; scores, and later weights, of row t of the memory lie at [t][q].
 constexpr int TILE = 16;
 
 // scores[t] = numbers of key t times those of all queries, summed from the first on; KEYS keys at a time.
@@ -95,14 +95,16 @@ void softmax(float* scores, int count) {
 }
 
 // One head of up to 16 queries over `count` rows of the memory.
-void attend_tile(const float* query, int query_stride, int queries, const float* key, int key_stride, const float* value,
-                 int value_stride, int count, int width, float* turned, float* scores, float* out, int out_stride) {
+void attend_tile(const float* query, int query_stride, int queries, const float* key, int key_stride,
+                 const float* value, int value_stride, int count, int width, float* turned, float* scores, float* out,
+                 int out_stride) {
   memset(turned, 0, sizeof(float) * size_t(TILE) * size_t(width));
   for (int q = 0; q < queries; ++q)
     for (int c = 0; c < width; ++c) turned[TILE * c + q] = query[long(q) * query_stride + c];
   const f16 factor = broadcast(1.0f / __builtin_sqrtf(float(width)));
   int t = 0;
-  for (; t + 4 <= count; t += 4) score<4>(turned, key + long(t) * key_stride, key_stride, width, factor, scores + TILE * t);
+  for (; t + 4 <= count; t += 4)
+    score<4>(turned, key + long(t) * key_stride, key_stride, width, factor, scores + TILE * t);
   for (; t < count; ++t) score<1>(turned, key + long(t) * key_stride, key_stride, width, factor, scores + TILE * t);
   softmax(scores, count);
   for (int c = 0; c < width; c += 16) {
@@ -151,8 +153,9 @@ void attend_rows(const float* query, int query_stride, int rows, const Memory& c
   for (int row = 0; row < rows; ++row) {
     const int32_t* seen = table + size_t(row) * size_t(table_stride);
     float* scores = arena.array<float>(size_t(lengths[row]) + 15);  // whole registers
-    attend_one(query + size_t(row) * size_t(query_stride), cache, lengths[row],
-               [seen](int t) { return size_t(seen[t]); }, heads, dim, scores, out + size_t(row) * size_t(out_stride));
+    attend_one(
+        query + size_t(row) * size_t(query_stride), cache, lengths[row], [seen](int t) { return size_t(seen[t]); },
+        heads, dim, scores, out + size_t(row) * size_t(out_stride));
     arena.release(before);
   }
 }

@@ -7,16 +7,16 @@
 namespace sd {
 
 // Keys and values: row r of keys starts at key + r * stride, of values at value + r * value_stride. With heads, a row
-// holds them side by side, dim / heads floats each (any number); a key and value from one product of [2 dim] outputs are
-// (kv, kv + dim, 2 * dim, 2 * dim).
+// holds them side by side, dim / heads floats each (any number); a key and value from one product of [2 dim] outputs
+// are (kv, kv + dim, 2 * dim, 2 * dim).
 struct Memory {
   const float *key, *value;
   int key_stride, value_stride;
 };
 
-// Every query of list i attends to all rows of keys.list[i]: list `sentences[i]` of `keys`, or list i where sentences is
-// nullptr. Encoder self-attention: queries and keys are the same lists. Cross-attention of a beam: list i of the queries
-// is the live hypotheses of a sentence. One head of dim: the attention of recurrent students.
+// Every query of list i attends to all rows of keys.list[i]: list `sentences[i]` of `keys`, or list i where sentences
+// is nullptr. Encoder self-attention: queries and keys are the same lists. Cross-attention of a beam: list i of the
+// queries is the live hypotheses of a sentence. One head of dim: the attention of recurrent students.
 //
 //   out[row] = concatenated over heads: sum_t softmax_t(query . key_t / sqrt(dim / heads)) value_t
 //

@@ -12,8 +12,9 @@ inline f16 load_weights(const float* weight) { return load(weight); }
 // bfloat16 is the upper half of a float32. Given as instructions, which g++ 12 does not find by itself.
 inline f16 load_weights(const uint16_t* weight) {
 #if SD_LANES == 16
-  __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight)));
-  return {{reinterpret_cast<FloatPart>(_mm512_slli_epi32(wide, 16))}};
+  // The masks, of all lanes, keep g++ 12 from warning of its own header.
+  __m512i wide = _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight)));
+  return {{reinterpret_cast<FloatPart>(_mm512_maskz_slli_epi32(0xffff, wide, 16))}};
 #elif SD_LANES == 8
   return each_part([=](int i) {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weight + 8 * i)));

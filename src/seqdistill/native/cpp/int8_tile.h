@@ -30,7 +30,8 @@ template <int ROWS, int COLUMNS>
 inline void store_sums(const __m256i (&total)[ROWS][COLUMNS], i16 (&sums)[ROWS][4], int first) {
   for (int row = 0; row < ROWS; ++row)
     for (int j = 0; j < COLUMNS; j += 2)
-      sums[row][(first + j) / 2] = {{reinterpret_cast<IntPart>(total[row][j]), reinterpret_cast<IntPart>(total[row][j + 1])}};
+      sums[row][(first + j) / 2] = {
+          {reinterpret_cast<IntPart>(total[row][j]), reinterpret_cast<IntPart>(total[row][j + 1])}};
 }
 #endif
 
@@ -137,8 +138,8 @@ inline void int8_sums(const Int8Operands& from, i16 (&sums)[ROWS][4]) {
 
 #elif defined(__AVX2__)
 
-// |x| times (w with the sign of x): vpmaddubsw adds two products in 16 bits, at most 2 * 127 * 127 = 32,258, so that none
-// saturates, as (x + 128) w would at 2 * 255 * 127. vpsignb needs w > -128, and makes w zero where x is.
+// |x| times (w with the sign of x): vpmaddubsw adds two products in 16 bits, at most 2 * 127 * 127 = 32,258, so that
+// none saturates, as (x + 128) w would at 2 * 255 * 127. vpsignb needs w > -128, and makes w zero where x is.
 struct Quad {
   __m256i x, size;
   explicit Quad(int32_t four) : x(_mm256_set1_epi32(four)), size(_mm256_abs_epi8(x)) {}
@@ -193,8 +194,8 @@ inline void int8_sums(const Int8Operands& from, i16 (&sums)[ROWS][4]) {
 
 constexpr int INT8_ROWS = 1;
 
-// The two halves of 16 weights, widened to 16 bits (the sign comes down from the upper byte), times (x0 x1 x2 x3 x0 x1 x2 x3):
-// pmaddwd leaves two half sums for each output, which are added at the end.
+// The two halves of 16 weights, widened to 16 bits (the sign comes down from the upper byte), times (x0 x1 x2 x3 x0 x1
+// x2 x3): pmaddwd leaves two half sums for each output, which are added at the end.
 template <int ROWS>
 inline void int8_sums(const Int8Operands& from, i16 (&sums)[ROWS][4]) {
   for (int first = 0; first < 4; ++first) {  // 16 outputs at a time

@@ -67,8 +67,8 @@ const float* sublayer_input(const Norm& norm, const Sizes& sizes, const float* x
   return normed;
 }
 
-void add_output(const Norm& norm, const Sizes& sizes, const Linear& output, const float* read, int read_stride, int rows,
-                float* x, Arena& arena) {
+void add_output(const Norm& norm, const Sizes& sizes, const Linear& output, const float* read, int read_stride,
+                int rows, float* x, Arena& arena) {
   float* change = arena.array<float>(size_t(rows) * size_t(sizes.dim));
   linear(output, read, rows, read_stride, change, sizes.dim, arena);
   add(x, change, size_t(rows) * size_t(sizes.dim));

@@ -6,8 +6,8 @@
 
 namespace sd {
 
-// Position encodings (nn/layers.py, `sinusoids`): sines of falling frequency in the first half of the vector, cosines in
-// the second. Those of the first positions lie in a table, others are computed when they are met.
+// Position encodings (nn/layers.py, `sinusoids`): sines of falling frequency in the first half of the vector, cosines
+// in the second. Those of the first positions lie in a table, others are computed when they are met.
 struct Positions {
   static constexpr int IN_TABLE = 256;
   int dim;
@@ -74,8 +74,8 @@ struct Decoder {
 // what the sublayer reads (x itself, or an array of the arena); `add_output` adds the product of `read` with the
 // sublayer's last matrix, and normalises.
 const float* sublayer_input(const Norm& norm, const Sizes& sizes, const float* x, int rows, Arena& arena);
-void add_output(const Norm& norm, const Sizes& sizes, const Linear& output, const float* read, int read_stride, int rows,
-                float* x, Arena& arena);
+void add_output(const Norm& norm, const Sizes& sizes, const Linear& output, const float* read, int read_stride,
+                int rows, float* x, Arena& arena);
 
 // x of each row, after the sublayer with its norm and residual connection.
 void self_attention(const SelfAttention& layer, const Sizes& sizes, Ragged sentences, float* x, Arena& arena);

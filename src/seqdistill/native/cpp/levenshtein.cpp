@@ -70,7 +70,8 @@ void insert_placeholders(const Work& work, Canvas& canvas) {
 void fill_placeholders(const Work& work, Canvas& canvas) {
   Arena& arena = work.arena;
   int32_t* rows = arena.array<int32_t>(size_t(canvas.rows));
-  int32_t *run_places = arena.array<int32_t>(size_t(canvas.total())), *places = arena.array<int32_t>(size_t(canvas.total()));
+  int32_t *run_places = arena.array<int32_t>(size_t(canvas.total())),
+          *places = arena.array<int32_t>(size_t(canvas.total()));
   int count = 0, masks = 0, end = 0;  // `end`: places of the run so far
   for (int row = 0; row < canvas.rows; ++row) {
     const int before = masks, first = canvas.starts[row], length = canvas.length(row);

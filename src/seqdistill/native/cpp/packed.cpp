@@ -112,9 +112,10 @@ void embed(const Linear& matrix, const int32_t* ids, int rows, float scale, floa
 }
 
 Linear shortlisted(const Linear& matrix, const int32_t* ids, int count, Arena& arena) {
-  const void* weight = matrix.precision == INT8       ? copied_rows<int32_t>(matrix, ids, count, arena)
-                       : matrix.precision == BFLOAT16 ? static_cast<void*>(copied_rows<uint16_t>(matrix, ids, count, arena))
-                                                      : copied_rows<float>(matrix, ids, count, arena);
+  const void* weight = matrix.precision == INT8 ? copied_rows<int32_t>(matrix, ids, count, arena)
+                       : matrix.precision == BFLOAT16
+                           ? static_cast<void*>(copied_rows<uint16_t>(matrix, ids, count, arena))
+                           : copied_rows<float>(matrix, ids, count, arena);
   return {matrix.precision,
           count,
           matrix.inputs,

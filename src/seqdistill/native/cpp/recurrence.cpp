@@ -121,8 +121,9 @@ void lstm_step(int dim, int rows, ConstRows from_input, ConstRows from_hidden, R
 void gru_scan(const Linear& recurrent, Ragged sentences, bool backward, ConstRows from_input, Rows state, Rows hidden,
               Arena& arena) {
   int dim = recurrent.inputs;
-  scan_together(recurrent, dim, sentences, backward, state, hidden, arena,
-                [&](int row, int i, const float* products) { gru_row(dim, from_input.row(row), products, state.row(i)); });
+  scan_together(recurrent, dim, sentences, backward, state, hidden, arena, [&](int row, int i, const float* products) {
+    gru_row(dim, from_input.row(row), products, state.row(i));
+  });
 }
 
 void lstm_scan(const Linear& recurrent, Ragged sentences, bool backward, ConstRows from_input, Rows state, Rows cell,

@@ -20,7 +20,8 @@ struct Rows {
   operator ConstRows() const { return {at, stride}; }
 };
 
-// SRU (Lei et al. 2018), one direction of `dim`. A row of `projected` has, side by side, candidate, forget gate, reset gate
+// SRU (Lei et al. 2018), one direction of `dim`. A row of `projected` has, side by side, candidate, forget gate, reset
+// gate
 // [, fourth matrix], `dim` floats each, with biases; `recurrent` is vf then vr, dim floats each.
 //
 //   f = s(forget + vf c')   c = candidate + f (c' - candidate)   r = s(reset + vr c')   h = skip + r (c - skip)

@@ -75,8 +75,8 @@ bool is_better(const Hypothesis& a, const Hypothesis& b) {
   return a.score > b.score;
 }
 
-// Sorts a sentence's candidates, best first; all get the passes and iterations of the one that took longest, as they run
-// side by side.
+// Sorts a sentence's candidates, best first; all get the passes and iterations of the one that took longest, as they
+// run side by side.
 void rank(Hypothesis* candidates, int count) {
   int passes = 0, iterations = 0;
   for (int i = 0; i < count; ++i) {
@@ -171,8 +171,8 @@ const int32_t* all_rows(const Canvas& canvas, Arena& arena) {
 void run_decoder_on_vectors(const Work& work, Run& run) {
   const Refined& model = work.model;
   for (int row = 0; row < run.rows.count; ++row)
-    add_positions(model.positions, 0, run.rows.length(row), run.states + size_t(run.rows.first(row)) * size_t(model.dim),
-                  model.dim);
+    add_positions(model.positions, 0, run.rows.length(row),
+                  run.states + size_t(run.rows.first(row)) * size_t(model.dim), model.dim);
   decode(model.decoder, run.rows, run.sentences, work.memories, work.sources, run.states, work.arena);
 }
 

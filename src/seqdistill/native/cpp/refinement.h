@@ -1,4 +1,5 @@
-// The decoder of all non-autoregressive models: a canvas is refined until it no longer changes (decoding/refinement.py).
+// The decoder of all non-autoregressive models: a canvas is refined until it no longer changes
+// (decoding/refinement.py).
 #pragma once
 #include "canvas.h"
 #include "model.h"
@@ -46,8 +47,8 @@ struct Work {
 
 // What a family is to the decoder.
 struct Refiner {
-  bool settles;          // a row that an iteration has not changed will never change again
-  bool reads_log_probs;  // of the words it wrote, in the next iteration
+  bool settles;                                 // a row that an iteration has not changed will never change again
+  bool reads_log_probs;                         // of the words it wrote, in the next iteration
   const int32_t* (*lengths)(const Work& work);  // of each candidate's first canvas, all MASK; nullptr: it is empty
   // One iteration, counting passes; afterwards no MASK is left, and no row is longer than its limit.
   void (*refine)(const Work& work, Canvas& canvas, int step);

@@ -30,13 +30,29 @@ struct i16 {
   IntPart part[PARTS];
 };
 
-// A Result whose part i is `of(i)`. Written out, not a loop: g++ keeps parts in registers only where it sees their numbers.
+// A Result whose part i is `of(i)`. Written out, not a loop: g++ keeps parts in registers only where it sees their
+// numbers.
 #if SD_LANES == 16
-#define SD_EACH_PART(Result, of) Result{{of(0)}}
+#define SD_EACH_PART(Result, of) \
+  Result {                       \
+    {                            \
+      of(0)                      \
+    }                            \
+  }
 #elif SD_LANES == 8
-#define SD_EACH_PART(Result, of) Result{{of(0), of(1)}}
+#define SD_EACH_PART(Result, of) \
+  Result {                       \
+    {                            \
+      of(0), of(1)               \
+    }                            \
+  }
 #else
-#define SD_EACH_PART(Result, of) Result{{of(0), of(1), of(2), of(3)}}
+#define SD_EACH_PART(Result, of) \
+  Result {                       \
+    {                            \
+      of(0), of(1), of(2), of(3) \
+    }                            \
+  }
 #endif
 template <class Of>
 inline f16 each_part(Of of) {
@@ -51,29 +67,49 @@ inline i16 each_int_part(Of of) {
 inline FloatPart as_float(IntPart x) { return reinterpret_cast<FloatPart>(x); }
 inline IntPart as_int(FloatPart x) { return reinterpret_cast<IntPart>(x); }
 
-inline f16 operator+(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] + b.part[i]; }); }
-inline f16 operator-(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] - b.part[i]; }); }
-inline f16 operator*(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] * b.part[i]; }); }
-inline f16 operator/(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] / b.part[i]; }); }
+inline f16 operator+(f16 a, f16 b) {
+  return each_part([=](int i) { return a.part[i] + b.part[i]; });
+}
+inline f16 operator-(f16 a, f16 b) {
+  return each_part([=](int i) { return a.part[i] - b.part[i]; });
+}
+inline f16 operator*(f16 a, f16 b) {
+  return each_part([=](int i) { return a.part[i] * b.part[i]; });
+}
+inline f16 operator/(f16 a, f16 b) {
+  return each_part([=](int i) { return a.part[i] / b.part[i]; });
+}
 inline f16& operator+=(f16& a, f16 b) { return a = a + b; }
 
 // a where a > b, otherwise b; b where either is not a number.
-inline f16 max(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; }); }
-inline f16 min(f16 a, f16 b) { return each_part([=](int i) { return a.part[i] < b.part[i] ? a.part[i] : b.part[i]; }); }
+inline f16 max(f16 a, f16 b) {
+  return each_part([=](int i) { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; });
+}
+inline f16 min(f16 a, f16 b) {
+  return each_part([=](int i) { return a.part[i] < b.part[i] ? a.part[i] : b.part[i]; });
+}
 
 // `yes` where a < b, otherwise `no`.
 inline f16 where_less(f16 a, f16 b, f16 yes, f16 no) {
   return each_part([=](int i) { return a.part[i] < b.part[i] ? yes.part[i] : no.part[i]; });
 }
 
-inline f16 broadcast(float x) { return each_part([=](int) { return x - FloatPart{}; }); }  // x - 0 is x, also where x is -0
+inline f16 broadcast(float x) {
+  return each_part([=](int) { return x - FloatPart{}; });
+}  // x - 0 is x, also where x is -0
 inline f16 zeros() { return broadcast(0.0f); }
-inline i16 bits(f16 x) { return each_int_part([=](int i) { return as_int(x.part[i]); }); }
-inline f16 from_bits(i16 x) { return each_part([=](int i) { return as_float(x.part[i]); }); }
+inline i16 bits(f16 x) {
+  return each_int_part([=](int i) { return as_int(x.part[i]); });
+}
+inline f16 from_bits(i16 x) {
+  return each_part([=](int i) { return as_float(x.part[i]); });
+}
 inline f16 absolute(f16 x) {
   return each_part([=](int i) { return as_float(as_int(x.part[i]) & 0x7fffffff); });
 }
-inline f16 to_floats(i16 x) { return each_part([=](int i) { return __builtin_convertvector(x.part[i], FloatPart); }); }
+inline f16 to_floats(i16 x) {
+  return each_part([=](int i) { return __builtin_convertvector(x.part[i], FloatPart); });
+}
 
 // Part by part, of any address: g++ would copy a whole f16 through memory.
 typedef float LoosePart __attribute__((vector_size(4 * SD_LANES), aligned(4), may_alias));

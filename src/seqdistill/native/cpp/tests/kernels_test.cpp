@@ -80,11 +80,13 @@ TEST void sdt_change(float* y, const float* x, int count, float by) {
   relu(y, size_t(count));
 }
 
-TEST void sdt_layer_norm(const float* x, int rows, int stride, int dim, const float* weight, const float* bias, float* y) {
+TEST void sdt_layer_norm(const float* x, int rows, int stride, int dim, const float* weight, const float* bias,
+                         float* y) {
   layer_norm(x, rows, stride, dim, weight, bias, y, dim);
 }
 
-TEST double sdt_linear(const Linear* matrix, const float* x, int rows, int x_stride, float* y, int y_stride, int times) {
+TEST double sdt_linear(const Linear* matrix, const float* x, int rows, int x_stride, float* y, int y_stride,
+                       int times) {
   return fastest(times, [&] { linear(*matrix, x, rows, x_stride, y, y_stride, arena); });
 }
 
@@ -108,9 +110,9 @@ TEST double sdt_shortlisted(const Linear* matrix, const int32_t* ids, int count,
   return took;
 }
 
-TEST double sdt_attend(const float* query, int query_stride, const int32_t* query_starts, int lists, const Memory* memory,
-                       const int32_t* key_starts, int sentences, const int32_t* sentence, int heads, int dim, float* out,
-                       int out_stride, int times) {
+TEST double sdt_attend(const float* query, int query_stride, const int32_t* query_starts, int lists,
+                       const Memory* memory, const int32_t* key_starts, int sentences, const int32_t* sentence,
+                       int heads, int dim, float* out, int out_stride, int times) {
   return fastest(times, [&] {
     attend(query, query_stride, {query_starts, lists}, *memory, {key_starts, sentences}, sentence, heads, dim, out,
            out_stride, arena);
@@ -128,7 +130,8 @@ TEST double sdt_attend_rows(const float* query, int query_stride, int rows, cons
 TEST double sdt_sru(const Sru* sru, const int32_t* starts, int count, int backward, const float* projected, int stride,
                     const float* input, float* cell, float* hidden, int times) {
   return fastest(times, [&] {
-    sru_scan(*sru, {starts, count}, backward, {projected, stride}, {input, sru->dim}, {cell, sru->dim}, {hidden, sru->dim});
+    sru_scan(*sru, {starts, count}, backward, {projected, stride}, {input, sru->dim}, {cell, sru->dim},
+             {hidden, sru->dim});
   });
 }
 
@@ -137,8 +140,8 @@ TEST void sdt_sru_step(const Sru* sru, int rows, const float* projected, int str
   sru_step(*sru, rows, {projected, stride}, {input, sru->dim}, {cell, sru->dim}, {hidden, sru->dim});
 }
 
-TEST void sdt_ssru(int dim, const int32_t* starts, int count, int backward, const float* projected, int stride, float* cell,
-                   float* hidden) {
+TEST void sdt_ssru(int dim, const int32_t* starts, int count, int backward, const float* projected, int stride,
+                   float* cell, float* hidden) {
   ssru_scan(dim, {starts, count}, backward, {projected, stride}, {cell, dim}, {hidden, dim});
 }
 
@@ -146,8 +149,8 @@ TEST void sdt_ssru_step(int dim, int rows, const float* projected, int stride, f
   ssru_step(dim, rows, {projected, stride}, {cell, dim}, {hidden, dim});
 }
 
-TEST void sdt_gru(const Linear* recurrent, const int32_t* starts, int count, int backward, const float* projected, int stride,
-                  float* state, float* hidden) {
+TEST void sdt_gru(const Linear* recurrent, const int32_t* starts, int count, int backward, const float* projected,
+                  int stride, float* state, float* hidden) {
   int dim = recurrent->inputs;
   gru_scan(*recurrent, {starts, count}, backward, {projected, stride}, {state, dim}, {hidden, dim}, arena);
 }
@@ -155,11 +158,13 @@ TEST void sdt_gru(const Linear* recurrent, const int32_t* starts, int count, int
 TEST void sdt_lstm(const Linear* recurrent, const int32_t* starts, int count, int backward, const float* projected,
                    int stride, float* state, float* cell, float* hidden) {
   int dim = recurrent->inputs;
-  lstm_scan(*recurrent, {starts, count}, backward, {projected, stride}, {state, dim}, {cell, dim}, {hidden, dim}, arena);
+  lstm_scan(*recurrent, {starts, count}, backward, {projected, stride}, {state, dim}, {cell, dim}, {hidden, dim},
+            arena);
 }
 
 // One step from zeros by the step functions, for comparing with the scans.
-TEST void sdt_gate_steps(int dim, const float* from_input, const float* from_hidden, float* gru, float* state, float* cell) {
+TEST void sdt_gate_steps(int dim, const float* from_input, const float* from_hidden, float* gru, float* state,
+                         float* cell) {
   gru_step(dim, 1, {from_input, 0}, {from_hidden, 0}, {gru, dim});
   lstm_step(dim, 1, {from_input, 0}, {from_hidden, 0}, {state, dim}, {cell, dim});
 }

@@ -5,9 +5,7 @@ Imports nothing but Python's own modules: a process that measures itself may imp
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,9 +135,9 @@ def evenly_spread(count: int, number: int) -> list[int]:
 
 
 def peak_mb() -> float:
-    """Most memory that this process had resident, in MB of 10^6 bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage counts on Linux also what the process was before it became this program
-        return int(status.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) * 1024 / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    """Most memory that this process had resident, in MB of 10^6 bytes.
+
+    Not from getrusage, which also counts what the process was before it became this program.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6

@@ -84,13 +84,25 @@ def _open_ctranslate2(place: Place, cores: int, options: dict[str, Any]) -> Open
     from seqdistill.vocabulary.vocabularies import Vocabularies
 
     def opened(workers: int, threads: int) -> tuple[Translate, dict[str, Any]]:
-        kept: dict[str, Any] = {"model": place.model, "compute_type": place.compute_type}
-        engine = CTranslate2Engine(Path(place.folder), tokenizers, workers=workers, threads=threads, **kept)
+        engine = CTranslate2Engine(
+            Path(place.folder),
+            tokenizers,
+            model=place.model,
+            compute_type=place.compute_type,
+            workers=workers,
+            threads=threads,
+            vmap=_has_vmap(place),
+        )
         return _with_options(engine, options)
 
     tokenizers = Vocabularies.load(Path(place.tokenizer))
     single, said = opened(1, cores)
     return Opened(single, single if cores == 1 else opened(cores, 1)[0], said)
+
+
+def _has_vmap(place: Place) -> bool:
+    """Whether a directory of CTranslate2 has a shortlist."""
+    return (Path(place.folder) / "vmap.txt").is_file()
 
 
 def _with_options(engine: Engine, given: dict[str, Any]) -> tuple[Translate, dict[str, Any]]:
@@ -148,7 +160,7 @@ def _open_ctranslate2_alone(place: Place, cores: int, options: dict[str, Any]) -
 
     def translate(lines: list[str]) -> list[str]:
         pieces = [[source.piece(token) for token in source.encode(line)] for line in lines]
-        found = translator.translate_batch(pieces, beam_size=options.get("beam", 1), max_decoding_length=256)
+        found = translator.translate_batch(pieces, beam_size=options.get("beam", 5), use_vmap=_has_vmap(place))
         return [target.decode([ids[piece] for piece in each.hypotheses[0]]) for each in found]
 
     return Opened(translate, translate, {})

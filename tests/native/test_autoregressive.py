@@ -10,57 +10,17 @@ from itertools import chain
 from typing import Any
 
 import pytest
-import torch
 from compiled import Compiled, engine_sets
+from left_to_right import MODELS, PROMPTED, TOKENS, exported, model_of
 
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import decode
 from seqdistill.decoding.processors import Given
 from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.hypothesis import Hypothesis
-from seqdistill.models.family import FAMILIES, config_named, exporter, family_named, resolved
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 from tests.enumerated import RULES, VOCAB, every_output
-
-TOKENS = 90
-RNN = {"dim": 40, "embedding_dim": 20, "layers": 3}
-LAYERS = {"dim": 40, "ffn_dim": 48, "encoder_layers": 2, "decoder_layers": 2, "tied": False}
-LATE_NORM = {"norm_first": False, "output_bias": True, "output_scale": 0.5}
-CELLS = ("sru", "ssru", "gru", "lstm")
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{cell: (cell, RNN) for cell in CELLS},
-    **{f"{cell}-projected": (cell, RNN | {"projection": 24, "tied": True}) for cell in CELLS},
-    "sru-three-matrices": ("sru", RNN | {"embedding_dim": 20, "projection": 40, "highway_bias": -1.5, "rescale": True}),
-    **{f"hybrid-{cell}": ("hybrid", LAYERS | {"cell": cell, "attention": "every"}) for cell in CELLS},
-    **{f"hybrid-{cell}-once": ("hybrid", LAYERS | LATE_NORM | {"cell": cell, "attention": "once"}) for cell in CELLS},
-    "transformer": ("transformer", LAYERS),
-    "transformer-late-norm": ("transformer", LAYERS | LATE_NORM),
-    "mixture": ("mixture", LAYERS | {"experts": 2}),
-}
-"""Presets and sizes: every cell and form there is; widths that fill no block, register or quad of bytes."""
-PROMPTED = OURS._replace(decoder_start=7, decoder_prompt=(3, 8))
-"""Of a vocabulary whose decoder reads three ids before the first word."""
-
-
-def model_of(name: str, tokens: int = TOKENS, ids: Any = OURS) -> Any:
-    """A random model that is sure of itself, so that few words are nearly as probable as the best; always the same."""
-    return _model(name, tokens, ids)
-
-
-@cache
-def _model(name: str, tokens: int, ids: Any) -> Any:
-    torch.manual_seed(len(name))
-    preset, sizes = MODELS[name]
-    config = config_named(preset, sizes, source_vocab=tokens, target_vocab=tokens)
-    model = resolved(family_named(preset).model)(config, source_ids=ids, target_ids=ids)
-    inner = getattr(model, "transformer", model)
-    with torch.no_grad():
-        inner.target_embedding.weight.mul_(3)
-        inner.target_embedding.weight[list(OURS.never_written)] *= 0.1
-        if getattr(config, "output_bias", False):
-            inner.output.bias.normal_()
-    return model.eval()
 
 
 @cache
@@ -68,8 +28,7 @@ def compiled_of(
     name: str, *, precision: str = "float32", instructions: str | None = None, tokens: int = TOKENS, ids: Any = OURS
 ) -> Compiled:
     model = model_of(name, tokens, ids)
-    family = next(key for key, family in FAMILIES.items() if family.model.endswith(f":{type(model).__name__}"))
-    parts = exporter(family, "compiled")(model)
+    family, parts = exported(model)
     return Compiled(model, parts, family, precision=precision, instructions=instructions or engine_sets()[0])
 
 
@@ -271,9 +230,9 @@ def test_requests_that_are_refused(change: dict[str, Any], message: str) -> None
     ],
 )
 def test_models_that_are_refused(name: str, spoil: Any, message: str) -> None:
-    parts = list(exporter({"transformer": "transformer"}.get(name, "rnn"), "compiled")(model_of(name)))
+    family, parts = exported(model_of(name))
     with pytest.raises(ValueError, match=message):
-        Compiled(model_of(name), spoil(parts), MODELS[name][0] if name == "transformer" else "rnn", precision="float32")
+        Compiled(model_of(name), spoil(parts), family, precision="float32")
 
 
 def test_a_vocabulary_whose_outputs_could_not_end_is_refused() -> None:

@@ -132,7 +132,7 @@ def test_ctranslate2_with_its_map(world: Path, tmp_path: Path) -> None:
     assert found["float32"]["equal_lines"] + found["float32"]["ties"] == 60
     files = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
     assert {"model.bin", "config.json", "vmap.txt", "seqdistill.json", "tokenizer", "manifest.json"} <= files
-    with pytest.raises(UserError, match=r"holds no config\.json|has no seal"):
+    with pytest.raises(UserError, match="holds a model of CTranslate2"):
         load_model(tmp_path / "out")
     small = export(world, "transformer", tmp_path / "small", to="ctranslate2", verify_lines=0)
     assert small["bytes"] < (tmp_path / "out" / "model.bin").stat().st_size

@@ -196,6 +196,11 @@ def stored_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def model_directory(directory: Path) -> Path:
     """The directory with config.json: the given one, or the `model` inside a training's output."""
+    if (directory / "model.bin").is_file() and not (directory / WEIGHTS).exists():
+        raise UserError(
+            f"{directory}: holds a model of CTranslate2, which CTranslate2's own programs and `seqdistill bench` run: "
+            "give the trained model that it was made of"
+        )
     for candidate in (directory, directory / "model"):
         if (candidate / CONFIG).exists():
             return candidate

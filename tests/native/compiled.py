@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -21,6 +22,9 @@ from seqdistill.options import DecodingOptions
 from seqdistill.runtime.exporting.parts import Part
 
 BLOCK = 64
+SANITIZED = "SEQDISTILL_SANITIZED" in os.environ
+"""See tests/native/sanitized.py."""
+FOLDER = build.LIB / "sanitized" if SANITIZED else build.LIB
 
 
 class Compiled:
@@ -29,7 +33,7 @@ class Compiled:
     def __init__(
         self, model: Model, parts: Iterable[Part], family: str, *, precision: str, instructions: str | None = None
     ) -> None:
-        self.library, self.model = library.engine(instructions), model
+        self.library, self.model = library.engine(instructions, FOLDER), model
         self.arrays: list[Any] = []
         tensors = [self._tensor(part, precision) for part in parts]
         self.handle, self.workspace = ctypes.c_void_p(), ctypes.c_void_p()
@@ -182,9 +186,9 @@ def engine_sets() -> list[str]:
     """The instruction sets of the engine that this machine runs, the best first, built if they are not; skips the test
     where there is no compiler."""
     try:
-        build.build()
+        build.build(FOLDER, sanitized=SANITIZED)
     except UserError as error:
         if "no C++ compiler" not in str(error):
             raise
         pytest.skip(str(error))
-    return library.runnable()
+    return library.runnable(FOLDER / "kernels-portable.so")

@@ -1,4 +1,4 @@
-"""Runs the kernels' tests under the address and undefined-behaviour sanitizers: python -m tests.native.sanitized.
+"""Runs the compiled engine's tests under the address and undefined-behaviour sanitizers: -m tests.native.sanitized.
 
 Python itself is not built with them, so their run-time library is loaded before it. Its own leaks are not ours.
 """
@@ -12,21 +12,27 @@ from pathlib import Path
 
 from seqdistill.native import build
 
-TESTS = ("tests/native/test_kernels.py", "tests/native/test_sequences.py", "tests/native/test_same_bits.py")
+KERNELS = ("kernels", "sequences", "same_bits")
+MODELS = ("autoregressive", "nonautoregressive", "fuzzed")
+TESTS = tuple(f"tests/native/test_{name}.py" for name in (*KERNELS, *MODELS))
 
 
 def main() -> None:
     """Ends with pytest's exit code; without g++, whose sanitizers these are, it says so and does nothing."""
     compiler = build.compiler()
-    found = subprocess.run([*compiler.command, "-print-file-name=libasan.so"], capture_output=True, text=True)
-    runtime = Path(found.stdout.strip())
-    if compiler.zig or not runtime.is_absolute():
+    # The C++ library too: torch throws, and what intercepts exceptions looks for it before torch is there.
+    names = ("libasan.so", "libstdc++.so")
+    found = [
+        subprocess.run([*compiler.command, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+        for name in names
+    ]
+    if compiler.zig or not all(Path(each).is_absolute() for each in found):
         sys.stdout.write("no libasan.so of g++ here: the sanitized tests are left out\n")
         return
     environment = {
         **os.environ,
         "SEQDISTILL_SANITIZED": "1",
-        "LD_PRELOAD": str(runtime.resolve()),
+        "LD_PRELOAD": " ".join(str(Path(each).resolve()) for each in found),
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "OMP_NUM_THREADS": "1",

@@ -11,7 +11,7 @@ int rows_at_once(const Linear& output) {
   return rows < 1 ? 1 : rows;
 }
 
-// log_probs[row] = top[row] - log sum exp of the row's logits. `of(logits, row)` sees the logits before they are gone.
+// Calls of(logits, row) for every row; only the logits of some rows are in memory at a time, and `of` may change them.
 template <class Of>
 void for_each_row_of_logits(const Linear& output, const float* states, int rows, int stride, Arena& arena, Of of) {
   Arena::Mark before = arena.mark();

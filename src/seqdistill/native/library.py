@@ -134,9 +134,8 @@ def missing(lib: Path = LIB) -> str | None:
     if (lib / "kernels-portable.so").exists():
         return None
     return (
-        f"the compiled engine is not built: {lib} has no kernels-portable.so, as no C++ compiler was found when "
-        "seqdistill was installed; run `python -m seqdistill.native.build` (with g++, clang++, or after "
-        "`pip install ziglang`)"
+        f"the compiled engine is not built: {lib} has no kernels-portable.so, which installing makes where it finds a "
+        "C++ compiler; run `python -m seqdistill.native.build` (with g++, clang++, or after `pip install ziglang`)"
     )
 
 

@@ -148,20 +148,38 @@ inline void store(float* x, f16 v, int count) {
 #endif
 }
 
-// Folds lanes: i with i + 8, then i + 4, i + 2, i + 1.
-inline float sum(f16 v) {
+// Folds lanes with `join`: i with i + 8, then i + 4, i + 2, i + 1.
+template <class Join>
+inline float folded(f16 v, Join join) {
+#if defined(__x86_64__)
+#if SD_LANES == 4
+  __m128 four = join(join(v.part[0], v.part[2]), join(v.part[1], v.part[3]));
+#else
+#if SD_LANES == 16
+  // The masks, of all lanes, keep g++ 12 from warning of its own header.
+  __m256 low = _mm512_maskz_extractf32x8_ps(0xff, v.part[0], 0),
+         high = _mm512_maskz_extractf32x8_ps(0xff, v.part[0], 1);
+  __m256 eight = join(low, high);
+#else
+  __m256 eight = join(v.part[0], v.part[1]);
+#endif
+  __m128 four = join(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+#endif
+  four = join(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(join(four, _mm_shuffle_ps(four, four, 1)));
+#else
   float x[16];
   store(x, v);
   for (int width = 8; width; width /= 2)
-    for (int i = 0; i < width; ++i) x[i] += x[i + width];
+    for (int i = 0; i < width; ++i) x[i] = join(x[i], x[i + width]);
   return x[0];
+#endif
+}
+inline float sum(f16 v) {
+  return folded(v, [](auto a, auto b) { return a + b; });
 }
 inline float maximum(f16 v) {
-  float x[16];
-  store(x, v);
-  for (int width = 8; width; width /= 2)
-    for (int i = 0; i < width; ++i) x[i] = x[i] > x[i + width] ? x[i] : x[i + width];
-  return x[0];
+  return folded(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // Whether any lane is above x.

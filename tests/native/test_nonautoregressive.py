@@ -155,6 +155,16 @@ def test_the_same_bits_on_every_instruction_set(family: str, precision: str) -> 
     assert all(each == found[0] for each in found)
 
 
+@pytest.mark.parametrize("family", PREDICTING)
+def test_lengths_that_overflow_are_lengths_all_the_same(family: str) -> None:
+    """Infinite and undefined logits have no greatest one; the lowest class of short sources is below 0."""
+    model = made(family)
+    with torch.no_grad():
+        model.length.weight.fill_(3e38)  # type: ignore[union-attr]
+    for found in compiled(model, family).decode(random_sources(20), DecodingOptions(beam=3, n_best=3)):
+        assert all(1 <= len(each.tokens) <= 70 for each in found)
+
+
 @pytest.mark.parametrize(("family", "beam", "most"), [("nat", 128, 127), ("levt", 2, 1), ("inst", 2, 1)])
 def test_beams_that_cannot_be_are_refused(family: str, beam: int, most: int) -> None:
     with pytest.raises(ValueError, match=f"beam {beam}: models of the family {family} take at most {most}"):

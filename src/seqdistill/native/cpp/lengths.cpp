@@ -47,7 +47,8 @@ const int32_t* likely_lengths(const Work& work) {
     for (int length = 0; length + shift < 1 && length < CLASSES; ++length) logits[length] = -__builtin_inff();
     for (int candidate = 0; candidate < work.beam; ++candidate) {
       const int best = argmax(logits, CLASSES);
-      lengths[i * work.beam + candidate] = best + shift;
+      // Numbers that overflowed to NaN have no greatest one: still a length of 1 or more.
+      lengths[i * work.beam + candidate] = best + shift > 1 ? best + shift : 1;
       logits[best] = -__builtin_inff();
     }
   }

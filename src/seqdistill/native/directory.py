@@ -34,6 +34,8 @@ REMEDY = "copy the whole directory again, or export the model again"
 
 VALUE_BYTES = {"int8": 1, "bfloat16": 2, "float32": 4}
 """Of a weight of a matrix, by precision."""
+TRAITS = ("non_autoregressive", "iterates", "inserts")
+"""What decides which options of decoding a model has; see `models.traits`."""
 _ROWS = 64
 _MOST = 1 << 31
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -168,6 +170,8 @@ def _check_description(found: Mapping[str, Any], path: Path) -> None:
     for key, kind in _KINDS.items():
         if not isinstance(found.get(key), kind):
             raise UserError(f"{path}: {key!r} is missing or of another kind; {REMEDY}")
+    if any(type(found["traits"].get(name)) is not bool for name in TRAITS):
+        raise UserError(f"{path}: traits: expected {', '.join(TRAITS)}, each true or false; {REMEDY}")
     if found["precision"] not in VALUE_BYTES:
         raise UserError(f"{path}: unknown precision {found['precision']!r}; {REMEDY}")
     for key, value in found["config"].items():
@@ -176,7 +180,7 @@ def _check_description(found: Mapping[str, Any], path: Path) -> None:
 
 
 def _sides(tokenizers: Vocabularies, traits: Mapping[str, Any]) -> tuple[Side, Side]:
-    mask = traits.get("non_autoregressive") is True
+    mask = traits["non_autoregressive"]
     return side_for_model(tokenizers.source, mask=mask), side_for_model(tokenizers.target, mask=mask)
 
 

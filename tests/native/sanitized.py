@@ -37,7 +37,8 @@ def main() -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "OMP_NUM_THREADS": "1",
     }
-    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TESTS]
+    # -s: what the sanitizers say before they end the process would be lost with pytest's own output.
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", *TESTS]
     raise SystemExit(subprocess.run(pytest, env=environment).returncode)
 
 

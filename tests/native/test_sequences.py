@@ -240,7 +240,8 @@ def test_gru_and_lstm(kernels: Kernels, cell: str, dim: int, backward: bool) -> 
 def test_steps_are_the_first_of_the_scans(kernels: Kernels) -> None:
     dim, starts = 20, starts_of([1])
     inputs, products = normal(4 * dim), normal(4 * dim, seed=1)
-    recurrent = packed(np.zeros((4 * dim, dim), np.float32), products, "float32").struct
+    matrix = packed(np.zeros((4 * dim, dim), np.float32), products, "float32")
+    recurrent = matrix.struct
     three = Linear(recurrent.precision, 3 * dim, dim, recurrent.weight, None, None, recurrent.bias)
 
     def compute(library: ctypes.CDLL) -> list[np.ndarray]:

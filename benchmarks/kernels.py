@@ -38,6 +38,15 @@ def address(array: np.ndarray | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A copy that begins at a multiple of 64 bytes, as in an exported directory."""
+    room = np.zeros(array.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def timed(
     kernels: ctypes.CDLL, precision: Precision, shape: tuple[int, int, int], repeats: int
 ) -> tuple[float, float, int]:
@@ -45,6 +54,7 @@ def timed(
     outputs, inputs, rows = shape
     rng = np.random.default_rng(0)
     packed = PACKINGS[precision](rng.normal(size=(outputs, inputs)))
+    packed = packed._replace(data=aligned(packed.data))
     matrix = Linear(PRECISIONS.index(precision), outputs, inputs, *map(address, packed), None)
     x, y = rng.normal(size=(rows, inputs)).astype(np.float32), np.empty((rows, outputs), np.float32)
     read = np.empty(128, np.int32)

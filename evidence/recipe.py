@@ -24,10 +24,10 @@ from seqdistill.recipe import Recipe, read_recipe
 from seqdistill.verbs.systems import System, gain, gains, row_of, systems_in
 
 
-def recipe_arguments(text: str | None) -> argparse.ArgumentParser:
-    """The options of a script that runs a recipe."""
+def recipe_arguments(text: str | None, *, recipe: Path | None = None) -> argparse.ArgumentParser:
+    """The options of a script that runs a recipe: this one, if it is for one only."""
     parser = arguments(text, jobs=1)
-    parser.add_argument("recipe", type=Path)
+    parser.add_argument("recipe", type=Path, nargs="?" if recipe else None, default=recipe)
     parser.add_argument("--out", type=Path, help="directory of all stages; default runs/NAME")
     parser.add_argument("--so-far", action="store_true", help="run nothing; use the stages that are finished")
     return parser

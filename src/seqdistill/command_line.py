@@ -266,11 +266,7 @@ def run(
         _show(shown.listed(("stage", "verb", "action", "why"), rows))
         return
     outcomes = pipeline.run(plan, Terminal if jobs == 1 else lines, jobs=jobs)
-    if not any(outcome.done_now for _, outcome in outcomes):
-        _tell(f"{plan.out}: all {len(outcomes)} stages were finished before; nothing to do")
-    _show(shown.systems(plan.out))
-    if plan.report:
-        _tell(f"report: {plan.out / pipeline.REPORT}")
+    _show(shown.run(plan, outcomes))
 
 
 def status(directory: Annotated[Path, typer.Argument(help="Output directory of a run or of one stage.")]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 if TYPE_CHECKING:  # `--help` must not wait for the metrics
     from seqdistill.metrics.significance import Comparison
+    from seqdistill.recipe import Recipe, Step
+    from seqdistill.stages import Outcome
 
 Part = str | Table
 
@@ -182,6 +185,36 @@ def systems(directory: Path) -> Iterator[Part]:
     yield from signatures_of(rows)
     for name, gain in gains(found).items():
         yield f"{name}: {gain}"
+
+
+def run(recipe: Recipe, outcomes: Sequence[tuple[Step, Outcome]]) -> Iterator[Part]:
+    """What a recipe came to: its systems, its measurements of speed, its page, and how to translate with what it
+    exported last."""
+    from seqdistill.recipe import REPORT
+
+    if not any(outcome.done_now for _, outcome in outcomes):
+        yield f"{recipe.out}: all {len(outcomes)} stages were finished before; nothing to do"
+    yield from systems(recipe.out)
+    for step, outcome in outcomes:
+        if step.kind == "bench":
+            yield ""
+            yield from speeds(outcome.results)
+    if recipe.report:
+        yield f"report: {recipe.out / REPORT}"
+    if exported := [step.directory for step, _ in outcomes if step.kind == "export"]:
+        command = f"seqdistill translate --model {quote(str(exported[-1]))}"
+        yield f"translate: echo {quote(_short_sentence(recipe.out))} | {command}"
+
+
+def _short_sentence(directory: Path) -> str:
+    """A sentence of the text that a run decoded."""
+    from seqdistill.manifest import checked
+    from seqdistill.text.letters import num_words
+    from seqdistill.text.lines import read_lines
+    from seqdistill.verbs.systems import systems_in
+
+    texts = (read_lines(checked(system.evaluation / "sources.txt")) for system in systems_in(directory))
+    return next((line for lines in texts for line in lines if 4 <= num_words(line) <= 8), "...")
 
 
 STAGES = {

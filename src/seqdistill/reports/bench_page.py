@@ -28,12 +28,18 @@ def write_bench_page(results: Mapping[str, Any], out: Path) -> None:
     """Writes the page and the first of its plots as a file of its own."""
     plots = drawn(results["systems"], FIGURES)
     write_text(out / PLOT, standalone(plots["latency"][1]))
+    part = bench_part("Systems", results)
+    write_page(Page("Quality and speed", "\n".join(told(results)), parts=[part]), out / PAGE)
+
+
+def bench_part(heading: str, results: Mapping[str, Any], *, told_here: bool = False) -> Part:
+    """The table and the plots, as a part of a page; `told_here`: with how it was measured."""
     note = (
         "The dashed line joins the systems that no other one beats on both axes. In brackets, and as bars: of scores "
         "the interval that holds 95 % of resampled test sets, of speeds the lowest and the highest round."
     )
-    part = Part("Systems", note, results["systems"], dict(plots.values()))
-    write_page(Page("Quality and speed", "\n".join(told(results)), parts=[part]), out / PAGE)
+    note = " ".join([*told(results), note]) if told_here else note
+    return Part(heading, note, results["systems"], dict(drawn(results["systems"], FIGURES).values()))
 
 
 def told(results: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from seqdistill.files import read_json, sha256_file
 from seqdistill.manifest import checked, recorded, stages_at, status
 from seqdistill.metrics.metric import SEPARATOR
 from seqdistill.options import ReportOptions
+from seqdistill.reports.bench_page import bench_part
 from seqdistill.reports.page import Curve, Example, Page, write_page
 from seqdistill.text.lines import read_lines
 from seqdistill.training.log import read_log
@@ -28,6 +29,7 @@ def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
     """
     systems = systems_in(directory)
     stages = [path for path in stages_at(directory) if status(path) == "finished"]
+    manifests = {path: recorded(path) for path in stages}
     curves = [
         Curve(visible(path.name), read_log(checked(path / "log.jsonl")))
         for path in stages
@@ -45,10 +47,15 @@ def write_report(directory: Path, page: Path, settings: ReportOptions) -> None:
             name: f"{gain.delta:+.1f} BLEU [{gain.low:+.1f}, {gain.high:+.1f}]" for name, gain in gains(systems).items()
         },
         curves=curves,
+        parts=[
+            bench_part(f"Speed: {visible(path.name)}", manifest["results"], told_here=True)
+            for path, manifest in manifests.items()
+            if manifest["kind"] == "bench"
+        ],
         by_length=by_length,
         examples=_examples(systems),
         traces=_traces(systems),
-        manifests={visible(path.name): recorded(path) for path in stages},
+        manifests={visible(path.name): manifest for path, manifest in manifests.items()},
     )
     write_page(content, page)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from seqdistill.native import build
 
 KERNELS = ("kernels", "sequences", "same_bits")
-MODELS = ("autoregressive", "nonautoregressive", "fuzzed")
+MODELS = ("autoregressive_models", "nonautoregressive", "fuzzed")
 TESTS = tuple(f"tests/native/test_{name}.py" for name in (*KERNELS, *MODELS))
 
 

@@ -25,9 +25,8 @@ from benchmarks.beside_work import VOCAB
 from evidence.rounds import Turn, by_name, ratios, rounds
 from evidence.script import arguments, captions, execute, record, tell
 from seqdistill.data.store import build_store
-from seqdistill.machine import usable_cores
 from seqdistill.text.corpus import ParallelCorpus
-from seqdistill.threads import CHOICES
+from seqdistill.threads import CHOICES, usable_cores
 from seqdistill.vocabulary.vocabularies import train_vocabularies
 
 OURS, SPINNING = "seqdistill (1,000 spins)", "torch's default (300,000 spins)"

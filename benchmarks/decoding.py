@@ -27,7 +27,6 @@ from evidence.rounds import Turn, medians, ratios, rounds
 from evidence.script import arguments, execute, record, tell
 from seqdistill.data.batches import collate_sources
 from seqdistill.hypothesis import longest_first
-from seqdistill.machine import usable_cores
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.saved import load_model, save_model
 from seqdistill.native.search import length_limit
@@ -35,6 +34,7 @@ from seqdistill.nn.layers import sinusoids
 from seqdistill.options import DecodingOptions
 from seqdistill.runtime.conversion import convert, pieces
 from seqdistill.runtime.engines import load_engine
+from seqdistill.threads import usable_cores
 from seqdistill.vocabulary.ids import OURS
 from seqdistill.vocabulary.sentencepiece import BOS, EOS, PAD
 

@@ -48,11 +48,6 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
 @contextmanager
 def threads_kept() -> Iterator[None]:
     """Torch's number of threads is afterwards what it was: CTranslate2 and trainings set it for the whole process."""

@@ -1,4 +1,6 @@
-"""How long OpenMP's threads spin while they wait for each other; settled before torch or CTranslate2 loads OpenMP.
+"""Cores, and how long OpenMP's threads spin while they wait for each other.
+
+The latter is settled before torch or CTranslate2 loads OpenMP.
 
 By default libgomp, which the wheels of both carry, spins 300,000 times at a barrier before it sleeps. On a quiet
 machine that saves the kernel's wake-ups. Beside one busy process, which keeps a thread from its core, the others spin
@@ -12,6 +14,13 @@ SPINS = "1000"
 
 CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 """Variables by which a user says how threads wait; one that is set settles it."""
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def spin_briefly() -> None:

@@ -179,7 +179,6 @@ def test_sru(kernels: Kernels, input_dim: int, dim: int, rescale: bool, backward
 def test_ssru(kernels: Kernels, dim: int, backward: bool) -> None:
     layer = SSRU(9, dim).double()
     x, initial, starts = normal(sum(LENGTHS), 9), normal(len(LENGTHS), 1, dim, seed=1), starts_of(LENGTHS)
-    hidden, final = in_turn(layer, x, initial, backward)
     with torch.no_grad():
         layer.bias.normal_()
         hidden, final = in_turn(layer, x, initial, backward)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, lo
 from seqdistill.native.directory import open_exported
 from seqdistill.native.model import Batch, Model
 from seqdistill.native.search import Search, length_limit
+from seqdistill.threads import usable_cores
 from seqdistill.vocabulary.spelling import each_spelled, pieces_allowed, spelled
 
 MOST_TOKENS = 4095
@@ -210,13 +210,6 @@ def _check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int]
                 f"line {number + 1:,} has {len(source):,} tokens; an exported model reads at most {MOST_TOKENS:,}: "
                 "split the line"
             )
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _side_by_side(run: Any, batches: Sequence[Sequence[int]], threads: int) -> None:

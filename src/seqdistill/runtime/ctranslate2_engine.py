@@ -12,13 +12,14 @@ from seqdistill.decoding.corpus import RULES, EngineTraits
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, longest_first
-from seqdistill.machine import threads_kept, usable_cores
+from seqdistill.machine import threads_kept
 from seqdistill.models.family import refuse_foreign
 from seqdistill.models.traits import Traits
 from seqdistill.native.search import length_limit
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import NO_SAMPLES
 from seqdistill.runtime.conversion import MAX_POSITIONS, pieces
+from seqdistill.threads import usable_cores
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 CALL_LINES = 4096

@@ -17,7 +17,6 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.exported import is_exported
 from seqdistill.files import written_beside
-from seqdistill.machine import usable_cores
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import read_bitext
 from seqdistill.measures.lexicon import LexicalTable
@@ -25,6 +24,7 @@ from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.native.directory import open_exported
 from seqdistill.native.shortlist import ShortlistTable, target_bytes
 from seqdistill.progress import Progress
+from seqdistill.threads import usable_cores
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Vocabulary
 

@@ -21,13 +21,14 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from seqdistill.files import sha256, write_json
-from seqdistill.machine import threads_kept, usable_cores
+from seqdistill.machine import threads_kept
 from seqdistill.metrics.significance import share
 from seqdistill.options import DecisionTheoryOptions
 from seqdistill.progress import Progress
 from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.studies.bilstm import BiLSTM, train
 from seqdistill.studies.hmm import posterior_decoding, random_hmms, sample, viterbi_decoding
+from seqdistill.threads import usable_cores
 from seqdistill.workers import in_processes
 
 SYSTEMS = ("real", "token_distilled", "sequence_distilled", "posterior", "viterbi")

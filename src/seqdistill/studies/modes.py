@@ -16,7 +16,6 @@ import numpy as np
 from seqdistill.data.directory import DESCRIPTION, DataDirectory
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
-from seqdistill.machine import usable_cores
 from seqdistill.measures.alignment import align
 from seqdistill.measures.bitext import read_bitext
 from seqdistill.measures.measure import measure
@@ -32,6 +31,7 @@ from seqdistill.metrics.metric import SEPARATOR
 from seqdistill.options import ModesOptions
 from seqdistill.progress import Progress
 from seqdistill.text.lines import read_lines
+from seqdistill.threads import usable_cores
 
 RESULTS = "modes.json"
 USUAL_WORDS = "13a"

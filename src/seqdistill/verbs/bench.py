@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
-from seqdistill.machine import processor, usable_cores
+from seqdistill.machine import processor
 from seqdistill.metrics.metric import Metric, reference_line
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.significance import score_interval
@@ -25,6 +25,7 @@ from seqdistill.runtime.measured import Load, MeasuredSystem, load_alone
 from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.text.languages import Languages
 from seqdistill.text.letters import is_visible
+from seqdistill.threads import usable_cores
 from seqdistill.verbs.texts import TestSet, read_test_set
 
 RESULTS, HYPOTHESES = "bench.json", "hypotheses"

@@ -8,12 +8,12 @@ from typing import Any
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.distillation.sequence import Similarity, distill_corpus
-from seqdistill.machine import usable_cores
 from seqdistill.metrics.scores import sentence_bleu, sentence_chrf
 from seqdistill.metrics.tokenizers import completed, scored_words, tokenizer
 from seqdistill.options import DistillOptions, MetricOptions
 from seqdistill.progress import Progress
 from seqdistill.text.languages import Languages
+from seqdistill.threads import usable_cores
 from seqdistill.verbs.engine import OWN_THREADS, decoding_options, engine_options, open_teacher
 
 

@@ -21,7 +21,7 @@ from seqdistill.metrics.scores import check_name, create_metric
 from seqdistill.metrics.significance import bleu_by_length
 from seqdistill.metrics.tokenizers import completed, scored_words
 from seqdistill.models.interface import Model
-from seqdistill.options import DecodingOptions, EvaluateOptions
+from seqdistill.options import DecodingOptions, EvaluateOptions, MetricOptions
 from seqdistill.progress import Progress
 from seqdistill.text.letters import num_words
 from seqdistill.training.optim import choose_device
@@ -80,15 +80,6 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     _write_lines(out / "hypotheses.txt", hypotheses)
 
     scores = {metric.name: metric.corpus(hypotheses, references) for metric in metrics}
-    buckets = bleu_by_length(
-        hypotheses,
-        references,
-        [num_words(line) for line in test.sources],
-        LENGTH_EDGES,
-        lowercase=metric_options.lowercase,
-        tokenize=scored_words(metric_options),
-        num_references=test.num_references,
-    )
     results: dict[str, Any] = {name: round(score.value, 4) for name, score in scores.items()}
     if settings.perplexity and opened.model is not None:
         results |= _perplexity(settings, test, opened.model, opened.tokenizers, out)
@@ -98,10 +89,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     counts = {"num_references": test.num_references} if test.num_references > 1 else {}
     details = {
         "signatures": {name: score.signature for name, score in scores.items()},
-        "bleu_by_length": [
-            {"length": bucket.label, "sentences": bucket.num_sentences, "bleu": round(bucket.bleu, 4)}
-            for bucket in buckets
-        ],
+        "bleu_by_length": _by_length(hypotheses, references, test, metric_options),
         "parameters": opened.parameters,
         "engine": described(engine),
         "sentences": len(test.sources),
@@ -112,6 +100,24 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     speed["sentences_per_second"] = round(len(test.sources) / seconds, 2)
     write_json(out / "speed.json", speed)
     return results | {"parameters": opened.parameters, "engine": described(engine)} | speed
+
+
+def _by_length(
+    hypotheses: Sequence[str], references: Sequence[str], test: TestSet, options: MetricOptions
+) -> list[dict[str, Any]]:
+    """BLEU of each bucket of source lengths."""
+    buckets = bleu_by_length(
+        hypotheses,
+        references,
+        [num_words(line) for line in test.sources],
+        LENGTH_EDGES,
+        lowercase=options.lowercase,
+        tokenize=scored_words(options),
+        num_references=test.num_references,
+    )
+    return [
+        {"length": bucket.label, "sentences": bucket.num_sentences, "bleu": round(bucket.bleu, 4)} for bucket in buckets
+    ]
 
 
 def _write_traces(

@@ -11,7 +11,6 @@ import numpy as np
 
 from seqdistill.errors import UserError
 from seqdistill.files import written_beside
-from seqdistill.machine import usable_cores
 from seqdistill.measures.advice import Advised, advise, check_students
 from seqdistill.measures.alignment import Alignment, align
 from seqdistill.measures.bitext import read_bitext
@@ -26,6 +25,7 @@ from seqdistill.reports.corpus_page import CorpusPage, corpus_table, definitions
 from seqdistill.reports.corpus_plots import AlignedPair
 from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.languages import Languages, guessed_tokenizer
+from seqdistill.threads import usable_cores
 from seqdistill.verbs.corpora import PAGE, Corpus, check_lines, corpora_to_measure, languages_of
 
 READABLE = range(8, 21)

@@ -1,11 +1,12 @@
 """Exported students beside their teacher in CTranslate2, on one core: writes bench-runtime.
 
-    python -m benchmarks.runtime [--run runs/multi30k-en-de] [--rounds 5] [--sentences 100] [--work DIR]
+    python -m benchmarks.runtime [--runs runs/multi30k-en-de,runs/multi30k-de-en] [--rounds 5] [--sentences 100]
 
-Exports every student of a finished recipe (int8, with a shortlist of its own training text, float32), and measures them
+Exports every student of finished recipes (int8, with a shortlist of its own training text, float32), and measures them
 and the teacher as `seqdistill bench` does: each in its own process on the same core, in turns, sentences one by one,
 then the test set in batches. Ratios are medians over rounds of ratios within one round. Two Transformers with random
-weights, whose outputs are as long as their sources, are measured in CTranslate2 and in the compiled engine.
+weights, whose outputs are as long as their sources, are measured in CTranslate2 and in the compiled engine. Figures of
+the second recipe and of further ones end in its name.
 
 A figure whose models the run does not have is left out, with a line on standard error. Exports lie in --work.
 """
@@ -106,7 +107,7 @@ class Quality(NamedTuple):
 def main() -> None:
     parser = arguments(
         __doc__,
-        run=Path("runs/multi30k-en-de"),
+        runs="runs/multi30k-en-de,runs/multi30k-de-en",
         rounds=5,
         sentences=100,
         work=Path("build/benchmarks/runtime"),
@@ -118,14 +119,17 @@ def main() -> None:
         made = measure_made(given, layers=layers, width=width)
         figures |= figures_of_made(made, end)
         rows += [row_of(made, name, f"Transformer {layers}+{layers}, {width}: {name}") for name in made.outputs]
-    trainings = trainings_of(given.run)
-    if TEACHER in trainings and (data := trainings[TEACHER].data) is not None:
+    for number, run in enumerate(map(Path, given.runs.split(","))):
+        trainings = trainings_of(run)
+        if TEACHER not in trainings or (data := trainings[TEACHER].data) is None:
+            skip(f"all figures of {run.name}", f"a finished stage {TEACHER} and its data in {run}")
+            continue
         quality = quality_of(trainings[TEACHER], data)
-        found = measure_run(given, trainings, quality)
-        figures |= figures_of_run(trainings, found, quality)
-        rows += [row_of(found, name, name) | score_of(found, name, quality) for name in found.outputs]
-    else:
-        skip("all figures of trained students", f"a finished stage {TEACHER} and its data in {given.run}")
+        found = measure_run(given, run.name, trainings, quality)
+        end = f"_{run.name.replace('-', '_')}" if number else ""
+        figures |= {f"{key}{end}": value for key, value in figures_of_run(trainings, found, quality).items()}
+        for name in found.outputs:
+            rows.append({"run": run.name} | row_of(found, name, name) | score_of(found, name, quality))
     record("bench-runtime", given, claim=CLAIM, figures=figures, rows=rows)
 
 
@@ -156,7 +160,7 @@ def measure_made(given: argparse.Namespace, *, layers: int, width: int) -> Measu
         return measured(cases, made_text(given.work, MADE_LINES), given)
 
 
-def measure_run(given: argparse.Namespace, trainings: Mapping[str, Training], quality: Quality) -> Measured:
+def measure_run(given: argparse.Namespace, run: str, trainings: Mapping[str, Training], quality: Quality) -> Measured:
     """The teacher as it is deployed, and on torch; every other training as a student."""
     teacher = trainings[TEACHER].directory
     with ExitStack() as stack:
@@ -167,7 +171,7 @@ def measure_run(given: argparse.Namespace, trainings: Mapping[str, Training], qu
         ]
         for name, training in trainings.items():
             if name != TEACHER and training.family != "flowseq":
-                cases += student_cases(training, given.work, stack)
+                cases += student_cases(training, given.work / run, stack)
         return measured(cases, quality.test.sources, given)
 
 

@@ -1,8 +1,10 @@
 """Does a student that starts from its teacher learn faster? Writes students-from-teachers.
 
     python -m benchmarks.students_from_teachers [--run runs/multi30k-en-de] [--minutes 1,2,5,10] [--work DIR]
+    python -m benchmarks.students_from_teachers --run runs/demo --minutes 1,2
 
-The teacher, its data and its distilled text are those of a finished recipe: stages `teacher`, `data` and `seqkd`. SRU,
+The teacher, its data and its distilled text are those of a finished recipe: stages `teacher` and `data`, and what its
+first distillation wrote. Another recipe's name ends the result's: students-from-teachers-demo. SRU,
 hybrid and a Transformer with one decoder layer, in the teacher's widths, learn from the distilled text for so many
 minutes of one core: from nothing; started from the teacher; and started, the last 40 % of the minutes by ImitKD + Full.
 A training is as many updates as fit into its minutes, the learning rate falling to 0 at their end; how many fit is
@@ -24,12 +26,14 @@ from typing import Any, NamedTuple
 from evidence.script import arguments, execute, record, tell
 from seqdistill.errors import UserError
 from seqdistill.files import read_json, write_json
+from seqdistill.manifest import recorded, status
 from seqdistill.models.saved import load_model
 from seqdistill.options import EvaluateOptions, TrainOptions
 from seqdistill.progress import Silent
 from seqdistill.stages import run_stage
 from seqdistill.verbs.systems import System, gain, row_of, systems_in
 
+RUN = Path("runs/multi30k-en-de")
 STARTS = ("new", "started", "started, imitation")
 OBJECTIVES = ("nll", "imitkd+full")
 FINISH = 0.4
@@ -69,10 +73,9 @@ class Plan(NamedTuple):
 
 
 def main() -> None:
-    parser = arguments(
-        __doc__, run=Path("runs/multi30k-en-de"), minutes="1,2,5,10", work=Path("build/benchmarks/students")
-    )
+    parser = arguments(__doc__, run=RUN, minutes="1,2,5,10", work=Path("build/benchmarks/students"))
     given = parser.parse_args()
+    given.work /= given.run.name
     students, minutes = students_of(given.run), minutes_of(given.minutes)
     rates = rates_of(students, given)
     plans = [Plan(name, start, each) for each in minutes for name in students for start in STARTS]
@@ -81,7 +84,7 @@ def main() -> None:
         train(plan, students[plan.student], rates, given)
     rows = list(rows_of(plans, students, given))
     record(
-        "students-from-teachers",
+        "students-from-teachers" + ("" if given.run.name == RUN.name else f"-{given.run.name}"),
         given,
         claim="Test BLEU after minutes of training on one core, of students from nothing and of students that start "
         "from their teacher",
@@ -99,6 +102,16 @@ def students_of(run: Path) -> dict[str, Student]:
         "hybrid": Student("hybrid", widths | {"decoder_layers": 2, "dropout": 0.1}),
         "transformer": Student("transformer", widths | {"decoder_layers": 1, "dropout": 0.1}),
     }
+
+
+def distilled_in(run: Path) -> Path:
+    """What the first distillation of a run wrote."""
+    found = (
+        path for path in sorted(run.iterdir()) if status(path) == "finished" and recorded(path)["kind"] == "distill"
+    )
+    if (first := next(found, None)) is None:
+        raise UserError(f"{run}: no finished distillation in it; run its recipe first")
+    return first
 
 
 def minutes_of(given: str) -> list[float]:
@@ -140,7 +153,7 @@ def options(
     teacher = {} if objective == "nll" else {"teacher": given.run / "teacher"}
     mixing = {"mixing": "constant", "mixing_rate": 1e-6} if timed and teacher else {}
     usual = {
-        **{"data": given.run / "seqkd", "model": student.model, "set": student.sizes, "objective": objective},
+        **{"data": distilled_in(given.run), "model": student.model, "set": student.sizes, "objective": objective},
         **{"max_updates": updates, "validate_every": updates, "save_every": 0 if timed else 200},
         **{"schedule": "linear", "warmup": min(200, updates // 10), "learning_rate": 3e-3, "batch_tokens": 2048},
         **{"precision": "float32", "threads": 1, "tensorboard": False},

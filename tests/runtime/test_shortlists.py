@@ -21,7 +21,7 @@ from seqdistill.native.directory import open_exported
 from seqdistill.native.shortlist import Shortlists, ShortlistTable
 from seqdistill.native.student import Student
 from seqdistill.progress import Silent
-from seqdistill.runtime.shortlists import Shortlist, shortlist_of, write_vmap
+from seqdistill.runtime.shortlists import Shortlist, Size, shortlist_of, write_vmap
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -52,7 +52,7 @@ def spelled(vocabularies: Vocabularies, ids: list[int]) -> set[str]:
 
 def test_words_and_their_translations(data: Path) -> None:
     vocabularies = DataDirectory.open(data).tokenizers
-    found = shortlist_of(data, vocabularies, best=3, frequent=0, workers=1, progress=Silent())
+    found = shortlist_of(data, vocabularies, Size(3, 0), workers=1, progress=Silent())
     table = ShortlistTable(found.starts.tolist(), found.common.tolist(), found.targets.tolist())
     for word, translation in GERMAN.items():
         source = vocabularies.source.encode(word)
@@ -65,13 +65,13 @@ def test_words_and_their_translations(data: Path) -> None:
     assert set("".join(GERMAN.values())) <= spelled(vocabularies, own), "every letter can be written"
     assert not {*own} & {*vocabularies.target.ids.never_written} and own == sorted(set(own))
     assert len(own) < len(vocabularies.target) - 8, "translations of other words are left out"
-    rare = shortlist_of(data, vocabularies, best=3, frequent=20, workers=1, progress=Silent())
+    rare = shortlist_of(data, vocabularies, Size(3, 20), workers=1, progress=Silent())
     assert {*found.common.tolist()} < {*rare.common.tolist()}
 
 
 def test_copies_of_a_source_piece_are_possible_in_a_joint_vocabulary(data: Path) -> None:
     vocabularies = DataDirectory.open(data).tokenizers
-    found = shortlist_of(data, vocabularies, best=1, frequent=0, workers=1, progress=Silent())
+    found = shortlist_of(data, vocabularies, Size(1, 0), workers=1, progress=Silent())
     table = ShortlistTable(found.starts.tolist(), found.common.tolist(), found.targets.tolist())
     barred = {*vocabularies.target.ids.never_written}
     for token in range(len(vocabularies.source)):
@@ -138,24 +138,24 @@ def test_a_shortlist_of_another_vocabulary_is_refused(data: Path, tmp_path: Path
     engine_sets()
     vocabularies = tokenizers()
     with pytest.raises(UserError, match=r"has another tokenizer than the model, so its shortlist would be of another"):
-        shortlist_of(data, vocabularies, best=1, frequent=1, progress=Silent())
-    own = shortlist_of(data, DataDirectory.open(data).tokenizers, best=9, frequent=9, workers=1, progress=Silent())
+        shortlist_of(data, vocabularies, Size(1, 1), progress=Silent())
+    own = shortlist_of(data, DataDirectory.open(data).tokenizers, Size(9, 9), workers=1, progress=Silent())
     loaded = trained("sru", tmp_path / "sru", vocabularies)
     with pytest.raises(UserError, match="the shortlist is of another vocabulary than the model"):
         exported(loaded, tmp_path / "out", shortlist=own)
     exported(loaded, tmp_path / "out")
     with pytest.raises(UserError, match="has no shortlist; give a data directory"):
-        shortlist_of(tmp_path / "out", vocabularies, best=1, frequent=1, progress=Silent())
+        shortlist_of(tmp_path / "out", vocabularies, Size(1, 1), progress=Silent())
     with pytest.raises(UserError, match="no data directory"):
-        shortlist_of(tmp_path, vocabularies, best=1, frequent=1, progress=Silent())
+        shortlist_of(tmp_path, vocabularies, Size(1, 1), progress=Silent())
 
 
 def test_a_shortlist_is_taken_from_another_export(data: Path, tmp_path: Path) -> None:
     vocabularies = DataDirectory.open(data).tokenizers
-    own = shortlist_of(data, vocabularies, best=5, frequent=9, workers=1, progress=Silent())
+    own = shortlist_of(data, vocabularies, Size(5, 9), workers=1, progress=Silent())
     loaded = trained("sru", tmp_path / "sru", vocabularies)
     exported(loaded, tmp_path / "out", shortlist=own)
-    again = shortlist_of(tmp_path / "out", vocabularies, best=1, frequent=1, progress=Silent())
+    again = shortlist_of(tmp_path / "out", vocabularies, Size(1, 1), progress=Silent())
     assert again.as_bytes() == own.as_bytes() == (tmp_path / "out" / "shortlist.bin").read_bytes()
     opened = open_exported(tmp_path / "out").shortlist
     assert opened is not None and [list(part) for part in opened] == [part.tolist() for part in own[:3]]
@@ -163,7 +163,7 @@ def test_a_shortlist_is_taken_from_another_export(data: Path, tmp_path: Path) ->
 
 def test_the_map_of_ctranslate2_has_the_same_words(data: Path, tmp_path: Path) -> None:
     vocabularies = DataDirectory.open(data).tokenizers
-    own = shortlist_of(data, vocabularies, best=5, frequent=3, workers=1, progress=Silent())
+    own = shortlist_of(data, vocabularies, Size(5, 3), workers=1, progress=Silent())
     write_vmap(own, vocabularies, tmp_path / "vmap.txt")
     rows = dict(line.split("\t") for line in (tmp_path / "vmap.txt").read_text().splitlines())
     pieces = {vocabularies.target.piece(token): token for token in range(len(vocabularies.target))}

@@ -26,7 +26,8 @@ class ExportOptions(ModelOptions, ExpertOptions, DataOptions, ValidTextOptions, 
     shortlist: Path | None = Field(
         default=None,
         description="Compute only the likely words of a sentence: those that the training text of this data directory "
-        "translates its pieces by, or those of another exported model's shortlist.",
+        "translates its pieces by, or the text of a directory of `measure` (of several corpora one: MEASURES/CORPUS), "
+        "or those of another exported model's shortlist.",
     )
     shortlist_best: int = Field(
         default=50, ge=1, le=MOST, description="Translations of each source piece in a shortlist."

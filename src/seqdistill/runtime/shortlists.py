@@ -1,4 +1,4 @@
-"""Shortlists made: the aligner's lexical table over the subword text of a data directory.
+"""Shortlists made: the aligner's lexical table over subword text, of a data directory or of any corpus.
 
 For each source piece its `best` most probable target pieces, and for every sentence the `frequent` most frequent target
 pieces and those that spell anything: single characters and bytes.
@@ -6,7 +6,8 @@ pieces and those that spell anything: single characters and bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,9 @@ from seqdistill.measures.lexicon import LexicalTable
 from seqdistill.measures.tokenizers import create_tokenizer
 from seqdistill.native.directory import open_exported
 from seqdistill.native.shortlist import ShortlistTable, target_bytes
+from seqdistill.options import AlignerOptions
 from seqdistill.progress import Progress
+from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.threads import usable_cores
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Vocabulary
@@ -32,8 +35,13 @@ MOST_PAIRS = 1_000_000
 """Pairs of a corpus that are aligned: the first ones."""
 MOST_CHARACTERS = 256
 """Single characters in every shortlist: the most frequent ones. Alphabets have fewer, ideographs have more."""
+ENCODED_LINES = 10_000
+"""Lines of text that are cut into pieces together."""
 LEAST = 1e-3
 """Probability of a translation that is worth its place."""
+
+Ids = tuple[Sequence[int], Sequence[int]]
+"""Source and target of a pair."""
 
 
 class Shortlist(NamedTuple):
@@ -70,8 +78,17 @@ class Shortlist(NamedTuple):
         return b"".join(part.tobytes() for part in parts)
 
 
+class Size(NamedTuple):
+    """How large a shortlist becomes."""
+
+    best: int
+    """Translations of each source piece."""
+    frequent: int
+    """Most frequent target pieces."""
+
+
 def shortlist_of(
-    path: Path, tokenizers: Vocabularies, *, best: int, frequent: int, workers: int = 0, progress: Progress
+    path: Path, tokenizers: Vocabularies, size: Size, *, workers: int = 0, progress: Progress
 ) -> Shortlist:
     """The shortlist of a data directory's training text, or that of an exported model.
 
@@ -86,27 +103,69 @@ def shortlist_of(
             f"{path}: has another tokenizer than the model, so its shortlist would be of another vocabulary: give the "
             "data directory that the model was trained on, or one with the same tokenizer"
         )
+    store = data.train
+    ids = ((store.source_ids(pair).tolist(), store.target_ids(pair).tolist()) for pair in range(len(store)))
+    return _aligned(ids, tokenizers, size, AlignerOptions(), name=path.name, workers=workers, progress=progress)
+
+
+def shortlist_of_text(
+    text: ParallelCorpus,
+    tokenizers: Vocabularies,
+    size: Size,
+    *,
+    aligner: AlignerOptions,
+    workers: int = 0,
+    progress: Progress,
+) -> Shortlist:
+    """The shortlist of a corpus that is cut into pieces first, aligned as `aligner` says.
+
+    Raises:
+        UserError: text that cannot be read, or without a pair.
+    """
+    ids = _encoded(text, tokenizers)
+    return _aligned(ids, tokenizers, size, aligner, name=text.name, workers=workers, progress=progress)
+
+
+def _aligned(
+    ids: Iterable[Ids],
+    tokenizers: Vocabularies,
+    size: Size,
+    aligner: AlignerOptions,
+    *,
+    name: str,
+    workers: int,
+    progress: Progress,
+) -> Shortlist:
     # Each piece is written as its id, a word between blanks.
     words = create_tokenizer(name="none")
-    bitext = read_bitext(_id_lines(data), words, words, name=path.name, progress=progress)
-    workers = workers or usable_cores()
-    return _table(align(bitext, workers=workers, progress=progress).table, tokenizers, best=best, frequent=frequent)
+    lines = ((_line(source), _line(target)) for source, target in islice(ids, MOST_PAIRS))
+    bitext = read_bitext(lines, words, words, name=name, progress=progress)
+    table = align(bitext, aligner, workers=workers or usable_cores(), progress=progress).table
+    return _table(table, tokenizers, size)
 
 
-def _id_lines(data: DataDirectory) -> Iterator[tuple[str, str]]:
-    store = data.train
-    for pair in range(min(len(store), MOST_PAIRS)):
-        source, target = store.source_ids(pair).tolist(), store.target_ids(pair).tolist()
-        yield " ".join(map(str, source)), " ".join(map(str, target))
+def _line(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids))
 
 
-def _table(lexicon: LexicalTable, tokenizers: Vocabularies, *, best: int, frequent: int) -> Shortlist:
+def _encoded(text: ParallelCorpus, tokenizers: Vocabularies) -> Iterator[Ids]:
+    pairs = iter(text)
+    while block := list(islice(pairs, ENCODED_LINES)):
+        sides = zip(*block, strict=True)
+        source, target = (
+            vocabulary.encode_batch(side)
+            for vocabulary, side in zip((tokenizers.source, tokenizers.target), sides, strict=True)
+        )
+        yield from zip(source, target, strict=True)
+
+
+def _table(lexicon: LexicalTable, tokenizers: Vocabularies, size: Size) -> Shortlist:
     """The entries of the lexical table that are worth their place, and what every sentence has."""
     target = tokenizers.target
     counts = np.zeros(len(target), dtype=np.int64)
     target_ids = np.array([int(word) for word in lexicon.target_words])
     counts[target_ids] = lexicon.target_frequencies
-    common = _common(target, counts, frequent)
+    common = _common(target, counts, size.frequent)
     known = np.zeros(len(target), dtype=bool)
     known[[*target.ids.never_written, *common]] = True
     rows: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(tokenizers.source)
@@ -114,7 +173,7 @@ def _table(lexicon: LexicalTable, tokenizers: Vocabularies, *, best: int, freque
         entries = slice(int(lexicon.starts[row]), int(lexicon.starts[row + 1]))
         chances = lexicon.probabilities[entries]
         # Stable, so that of equal translations the first in the table stay: the same table on every machine.
-        order = np.argsort(-chances, kind="stable")[:best]
+        order = np.argsort(-chances, kind="stable")[: size.best]
         found = target_ids[lexicon.targets[entries][order[chances[order] >= LEAST]]]
         rows[int(word)] = found
     if tokenizers.joint:  # a name is often copied, though no training pair has it

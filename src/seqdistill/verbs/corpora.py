@@ -33,6 +33,8 @@ class Corpus(NamedTuple):
     """Whether it was made for models that know no case."""
     languages: Languages = Languages()
     """As its data directory has them."""
+    data: Path | None = None
+    """Its data directory, where it lies in one."""
 
 
 def corpora_to_measure(settings: MeasureOptions) -> tuple[Corpus | None, list[Corpus]]:
@@ -136,7 +138,7 @@ def _corpus(path: Path, name: str, settings: MeasureOptions) -> Corpus:
     if path.is_dir():
         data = DataDirectory.open(path)
         pairs = ParallelCorpus(str(path), lambda: zip(data.train.sources(), data.train.targets(), strict=True))
-        return Corpus(name, pairs, data.tokenizers.target.lowercase, data.languages)
+        return Corpus(name, pairs, data.tokenizers.target.lowercase, data.languages, path)
     if path.is_file() and not table_format(path):
         raise UserError(
             f"{path}: expected a data directory, or a table (.tsv, .jsonl, .parquet); if it is a file of targets, give "

@@ -21,7 +21,8 @@ from seqdistill.runtime.conversion import LISTING, VMAP, write_conversion
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
 from seqdistill.runtime.exporting.verification import Decoder, Text, verified
 from seqdistill.runtime.exporting.writing import write_exported
-from seqdistill.runtime.shortlists import Shortlist, shortlist_of, write_vmap
+from seqdistill.runtime.shortlists import Shortlist, Size, shortlist_of, shortlist_of_text, write_vmap
+from seqdistill.verbs.measured import Measured, is_measured, measured_corpus
 from seqdistill.verbs.texts import TestSet, text_of_data, text_of_files
 
 OUTPUTS = (
@@ -49,12 +50,14 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
 
     Raises:
         UserError: a family that the engine does not run; a shortlist of another vocabulary; a data directory without
-            validation text.
+            validation text; measures whose text is gone.
     """
     check(settings)
     loaded = load_model(settings.model, expert=settings.expert)
-    text = _validation_text(settings)
-    shortlist = _shortlist(settings, loaded, progress)
+    given = settings.shortlist
+    measured = measured_corpus(given) if given is not None and is_measured(given) else None
+    text = _validation_text(settings, measured)
+    shortlist = _shortlist(settings, measured, loaded, progress)
     if settings.to == "compiled":
         write_exported(loaded, out, precision=settings.precision, shortlist=shortlist)
     else:
@@ -82,7 +85,9 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
     return results | {"verified": found}
 
 
-def _shortlist(settings: ExportOptions, loaded: LoadedModel, progress: Progress) -> Shortlist | None:
+def _shortlist(
+    settings: ExportOptions, measured: Measured | None, loaded: LoadedModel, progress: Progress
+) -> Shortlist | None:
     if settings.shortlist is None:
         return None
     if loaded.model.traits.non_autoregressive:
@@ -90,26 +95,24 @@ def _shortlist(settings: ExportOptions, loaded: LoadedModel, progress: Progress)
             "a shortlist spares models that write word by word most of their output layer; this one writes all words "
             "at once: leave the shortlist out"
         )
-    return shortlist_of(
-        settings.shortlist,
-        loaded.tokenizers,
-        best=settings.shortlist_best,
-        frequent=settings.shortlist_frequent,
-        workers=settings.workers,
-        progress=progress,
-    )
+    size = Size(settings.shortlist_best, settings.shortlist_frequent)
+    run: dict[str, Any] = {"workers": settings.workers, "progress": progress}
+    if measured is None:
+        return shortlist_of(settings.shortlist, loaded.tokenizers, size, **run)
+    return shortlist_of_text(measured.corpus.text, loaded.tokenizers, size, aligner=measured.aligner, **run)
 
 
-def _validation_text(settings: ExportOptions) -> TestSet | None:
+def _validation_text(settings: ExportOptions, measured: Measured | None) -> TestSet | None:
     """What is decoded to compare: the text asked for, or that of the data the shortlist is made of, if it has any."""
+    shortlisted = settings.shortlist if measured is None else measured.corpus.data
     if not settings.verify_lines:
         return None
     if settings.valid_source is not None:
         return text_of_files(settings.valid_source, settings.valid_target)
     if settings.data is not None:
         return text_of_data(settings.data, "valid")
-    if settings.shortlist is not None and (settings.shortlist / "valid.arrow").is_file():
-        return text_of_data(settings.shortlist, "valid")
+    if shortlisted is not None and (shortlisted / "valid.arrow").is_file():
+        return text_of_data(shortlisted, "valid")
     return None
 
 

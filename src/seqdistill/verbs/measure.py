@@ -27,6 +27,7 @@ from seqdistill.text.corpus import ParallelCorpus
 from seqdistill.text.languages import Languages, guessed_tokenizer
 from seqdistill.threads import usable_cores
 from seqdistill.verbs.corpora import PAGE, Corpus, check_lines, corpora_to_measure, languages_of
+from seqdistill.verbs.measured import places
 
 READABLE = range(8, 21)
 """Words on each side of the sentence pair that is drawn, where there is one."""
@@ -49,7 +50,7 @@ def measure_corpora(settings: MeasureOptions, out: Path, progress: Progress) -> 
 
     Returns:
         "corpora": a row for each; "advice" and "excluded": a row for each kind of student and each useless corpus;
-        "notes": what does not follow.
+        "notes": what does not follow; "places": where the text lies, for who needs it again.
 
     Raises:
         UserError: text that cannot be read, or corpora that cannot be compared (see `measures.measure.measure`).
@@ -79,7 +80,7 @@ def measure_corpora(settings: MeasureOptions, out: Path, progress: Progress) -> 
     distilled = measured[1:] if real is not None else measured
     advised = advise(distilled, measured[0] if real is not None else None, students=settings.student)
     write_corpus_page(_page(measured, advised, drawn), out / PAGE)
-    return _results(measured, advised)
+    return _results(measured, advised) | {"places": places(settings, out)}
 
 
 def _create_tokenizers(

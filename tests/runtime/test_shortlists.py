@@ -118,7 +118,6 @@ def test_a_student_writes_words_of_the_shortlist_only(tmp_path: Path) -> None:
         np.array([eos]),
         np.array([*chain.from_iterable(rows)]),
         vocabularies.fingerprint,
-        size,
     )
     student = Student(exported(loaded, tmp_path / "out", shortlist=table))
     ids = vocabularies.source.encode_batch(lines)
@@ -156,9 +155,27 @@ def test_a_shortlist_is_taken_from_another_export(data: Path, tmp_path: Path) ->
     loaded = trained("sru", tmp_path / "sru", vocabularies)
     exported(loaded, tmp_path / "out", shortlist=own)
     again = shortlist_of(tmp_path / "out", vocabularies, Size(1, 1), progress=Silent())
-    assert again.as_bytes() == own.as_bytes() == (tmp_path / "out" / "shortlist.bin").read_bytes()
+    sizes = {"sources": len(vocabularies.source), "targets": len(vocabularies.target)}
+    written = (tmp_path / "out" / "shortlist.bin").read_bytes()
+    assert again.as_bytes(**sizes) == own.as_bytes(**sizes) == written
     opened = open_exported(tmp_path / "out").shortlist
     assert opened is not None and [list(part) for part in opened] == [part.tolist() for part in own[:3]]
+
+
+@pytest.mark.parametrize("family", ["nat", "cmlm", "inat", "inst", "levt"])
+def test_models_that_write_all_words_at_once_have_shortlists(family: str, data: Path, tmp_path: Path) -> None:
+    """Each sentence in words of its own list; MASK, an id more than the tokenizer may have, is in none."""
+    vocabularies = DataDirectory.open(data).tokenizers
+    own = shortlist_of(data, vocabularies, Size(2, 5), workers=1, progress=Silent())
+    student = Student(exported(trained(family, tmp_path / family, vocabularies), tmp_path / "out", shortlist=own))
+    table = student.exported.shortlist
+    assert table is not None and [list(part) for part in table[1:]] == [part.tolist() for part in own[1:3]]
+    ids = vocabularies.source.encode_batch(["red dog runs", "blue house", "tree"])
+    for source, found in zip(ids, student.decode_ids(ids, student._search._replace(max_length=20)), strict=True):
+        assert found[0].tokens and {*found[0].tokens} <= {*table.of(source)} - {*vocabularies.target.ids.no_words}
+    again = shortlist_of(tmp_path / "out", vocabularies, Size(1, 1), workers=1, progress=Silent())
+    exported(trained("sru", tmp_path / "sru", vocabularies), tmp_path / "other", shortlist=again)
+    assert [each.tolist() for each in again[:3]] == [each.tolist() for each in own[:3]]
 
 
 def test_the_map_of_ctranslate2_has_the_same_words(data: Path, tmp_path: Path) -> None:

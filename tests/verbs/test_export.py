@@ -67,7 +67,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for parameter in model.parameters():
                 parameter += 0.3 * torch.randn(parameter.shape)
         save_model(model, tokenizers, folder / name)
-    for name, options in (("transformer", {}), ("sru", {"shortlist": folder / "data"}), ("levt", {})):
+    for name, options in (
+        ("transformer", {}),
+        ("sru", {"shortlist": folder / "data"}),
+        ("levt", {"shortlist": folder / "data"}),
+    ):
         export(folder, name, folder / f"{name}-out", precision="float32", data=folder / "data", **options)
     return folder
 
@@ -84,7 +88,8 @@ def test_float32_is_torch_token_by_token(world: Path) -> None:
         assert found["float32"]["ties"] <= 1 and found["torch"]["bleu"] == pytest.approx(
             found["float32"]["bleu"], abs=0.5
         )
-    assert "float32 with shortlist" in recorded(world / "sru-out")["results"]["verified"]
+    for name in ("sru", "levt"):
+        assert "float32 with shortlist" in recorded(world / f"{name}-out")["results"]["verified"]
 
 
 def test_verification_sees_what_is_lost(world: Path, tmp_path: Path) -> None:
@@ -116,8 +121,6 @@ def test_a_finished_export_is_not_made_again_and_others_are_refused(world: Path,
         export(world, "transformer", out, verify_lines=0, precision="float32")
     with pytest.raises(UserError, match=r"the engine compiled runs .*one of flowseq .*use --engine torch"):
         export(world, "flowseq", tmp_path / "flow")
-    with pytest.raises(UserError, match="a shortlist spares models that write word by word"):
-        export(world, "nat", tmp_path / "nat", shortlist=world / "data")
     with pytest.raises(UserError, match="the engine ctranslate2 runs transformer, mixture, but this"):
         export(world, "sru", tmp_path / "ct2", to="ctranslate2")
     with pytest.raises(UserError, match="is an exported model, which the compiled engine decodes with"):

@@ -63,7 +63,9 @@ def exported(world: Path, shortlist: Path, out: Path) -> bytes:
 
 
 def expected(data: Path) -> bytes:
-    return shortlist_of(data, DataDirectory.open(data).tokenizers, Size(3, 5), workers=1, progress=Silent()).as_bytes()
+    tokenizers = DataDirectory.open(data).tokenizers
+    found = shortlist_of(data, tokenizers, Size(3, 5), workers=1, progress=Silent())
+    return found.as_bytes(sources=len(tokenizers.source), targets=len(tokenizers.target))
 
 
 def test_of_a_data_directory_it_is_that_directorys_own(world: Path, tmp_path: Path) -> None:

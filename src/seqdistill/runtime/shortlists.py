@@ -52,11 +52,10 @@ class Shortlist(NamedTuple):
     targets: Int[np.ndarray, " entries"]
     tokenizers: str
     """Fingerprint of the vocabularies whose ids these are."""
-    target_size: int
 
-    def check(self, tokenizers: Vocabularies, *, source_size: int) -> None:
+    def check(self, tokenizers: Vocabularies) -> None:
         """Raises UserError unless the ids are those of these vocabularies."""
-        if self.tokenizers != tokenizers.fingerprint or len(self.starts) > source_size + 1:
+        if self.tokenizers != tokenizers.fingerprint:
             raise UserError(
                 "the shortlist is of another vocabulary than the model: give the data directory that the model was "
                 "trained on, or one with the same tokenizer"
@@ -71,10 +70,11 @@ class Shortlist(NamedTuple):
         """What a reader needs beside the vocabularies' sizes."""
         return {"common": len(self.common), "entries": len(self.targets)}
 
-    def as_bytes(self) -> bytes:
-        """As `shortlist.bin` holds it."""
-        kind = np.dtype(f"u{target_bytes(self.target_size)}")
-        parts = self.starts.astype(np.int32), self.common.astype(np.int32), self.targets.astype(kind)
+    def as_bytes(self, *, sources: int, targets: int) -> bytes:
+        """As `shortlist.bin` holds it for a model of so many ids, which may have one more than its tokenizer: MASK."""
+        starts = np.pad(self.starts, (0, sources + 1 - len(self.starts)), mode="edge")
+        kind = np.dtype(f"u{target_bytes(targets)}")
+        parts = starts.astype(np.int32), self.common.astype(np.int32), self.targets.astype(kind)
         return b"".join(part.tobytes() for part in parts)
 
 
@@ -180,7 +180,7 @@ def _table(lexicon: LexicalTable, tokenizers: Vocabularies, size: Size) -> Short
         rows = [np.append(row, token) for token, row in enumerate(rows)]
     rows = [np.unique(row[~known[row]]) for row in rows]
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    return Shortlist(starts, common, np.concatenate(rows), tokenizers.fingerprint, len(target))
+    return Shortlist(starts, common, np.concatenate(rows), tokenizers.fingerprint)
 
 
 def _common(target: Vocabulary, counts: Int[np.ndarray, " vocab"], frequent: int) -> Int[np.ndarray, " ids"]:
@@ -199,7 +199,8 @@ def _exported(path: Path) -> Shortlist:
     if found.shortlist is None:
         raise UserError(f"{path}: has no shortlist; give a data directory, or export that model with one")
     starts, common, targets = (np.array(part, dtype=np.int64) for part in found.shortlist)
-    return Shortlist(starts, common, targets, found.tokenizers.fingerprint, len(found.tokenizers.target))
+    starts = starts[: len(found.tokenizers.source) + 1]  # without MASK, which has no translations
+    return Shortlist(starts, common, targets, found.tokenizers.fingerprint)
 
 
 def write_vmap(shortlist: Shortlist, tokenizers: Vocabularies, path: Path) -> None:

@@ -90,11 +90,6 @@ def _shortlist(
 ) -> Shortlist | None:
     if settings.shortlist is None:
         return None
-    if loaded.model.traits.non_autoregressive:
-        raise UserError(
-            "a shortlist spares models that write word by word most of their output layer; this one writes all words "
-            "at once: leave the shortlist out"
-        )
     size = Size(settings.shortlist_best, settings.shortlist_frequent)
     run: dict[str, Any] = {"workers": settings.workers, "progress": progress}
     if measured is None:

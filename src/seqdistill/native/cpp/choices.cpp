@@ -90,8 +90,8 @@ Choices choices_of(const Model& model, const Linear& output, const Batch& batch,
   const SdLists& lists = batch.allowed.values ? batch.allowed : batch.shortlists;
   Vocabulary* own = lists.values ? arena.array<Vocabulary>(size_t(batch.sources.count)) : nullptr;
   for (int i = 0; i < batch.sources.count && own; ++i)
-    own[i] = listed_words(model, output, Batch::list(lists, i), arena);
-  return {model.ids, batch, all_words(model, output), own};
+    own[i] = listed_words(model.ids, output, Batch::list(lists, i), arena);
+  return {model.ids, batch, all_words(model.ids, output), own};
 }
 
 void find_continuations(const Choices& choices, const Live& live, const float* hidden, const double* log_probs,

@@ -20,7 +20,8 @@ void refine_inst(const Work& work, Canvas& canvas, int) {
   float* hidden = of_slots(model.slot, run, model.dim, arena);
   int32_t* words = arena.array<int32_t>(size_t(slots));
   float* log_probs = arena.array<float>(size_t(slots));
-  most_probable_but(model.ids.eos, work.penalty, model.output, hidden, slots, model.dim, words, log_probs, arena);
+  most_probable_but_eos(work.penalty, work.words, sentences_of_slots(run, arena), hidden, slots, words, log_probs,
+                        arena);
   int32_t* counts = arena.array<int32_t>(size_t(slots));
   for (int slot = 0; slot < slots; ++slot) counts[slot] = words[slot] != model.ids.eos;
   for (int row = 0; row < canvas.rows; ++row) {

@@ -74,7 +74,7 @@ float* copies_of_sources(const Work& work, const Run& run) {
 }
 
 void write_all(const Work& work, const Run& run, Canvas& canvas) {
-  most_probable(work.model.output, run.states, run.total(), work.model.dim, canvas.tokens,
+  most_probable(work.words, sentences_of_places(run, work.arena), run.states, run.total(), canvas.tokens,
                 work.scores ? canvas.log_probs : nullptr, work.arena);
 }
 

@@ -16,7 +16,8 @@ Work encoded(const Refined& model, const Refiner& refiner, const Batch& batch, A
   const int iterations = batch.iterations ? batch.iterations : model.iterations;
   // Candidates are ranked by their log-probabilities.
   const bool scores = batch.scores || batch.beam > 1 || (refiner.reads_log_probs && iterations > 1);
-  return {model,      batch.sources, batch.source_tokens,  states, memories, batch.beam,
+  const WordLists words = word_lists(model.ids, model.output, batch.shortlists, batch.sources.count, arena);
+  return {model,      batch.sources, batch.source_tokens,  states, memories, words, batch.beam,
           iterations, scores,        float(batch.penalty), arena};
 }
 
@@ -60,6 +61,15 @@ int iterate(const Work& work, const Refiner& refiner, Canvas& canvas, int step, 
     if (!is_done(before, canvas, row, refiner.settles)) going[count++] = row;
   work.arena.release(mark);
   return step + 1 < work.iterations ? count : 0;
+}
+
+// The sentence of each row, once for each of its places but the last `left_out`.
+const int32_t* sentences_of(const Run& run, int left_out, Arena& arena) {
+  int32_t* sentences = arena.array<int32_t>(size_t(run.total()));
+  int32_t* next = sentences;
+  for (int row = 0; row < run.rows.count; ++row)
+    for (int i = left_out; i < run.rows.length(row); ++i) *next++ = run.sentences[row];
+  return sentences;
 }
 
 Hypothesis hypothesis_of(const Canvas& canvas, int row, int iterations, double length_penalty, Arena& arena) {
@@ -183,6 +193,10 @@ void run_decoder(const Work& work, Run& run) {
   decode(model.decoder, run.rows, run.sentences, work.memories, work.sources, run.states, work.arena);
 }
 
+const int32_t* sentences_of_places(const Run& run, Arena& arena) { return sentences_of(run, 0, arena); }
+
+const int32_t* sentences_of_slots(const Run& run, Arena& arena) { return sentences_of(run, 1, arena); }
+
 float* of_slots(const Linear& head, const Run& run, int dim, Arena& arena) {
   // The states of two neighbours lie one after the other, so what the head reads of a slot begins at its left one: rows
   // of 2 dim numbers, dim apart. Between the last slot of a row and the first of the next one it reads what is no slot.
@@ -199,11 +213,15 @@ void write_words(const Work& work, const Run& run, const int32_t* run_places, Ca
                  int count) {
   const size_t dim = size_t(work.model.dim);
   float* states = work.arena.array<float>(size_t(count) * dim);
-  for (int i = 0; i < count; ++i)
+  const int32_t* of_all = sentences_of_places(run, work.arena);
+  int32_t* sentences = work.arena.array<int32_t>(size_t(count));
+  for (int i = 0; i < count; ++i) {
     memcpy(states + size_t(i) * dim, run.states + size_t(run_places[i]) * dim, sizeof(float) * dim);
+    sentences[i] = of_all[run_places[i]];
+  }
   int32_t* words = work.arena.array<int32_t>(size_t(count));
   float* log_probs = work.arena.zeros<float>(size_t(count));
-  most_probable(work.model.output, states, count, work.model.dim, words, work.scores ? log_probs : nullptr, work.arena);
+  most_probable(work.words, sentences, states, count, words, work.scores ? log_probs : nullptr, work.arena);
   for (int i = 0; i < count; ++i) {
     canvas.tokens[places[i]] = words[i];
     canvas.log_probs[places[i]] = log_probs[i];

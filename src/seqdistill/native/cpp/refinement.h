@@ -39,6 +39,7 @@ struct Work {
   const int32_t* source_tokens;  // ending with EOS
   const float* states;           // the encoder's, [sources.rows(), dim]
   const Memory* memories;        // of each decoder layer
+  WordLists words;
   int beam, iterations;
   bool scores;  // whether log-probabilities are wanted
   float penalty;
@@ -82,6 +83,10 @@ void run_decoder(const Work& work, Run& run);
 
 // The same of word vectors that lie in `states` already, without positions.
 void run_decoder_on_vectors(const Work& work, Run& run);
+
+// The sentence of each place of a run, or of each slot between two of a bracketed one.
+const int32_t* sentences_of_places(const Run& run, Arena& arena);
+const int32_t* sentences_of_slots(const Run& run, Arena& arena);
 
 // What a head that reads two neighbours says of each slot of a bracketed run, [slots, outputs of the head].
 float* of_slots(const Linear& head, const Run& run, int dim, Arena& arena);

@@ -33,18 +33,18 @@ int Vocabulary::place(int id) const {
   return ids[low] == id ? low : -1;
 }
 
-Vocabulary all_words(const Model& model, const Linear& output) { return {output, nullptr, model.ids.eos}; }
+Vocabulary all_words(const SpecialIds& special, const Linear& output) { return {output, nullptr, special.eos}; }
 
-Vocabulary listed_words(const Model& model, const Linear& output, Ids list, Arena& arena) {
+Vocabulary listed_words(const SpecialIds& special, const Linear& output, Ids list, Arena& arena) {
   int32_t* ids = arena.array<int32_t>(size_t(list.count) + 1);
   if (list.count) memcpy(ids, list.values, sizeof(int32_t) * size_t(list.count));
   if (!is_sorted(ids, list.count)) qsort(ids, size_t(list.count), sizeof *ids, ascending);
-  insert(ids, list.count, model.ids.eos);
+  insert(ids, list.count, special.eos);
   int count = list.count + 1, kept = 0;
   for (int i = 0; i < count; ++i)
-    if ((!kept || ids[kept - 1] != ids[i]) && !model.ids.never_written.hold(ids[i])) ids[kept++] = ids[i];
+    if ((!kept || ids[kept - 1] != ids[i]) && !special.never_written.hold(ids[i])) ids[kept++] = ids[i];
   Vocabulary words = {shortlisted(output, ids, kept, arena), ids, 0};
-  words.eos = words.place(model.ids.eos);
+  words.eos = words.place(special.eos);
   return words;
 }
 

@@ -14,9 +14,9 @@ struct Vocabulary {
 };
 
 // All words; `output` has a bias of -infinity for those that are never written.
-Vocabulary all_words(const Model& model, const Linear& output);
+Vocabulary all_words(const SpecialIds& special, const Linear& output);
 
 // The words of the list and EOS, in the arena; without those that are never written.
-Vocabulary listed_words(const Model& model, const Linear& output, Ids list, Arena& arena);
+Vocabulary listed_words(const SpecialIds& special, const Linear& output, Ids list, Arena& arena);
 
 }  // namespace sd

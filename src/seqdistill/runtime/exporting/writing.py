@@ -37,7 +37,7 @@ def write_exported(
     family, model = family_of(loaded.model), loaded.model
     parts = exporter(family, ENGINE)(model)
     if shortlist is not None:
-        shortlist.check(loaded.tokenizers, source_size=loaded.config.source_vocab)
+        shortlist.check(loaded.tokenizers)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / DESCRIPTION).unlink(missing_ok=True)
     loaded.tokenizers.save(directory / TOKENIZER)
@@ -45,7 +45,8 @@ def write_exported(
         tensors = _write_tensors(file, parts, precision)
     if shortlist is not None:
         with written_beside(directory / SHORTLIST) as beside:
-            beside.write_bytes(shortlist.as_bytes())
+            sizes = loaded.config.source_vocab, loaded.config.target_vocab
+            beside.write_bytes(shortlist.as_bytes(sources=sizes[0], targets=sizes[1]))
     names = [WEIGHTS, f"{TOKENIZER}/{TOKENIZER_DESCRIPTION}", *([SHORTLIST] if shortlist else [])]
     description: dict[str, Any] = {
         "format": FORMAT,

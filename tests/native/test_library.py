@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,25 @@ def test_a_set_is_forced_by_the_environment(lib: Path, monkeypatch: pytest.Monke
 def test_without_an_engine_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not built.*python -m seqdistill.native.build.*pip install ziglang"):
         library.chosen(tmp_path)
+
+
+def test_a_library_of_other_sources_is_named(lib: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the sources is the same; one byte more, one file less, or another name is not; none at all is fine."""
+    cpp, opened = tmp_path / "cpp", library.engine.__wrapped__
+    shutil.copytree(build.CPP, cpp)
+    monkeypatch.setattr(library, "CPP", cpp)
+    opened()
+    with (cpp / "words.cpp").open("a") as file:
+        file.write("\n")
+    with pytest.raises(UserError, match=r"kernels-\w+.so: the sources in .*cpp have changed.*native.build` again"):
+        opened()
+    shutil.copy(build.CPP / "words.cpp", cpp / "words.cpp")
+    opened()
+    (cpp / "words.cpp").rename(cpp / "word.cpp")
+    with pytest.raises(UserError, match="have changed since it was built"):
+        opened()
+    shutil.rmtree(cpp)
+    opened()
 
 
 def test_a_damaged_library_is_named(tmp_path: Path) -> None:

@@ -26,9 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqdistill.errors import UserError, nearest
-
-CPP = Path(__file__).with_name("cpp")
-LIB = Path(__file__).with_name("lib")
+from seqdistill.native.library import CPP, LIB, digest_of_sources
 
 
 class InstructionSet(NamedTuple):
@@ -184,6 +182,8 @@ def build(
 def _compiled(with_: Compiler, flags: Sequence[str], instructions: str, source: Path, out: Path) -> Path:
     """The object of a source, named by all that it depends on: one that is there is up to date."""
     command = [*with_.command, *with_.options(instructions), *flags, f"-DSD_INSTRUCTIONS={instructions}", f"-I{CPP}"]
+    if source.name == "api.cpp":
+        command.append(f"-DSD_SOURCES={digest_of_sources()}")
     digest = hashlib.sha256("\0".join(command).encode())
     for path in [source, *sorted(CPP.glob("*.h"))]:
         digest.update(path.read_bytes())

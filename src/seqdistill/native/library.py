@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import os
 from pathlib import Path
 
 from seqdistill.errors import UserError, nearest
 
-LIB = Path(__file__).with_name("lib")
-"""Where `build` puts the libraries; named again here, as importing `build` takes longer than opening a model."""
+CPP, LIB = Path(__file__).with_name("cpp"), Path(__file__).with_name("lib")
+"""The engine's sources, and where `build` puts the libraries."""
 
 
 class Tensor(ctypes.Structure):
@@ -115,6 +116,7 @@ _ARGUMENTS = {
     ),
     "sd_instructions": (),
     "sd_runnable": (),
+    "sd_sources": (),
 }
 _RESULTS = {
     "sd_shortlists": ctypes.c_int64,
@@ -122,6 +124,7 @@ _RESULTS = {
     "sd_workspace_free": None,
     "sd_instructions": ctypes.c_char_p,
     "sd_runnable": ctypes.c_char_p,
+    "sd_sources": ctypes.c_char_p,
 }
 """Of functions that return no error code."""
 
@@ -179,9 +182,22 @@ def opened(path: Path) -> ctypes.CDLL:
         ) from error
 
 
+def digest_of_sources(cpp: Path | None = None) -> str:
+    """Hash of the engine's sources, which `build` writes into the libraries; "" where the sources are not there."""
+    digest, folder = hashlib.sha256(), cpp or CPP
+    paths = sorted([*folder.glob("*.h"), *folder.glob("*.cpp")])
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest() if paths else ""
+
+
 @functools.cache
 def engine(instructions: str | None = None, lib: Path = LIB) -> ctypes.CDLL:
-    """The library of a set, or of `chosen()`, with the functions of cpp/api.h declared; opened once a process."""
+    """The library of a set, or of `chosen()`, with the functions of cpp/api.h declared; opened once a process.
+
+    Raises:
+        UserError: as `chosen` and `opened`; the sources have changed since it was built.
+    """
     path = lib / f"kernels-{instructions or chosen(lib)}.so"
     library = opened(path)
     for name, arguments in _ARGUMENTS.items():
@@ -192,4 +208,10 @@ def engine(instructions: str | None = None, lib: Path = LIB) -> ctypes.CDLL:
                 f"{path}: was built from another version of seqdistill; run `python -m seqdistill.native.build` again"
             ) from None
         function.argtypes, function.restype = arguments, _RESULTS.get(name, ctypes.c_int)
+    # A millisecond, of which no caller would know when to leave it out.
+    if (sources := digest_of_sources()) and library.sd_sources().decode() != sources:
+        raise UserError(
+            f"{path}: the sources in {CPP} have changed since it was built; run `python -m seqdistill.native.build` "
+            "again"
+        )
     return library

@@ -182,3 +182,5 @@ int sd_score(const SdModel* model, SdWorkspace* workspace, int32_t sentences, co
 }
 
 const char* sd_instructions(void) { return SD_TEXT_OF(SD_INSTRUCTIONS); }
+
+const char* sd_sources(void) { return SD_TEXT_OF(SD_SOURCES); }

@@ -69,5 +69,8 @@ SD_EXPORT int sd_score(const SdModel* model, SdWorkspace* workspace, int32_t sen
 // The instruction set that this library is compiled for: "avx512vnni", ...
 SD_EXPORT const char* sd_instructions(void);
 
+// A hash of the sources that this library was built from; see build.py.
+SD_EXPORT const char* sd_sources(void);
+
 // The sets that this machine runs, the best first, with commas.
 SD_EXPORT const char* sd_runnable(void);

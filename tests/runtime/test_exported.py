@@ -204,7 +204,11 @@ def resealed(folder: Path, change: Any) -> None:
         (lambda found: found["config"].update(target_vocab=7), "target_vocab is 7, but the tokenizer has 90"),
         (lambda found: found["config"].update(dim=1 << 20), "."),
         (lambda found: found["config"].update({"a\nb": 1}), "is no setting"),
-        (lambda found: found.update(family="flowseq"), "flowseq"),
+        (lambda found: found["config"].update({"a": "b\nprecision=int8"}), "is no setting"),
+        (lambda found: found["config"].update({"a\0": 1}), "is no setting"),
+        (lambda found: found.update(family="rnn\nprecision=int8"), "'family' is .*, which is no setting"),
+        (lambda found: found.update(family="flowseq"), "setting family is flowseq, which this version does not know"),
+        (lambda found: found["tensors"][0].update(name="a\nb"), "a tensor that is none"),
         (lambda found: found.update(shortlist={"common": 3, "entries": 4}), "shortlist.bin"),
     ],
 )
@@ -212,6 +216,24 @@ def test_what_a_description_may_not_say(models: Path, tmp_path: Path, change: An
     shutil.copytree(models / "sru-out", tmp_path / "out")
     resealed(tmp_path / "out", change)
     with pytest.raises(UserError, match=message):
+        Student(tmp_path / "out")
+
+
+def test_a_config_does_not_say_what_the_description_says(models: Path, tmp_path: Path) -> None:
+    """Its sizes were checked by the one precision, so the engine is not told of another."""
+    shutil.copytree(models / "sru-out", tmp_path / "out")
+    resealed(tmp_path / "out", lambda found: found["config"].update(precision="int8", eos=7, family="nat"))
+    lines, expected = sentences(4), Student(models / "sru-out", beam=1)
+    assert Student(tmp_path / "out", beam=1).translate(lines) == expected.translate(lines)
+
+
+@pytest.mark.parametrize("place", ["config", "tensors"])
+def test_a_description_of_what_utf8_cannot_write_is_refused(models: Path, tmp_path: Path, place: str) -> None:
+    shutil.copytree(models / "sru-out", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / DESCRIPTION).read_text())
+    (found if place == "config" else found["tensors"][0])["model" if place == "config" else "name"] = "\ud800"
+    (tmp_path / "out" / DESCRIPTION).write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"export\.json: was altered since it was written"):
         Student(tmp_path / "out")
 
 
@@ -226,7 +248,8 @@ folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 whole = json.loads((folder / "export.json").read_text())
 whole.pop("seal")
 draw, ran, refused = random.Random(seed), 0, 0
-VALUES = (0, -1, 1, 2, 3, 63, 64, 65, 2**31 - 1, 2**31, -(2**31), 2**63, 0.5, 1e300, "", "sru", True, None, [], {})
+VALUES = (0, -1, 1, 2, 3, 63, 64, 65, 2**31 - 1, 2**31, -(2**31), 2**63, 0.5, 1e300, "", "sru", True, None, [], {},
+    "hybrid\\nprecision=float32", "int8\\ntarget_vocab=9", "a\\0b", "\\ud800")
 def places(value, path=()):
     found = [path] if path else []
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -247,7 +270,12 @@ for _ in range(400):
         else:
             alike = [value for value in VALUES if type(value) is type(before)]
             inner[path[-1]] = draw.choice(alike if alike and draw.random() < 0.8 else VALUES)
-    write_sealed(folder / "export.json", changed)
+    if draw.random() < 0.2 and isinstance(changed["config"], dict):
+        changed["config"][draw.choice(("precision", "family", "eos", "a\\nprecision"))] = draw.choice(VALUES)
+    try:
+        write_sealed(folder / "export.json", changed)
+    except UnicodeEncodeError:  # it has no seal
+        (folder / "export.json").write_text(json.dumps({**changed, "seal": "0" * 64}))
     try:
         student = Student(folder, threads=1)
         student.decode_ids([[7, 8, 9]], Search(beam=1, max_length=5))

@@ -116,9 +116,9 @@ class Exported(NamedTuple):
         """What the engine is told of the model: a line `key=value` each."""
         source, target = (side.ids for side in self.sides)
         values: dict[str, Any] = {
+            **self.description["config"],  # first, so that no field of it takes the place of what was checked
             "family": self.description["family"],
             "precision": self.description["precision"],
-            **self.description["config"],
             "iterations": self.description["iterations"],
             "source_eos": source.eos,
             "source_pad": source.pad,
@@ -174,8 +174,9 @@ def _check_description(found: Mapping[str, Any], path: Path) -> None:
         raise UserError(f"{path}: traits: expected {', '.join(TRAITS)}, each true or false; {REMEDY}")
     if found["precision"] not in VALUE_BYTES:
         raise UserError(f"{path}: unknown precision {found['precision']!r}; {REMEDY}")
-    for key, value in found["config"].items():
-        if not isinstance(value, str | int | float) or "\n" in f"{key}{value}" or "=" in key:
+    for key, value in {**found["config"], "family": found["family"]}.items():
+        # The engine is told a line each: one more, hidden in a value, would tell it of another precision or size.
+        if not isinstance(value, str | int | float) or not f"{key}{value}".isprintable() or "=" in key:
             raise UserError(f"{path}: config: {key!r} is {value!r}, which is no setting; {REMEDY}")
 
 
@@ -191,7 +192,7 @@ def _tensors(found: Mapping[str, Any], weights: mmap.mmap, path: Path) -> list[T
         try:
             tensor = Tensor(**row)
             kinds = tuple(map(type, tensor))
-            if kinds not in _TENSOR_KINDS or tensor.name in tensors or "\0" in tensor.name:
+            if kinds not in _TENSOR_KINDS or tensor.name in tensors or not tensor.name.isprintable():
                 raise ValueError("not the names and numbers of a tensor")
             if not (0 < tensor.rows < _MOST and 0 < tensor.columns < _MOST):
                 raise ValueError(f"{tensor.rows} x {tensor.columns}")

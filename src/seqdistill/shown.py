@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -190,6 +192,7 @@ def systems(directory: Path) -> Iterator[Part]:
 def run(recipe: Recipe, outcomes: Sequence[tuple[Step, Outcome]]) -> Iterator[Part]:
     """What a recipe came to: its systems, its measurements of speed, its page, and how to translate with what it
     exported last."""
+    from seqdistill.options import BenchOptions
     from seqdistill.recipe import REPORT
 
     if not any(outcome.done_now for _, outcome in outcomes):
@@ -202,8 +205,18 @@ def run(recipe: Recipe, outcomes: Sequence[tuple[Step, Outcome]]) -> Iterator[Pa
     if recipe.report:
         yield f"report: {recipe.out / REPORT}"
     if exported := [step.directory for step, _ in outcomes if step.kind == "export"]:
-        command = f"seqdistill translate --model {quote(str(exported[-1]))}"
+        timed = [step.settings for step, _ in outcomes if isinstance(step.settings, BenchOptions)]
+        beam = f" --beam {timed[-1].beam}" if timed else ""  # as it was measured
+        command = f"{_program()} translate --model {quote(str(exported[-1]))}{beam}"
         yield f"translate: echo {quote(_short_sentence(recipe.out))} | {command}"
+
+
+def _program() -> str:
+    """How this program was called, where its name alone would not find it."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{quote(sys.executable)} -m seqdistill"
+    return "seqdistill" if which("seqdistill") else quote(str(program))
 
 
 def _short_sentence(directory: Path) -> str:

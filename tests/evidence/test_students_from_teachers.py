@@ -44,8 +44,8 @@ def test_every_student_start_and_minute_has_a_row_and_what_is_done_is_not_done_a
     words = ["x", f"--run={run}", f"--work={tmp_path / 'work'}", f"--results={tmp_path}", "--minutes=0.002"]
     monkeypatch.setattr(sys, "argv", words)
     benchmark.main()
-    found = json.loads((tmp_path / "students-from-teachers.json").read_text())
-    assert len(found["rows"]) == 3 * 3 and len(found["figures"]) == 1 + 9
+    found = json.loads((tmp_path / "students-from-teachers-run.json").read_text())
+    assert len(found["rows"]) == 3 * 3 + 2 and len(found["figures"]) == 1 + 11
     rates = json.loads((tmp_path / "work" / "rates.json").read_text())
     for row in found["rows"]:
         if row["start"] != "started, imitation":

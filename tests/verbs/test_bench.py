@@ -33,6 +33,7 @@ from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.verbs import bench
 from seqdistill.verbs.engine import decoding_options, open_engine
+from seqdistill.verbs.systems import row_of, systems_in
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -144,6 +145,17 @@ def test_systems_take_turns_and_medians_are_over_rounds(world: Path, tmp_path: P
     assert student["disk_mb"] == round(weights / 1e6, 2)
     assert results["machine"]["cores_used"] == 1 and results["machine"]["cpu"]
     assert json.loads((tmp_path / bench.RESULTS).read_text()) == results
+
+
+def test_beside_a_bench_systems_show_no_speed_of_the_engine_that_scored_them(
+    world: Path, tmp_path: Path, fake: type[FakeSystem]
+) -> None:
+    settings = EvaluateOptions(model=world / "sru", data=world / "data", beam=1, max_length=8, speed_lines=2)
+    run_stage("evaluate", settings, tmp_path / "scored", Silent(), title="scored")
+    assert "sentences_per_second" in row_of(*systems_in(tmp_path))
+    run_stage("bench", options(world, "transformer", "sru"), tmp_path / "speed", Silent(), title="speed")
+    row = row_of(*systems_in(tmp_path))
+    assert "bleu" in row and not {"sentences_per_second", "latency_ms"} & {*row}
 
 
 def test_scores_and_intervals_are_sacrebleus(world: Path, tmp_path: Path, fake: type[FakeSystem]) -> None:

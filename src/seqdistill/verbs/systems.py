@@ -33,7 +33,7 @@ class System:
     scores: Mapping[str, Any]
     """Content of scores.json."""
     speed: Mapping[str, float]
-    """Content of speed.json."""
+    """Content of speed.json; empty where `bench` measured models of the same directory as they are deployed."""
 
 
 def systems_in(directory: Path) -> list[System]:
@@ -44,6 +44,7 @@ def systems_in(directory: Path) -> list[System]:
     """
     stages = {path: recorded(path) for path in stages_at(directory) if status(path) == "finished"}
     by_content = {recorded_fingerprint(manifest): path for path, manifest in stages.items()}
+    timed = any(manifest["kind"] == "bench" for manifest in stages.values())
     systems = []
     for path, manifest in stages.items():
         if manifest["kind"] != "evaluate":
@@ -61,7 +62,7 @@ def systems_in(directory: Path) -> list[System]:
                 evaluation=path,
                 training=training,
                 scores=read_json(checked(path / "scores.json")),
-                speed=read_json(checked(path / "speed.json")),
+                speed={} if timed else read_json(checked(path / "speed.json")),
             )
         )
     return sorted(systems, key=lambda system: (system.evaluation / FINISHED).stat().st_mtime_ns)

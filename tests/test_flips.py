@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COUNT = 39
+COUNT = 45
 """Three of each kind."""
 
 

@@ -25,7 +25,8 @@ WORDS = ["red", "lamp", "open", "door", "heat", "light", "closed", "cold", "blue
 TINY = {"dim": 16, "ffn_dim": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 FAST: dict[str, Any] = {"device": "cpu", "quiet": True}
 TRAIN = FAST | {"precision": "float32", "batch_tokens": 256, "tensorboard": False, "warmup": 1, "set": TINY}
-DECODE: dict[str, Any] = FAST | {"beam": 2, "max_ratio": 1.0}
+SEARCH: dict[str, Any] = {"beam": 2, "max_ratio": 1.0}
+DECODE: dict[str, Any] = FAST | SEARCH
 
 
 for module in walk_packages(seqdistill.__path__, "seqdistill."):
@@ -86,6 +87,9 @@ def build(world: Path) -> None:
     api.tune_penalty(model=beside / "inserter", data=data, penalties=[0.0, 1.0], out=beside / "tuned", **FAST)
     api.measure(corpora=[data], samples=40, workers=1, out=beside / "measured", quiet=True)
     api.decision_theory(out=beside / "studied", **STUDY)
+    shared: dict[str, Any] = {"model": run / "teacher", "shortlist": data, "verify_lines": 5, "workers": 1}
+    api.export(**shared, out=beside / "exported", quiet=True)
+    api.export(**shared, to="ctranslate2", out=beside / "converted", quiet=True)
     load(run / "teacher", engine="ctranslate2")
     shutil.copytree(data, beside / "copied")
     (beside / "copied" / FINISHED).unlink()
@@ -170,6 +174,16 @@ def _model(world: Path, copy: Path, name: Path, out: Path) -> str:
     return _translated(copy)
 
 
+def _exported(world: Path, copy: Path, name: Path, out: Path) -> str:
+    lines = load(copy).translate(LINES, max_ratio=1.0)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _converted(world: Path, copy: Path, name: Path, out: Path) -> str:
+    api.bench(models=[copy], data=world / "run/data", rounds=1, speed_lines=1, out=out, quiet=True, **SEARCH)
+    return _outputs(out)
+
+
 def _conversion(world: Path, copy: Path, name: Path, out: Path) -> str:
     os.environ["SEQDISTILL_CACHE"] = str(copy)
     return _translated(world / "run/teacher", engine="ctranslate2", compute_type="float32")
@@ -227,6 +241,8 @@ KINDS = (
     Kind("data of a stage", "run/data", (*DATA, "manifest.json"), _data),
     Kind("data by themselves", "copied", DATA, _data),
     Kind("model", "run/teacher/model", ("*", "tokenizer/*"), _model),
+    Kind("exported model", "exported", ("export.json", "*.bin", "tokenizer/*"), _exported),
+    Kind("exported conversion", "converted", ("*", "tokenizer/*"), _converted),
     Kind("conversion", "cache", ("*/*/*",), _conversion),
     Kind("checkpoints", "training", ("checkpoints/**/*", "log.jsonl", "unfinished.json"), _training),
     Kind("rounds", "rounds", ("checkpoints/**/*", "rounds/*", "log.jsonl", "unfinished.json"), _rounds),

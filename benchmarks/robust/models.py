@@ -1,4 +1,4 @@
-"""Command lines that load a model: its description, weights and vocabulary altered, cut or gone."""
+"""Command lines that load a model, trained or exported: its description, weights, vocabulary altered, cut or gone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.robust.cases import Case
-from benchmarks.robust.toy import DECODE, EVALUATE, TINY, TRAIN, alter
+from benchmarks.robust.toy import BENCH, DECODE, EVALUATE, EXPORT, TINY, TRAIN, alter
 
 VALUES: list[Any] = [None, -1, 0, 10**12, 10**400, 1.5, float("nan"), float("inf"), "x", "", [], {}, True, [[[]]]]
 
 
 def models(draw: random.Random, folder: Path) -> Case:
     """A command line on a model that was altered, now and then on a sound one."""
+    if draw.random() < 0.25:
+        return _exported(draw, folder)
     model = folder / draw.choice(["at", "at", "nat"]) / "model"
     kind, wanted = (
         draw.choice([_description, _weights, _weights, _vocabulary, _gone, _elsewhere])(draw, model),
@@ -56,6 +58,38 @@ def models(draw: random.Random, folder: Path) -> Case:
             None,
         )
     return Case(f"model, {kind}", words, wanted, stdin=stdin, lines_out=lines)  # pyright: ignore
+
+
+def _exported(draw: random.Random, folder: Path) -> Case:
+    """A command line on an exported directory, of which a file may be altered: all of them are read whole."""
+    exported = folder / "exported"
+    path = exported / draw.choice(["export.json", "weights.bin", "weights.bin", "shortlist.bin", "tokenizer"])
+    if path.is_dir():
+        path = draw.choice(sorted(each for each in path.iterdir() if each.name[0] != "."))
+    content = bytearray(path.read_bytes())
+    kind = draw.choice(["sound", "gone", "cut", "empty", "text", "more", "a flipped bit", "a flipped bit", "a folder"])
+    if kind == "a flipped bit":
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    altered = {"cut": bytes(content[: draw.randrange(1, len(content))]), "empty": b"", "text": b"lamp\n" * 9}
+    altered |= {"more": bytes(content) + b"\0", "a flipped bit": bytes(content)}
+    if kind in altered:
+        alter(path, altered[kind])
+    elif kind != "sound":
+        path.unlink()
+    if kind == "a folder":
+        path.mkdir()
+    words, stdin, lines = draw.choice(
+        [
+            (["translate", "--model", "exported", *DECODE], b"lamp on\ndoor\n", 2),
+            (["translate", "--model", "exported", *DECODE], b"lamp on\ndoor\n", 2),
+            (["evaluate", "--model", "exported", *EVALUATE[3:], "--out", "out"], b"", None),
+            ([*BENCH, "exported", "--out", "out"], b"", None),
+            ([*EXPORT, "--shortlist", "exported", "--out", "out"], b"", None),
+        ]
+    )
+    return Case(
+        f"exported, {path.name} {kind}", words, "done" if kind == "sound" else "refused", stdin, lines_out=lines
+    )
 
 
 def _description(draw: random.Random, model: Path) -> str:

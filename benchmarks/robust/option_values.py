@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from benchmarks.robust.cases import Case
-from benchmarks.robust.toy import COMPARE, DECODE, DISTILL, EVALUATE, PREPARE, TINY, TRAIN, TRANSLATE
+from benchmarks.robust.toy import (
+    BENCH,
+    COMPARE,
+    DECODE,
+    DISTILL,
+    EVALUATE,
+    EXPORT,
+    MEASURE,
+    PREPARE,
+    TINY,
+    TRAIN,
+    TRANSLATE,
+)
 from seqdistill.commands import COMMANDS
 from seqdistill.options import Option
 
@@ -21,7 +33,9 @@ BASES: dict[str, list[str]] = {
     "translate": TRANSLATE,
     "compare": COMPARE,
     "tune-penalty": ["tune-penalty", "--model", "at", "--data", "data", *OUT],
-    "measure": ["measure", "data", "--source-language", "en", "--target-language", "de", "--workers", "1", *OUT],
+    "measure": [*MEASURE, *OUT],
+    "export": [*EXPORT, "--data", "data", *OUT],
+    "bench": [*BENCH, *OUT],
     "study decision-theory": ["study", "decision-theory", "--hmms", "1", "--workers", "1", *OUT],
     "study modes": ["study", "modes", "--output", "a=test.src", "--language", "a=train.src", *OUT],
 }
@@ -71,6 +85,25 @@ CONFLICTS: dict[str, list[list[str]]] = {
     ],
     "evaluate": [["--penalty", "1"], ["--first-tokens", "2"], ["--metrics", "bleu,,"], ["--metrics", "blue"]],
     "translate": [["--sampling", "--beam", "3"], ["--expert", "1"], ["--rescoring-samples", "2"], ["--trace"]],
+    "export": [
+        ["--valid-source", "valid.src"],
+        ["--valid-source", "valid.src", "--valid-target", "valid.tgt"],
+        ["--valid-target", "valid.tgt"],
+        ["--shortlist", "at"],
+        ["--shortlist", "scores"],
+        ["--shortlist", "train.src"],
+        ["--expert", "1"],
+    ],
+    "bench": [
+        ["data"],
+        ["at"],
+        ["scores"],
+        ["--every-engine", "--engine", "torch"],
+        ["--penalty", "1"],
+        ["--source", "test.src"],
+        ["--n-best", "2"],
+        ["--cores", "4096"],
+    ],
     "compare": [["--num-references", "3"], ["--tokenize", "none-such"], ["--metrics", "comet,"], ["--metrics", ""]],
 }
 TYPES = {"--device": "gpu9", "--compute-type": "int4", "--source-tokenizer": "x", "--links": "none-such"}
@@ -195,8 +228,17 @@ def _sound(draw: random.Random) -> Case:
             ("a penalty of length", [*TRANSLATE, "--length-penalty", str(draw.choice([-10, 0, 10]))], b"lamp\n", 1),
             ("a comparison", [*COMPARE, "--bootstrap-seed", seed], b"", None),
             ("a refined output", ["translate", "--model", "nat", "--max-length", "9"], b"lamp\n", 1),
+            ("an export", [*EXPORT, "--precision", draw.choice(["float32", "bfloat16"]), *OUT], b"", None),
+            (
+                "a shortlist",
+                [*EXPORT, "--shortlist", draw.choice(["distilled", "exported", "measures"]), *OUT],
+                b"",
+                None,
+            ),
+            ("a conversion", [*EXPORT, "--to", "ctranslate2", "--shortlist", "data", *OUT], b"", None),
+            ("models side by side", [*BENCH, "exported", *OUT], b"", None),
             ("sizes", ["prepare", *PREPARE[1:], "--seed", seed, "--train-size", "60", *OUT], b"", None),
-            ("help", [draw.choice(["prepare", "train", "measure"]), "--help"], b"", None),
+            ("help", [draw.choice(["prepare", "train", "measure", "export", "bench"]), "--help"], b"", None),
             ("the same again", [*PREPARE, "--out", "data"], b"", None),
         ]
     )

@@ -33,6 +33,9 @@ DECODE = ["--beam", "2", "--max-ratio", "0.5", "--max-length", "20"]
 DISTILL = ["distill", "--teacher", "at", "--data", "data", "--workers", "1", *DECODE]
 EVALUATE = ["evaluate", "--model", "at", "--data", "data", "--speed-lines", "0", "--metrics", "bleu,chrf", *DECODE]
 TRANSLATE = ["translate", "--model", "at", *DECODE]
+EXPORT = ["export", "--model", "at", "--verify-lines", "5", "--workers", "1"]
+BENCH = ["bench", "at", "--data", "data", "--speed-lines", "2", "--rounds", "1", *DECODE]
+MEASURE = ["measure", "data", "--source-language", "en", "--target-language", "de", "--workers", "1"]
 COMPARE = ["compare", "test.src", "test.tgt", "--reference", "test.tgt", "--samples", "40", "--metrics", "bleu"]
 MADE = {
     "data": PREPARE,
@@ -40,6 +43,8 @@ MADE = {
     "nat": [*TRAIN, "--model", "nat", *TINY],
     "distilled": DISTILL,
     "scores": EVALUATE,
+    "exported": [*EXPORT, "--shortlist", "data"],
+    "measures": [*MEASURE, "--samples", "40"],
 }
 """Directory -> the command that makes it."""
 

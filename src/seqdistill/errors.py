@@ -10,6 +10,15 @@ class UserError(ValueError):
     """A mistake in the user's input: the message names file and line, what was expected, what was found, what to do."""
 
 
+class LineError(UserError):
+    """A line that cannot be decoded, while those before it can."""
+
+    def __init__(self, line: int, message: str) -> None:
+        """`line` is its number from 0."""
+        super().__init__(message)
+        self.line = line
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The way out of a misspelt name: `did you mean 'x'?`, or the list of valid names."""
     import difflib  # only where there is an error

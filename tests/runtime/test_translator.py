@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from seqdistill.decoding.corpus import EngineTraits
-from seqdistill.errors import UserError
+from seqdistill.errors import LineError, UserError
 from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions
 from seqdistill.runtime.translator import translate_stream
@@ -100,3 +100,28 @@ def test_errors_come_after_the_lines_before_them() -> None:
         for answer in translate_stream(Shouting(), DecodingOptions(beam=1), broken()):
             got.append(answer)
     assert got == ["0 ONE", "1 TWO"]
+
+
+def test_lines_before_one_that_is_refused_come_first() -> None:
+    """Also where those before it hold another one, and where there are none."""
+
+    class Refusing(Shouting):
+        def decode(
+            self, sources: Sequence[str], options: DecodingOptions, *, line_numbers: Sequence[int] | None = None
+        ) -> list[list[TextHypothesis]]:
+            for word in ("too long", "too odd"):
+                if word in sources:
+                    line = (line_numbers or range(0))[sources.index(word)]
+                    raise LineError(line, f"line {line + 1}: {word}")
+            return super().decode(sources, options, line_numbers=line_numbers)
+
+    for lines, message in (
+        (["a", "b", "too long", "c"], "line 3: too long"),
+        (["a", "too odd", "b", "too long"], "line 2: too odd"),
+        (["too long", "a"], "line 1: too long"),
+    ):
+        got = []
+        with pytest.raises(LineError, match=message) as caught:
+            for answer in translate_stream(Refusing(), DecodingOptions(beam=1), lines, look_ahead=2):
+                got.append(answer)
+        assert got == [f"{number} {line.upper()}" for number, line in enumerate(lines[: caught.value.line])]

@@ -16,6 +16,7 @@ from seqdistill.decoding.trace import Trace, text_trace
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, longest_first
 from seqdistill.models.interface import AutoregressiveModel, Model
+from seqdistill.native.search import check_lengths
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -195,10 +196,11 @@ class TorchEngine:
         """As `decode`, in token ids without BOS and EOS on either side.
 
         Raises:
-            UserError: as `check_lengths`; an option of another family.
+            UserError: a source of more than MOST_TOKENS; an option of another family.
         """
         search = search_for(self.model, options)
-        check_lengths(sources, given.seeds or range(len(sources)))
+        way_out = "split the line; one sentence a line is expected"
+        check_lengths(sources, given.seeds, most=MOST_TOKENS, reader="the torch engine", way_out=way_out)
         given = given if given.seeds else given._replace(seeds=range(len(sources)))
         # Sources without words are in no batch, so they keep this.
         results = [[EMPTY]] * len(sources)
@@ -232,16 +234,6 @@ class TorchEngine:
 
     def _computing(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)
-
-
-def check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int]) -> None:
-    """Raises UserError for a source of more than MOST_TOKENS; names its line."""
-    for number, words in zip(line_numbers, sources, strict=True):
-        if len(words) > MOST_TOKENS:
-            raise UserError(
-                f"line {number + 1:,} has {len(words):,} tokens, but {MOST_TOKENS:,} are decoded at most: split the "
-                "line; one sentence a line is expected"
-            )
 
 
 def length_batches(sources: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from seqdistill.decoding.corpus import Engine, EngineTraits, GuidedEngine
-from seqdistill.errors import UserError
+from seqdistill.errors import LineError, UserError
 from seqdistill.files import sha256_json
 from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions
@@ -75,7 +75,7 @@ class Guided:
         """As `Engine.decode`.
 
         Raises:
-            UserError: a line beyond those that the guide knows.
+            LineError: a line beyond those that the guide knows.
         """
         numbers = range(len(sources)) if line_numbers is None else line_numbers
         prefix, prefixes, allowed = self.guide
@@ -88,10 +88,10 @@ class Guided:
         )
 
     def _of(self, field: str, given: Sequence[Sequence[int]], numbers: Sequence[int]) -> Sequence[Sequence[int]]:
-        if given and (last := max(numbers, default=0)) >= len(given):
-            raise UserError(
-                f"{self.names[field]}: has {len(given):,} lines, but line {last + 1:,} is decoded; give a line for each"
-            )
+        if given and max(numbers, default=0) >= len(given):
+            line = min(number for number in numbers if number >= len(given))
+            count = f"has {len(given):,} lines, but line {line + 1:,} is decoded"
+            raise LineError(line, f"{self.names[field]}: {count}; give a line for each")
         return [given[number] for number in numbers] if given else ()
 
 

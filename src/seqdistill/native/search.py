@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from seqdistill.errors import UserError, nearest
+from seqdistill.errors import LineError, UserError, nearest
 
 SPARE_TOKENS = 10
 """Tokens every output may have beyond `max_ratio` times its source."""
@@ -80,3 +80,22 @@ class Limits(Protocol):
 def length_limit(source_tokens: int, options: Limits) -> int:
     """Most tokens, EOS included, of the output for a source of `source_tokens` tokens (EOS not counted)."""
     return min(options.max_length, int(options.max_ratio * source_tokens) + SPARE_TOKENS)
+
+
+def check_lengths(
+    sources: Sequence[Sequence[int]], line_numbers: Sequence[int], *, most: int, reader: str, way_out: str
+) -> None:
+    """Raises LineError for the first source of more than `most` tokens.
+
+    Args:
+        line_numbers: from 0; empty: 0, 1, ...
+        reader: who reads no more, as a message says it.
+        way_out: what to do about it, after a colon.
+    """
+    if max(map(len, sources), default=0) <= most:
+        return
+    row = next(row for row, source in enumerate(sources) if len(source) > most)
+    line = line_numbers[row] if line_numbers else row
+    raise LineError(
+        line, f"line {line + 1:,} has {len(sources[row]):,} tokens; {reader} reads at most {most:,}: {way_out}"
+    )

@@ -11,7 +11,7 @@ from seqdistill.errors import UserError
 from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, longest_first
 from seqdistill.native.directory import open_exported
 from seqdistill.native.model import Batch, Model
-from seqdistill.native.search import Search, length_limit
+from seqdistill.native.search import Search, check_lengths, length_limit
 from seqdistill.threads import usable_cores
 from seqdistill.vocabulary.spelling import each_spelled, pieces_allowed, spelled
 
@@ -102,7 +102,7 @@ class Student:
             line_numbers: from 0, for messages only.
             scores: whether log-probabilities are wanted; without them some decoders are faster.
         """
-        _check_lengths(sources, line_numbers or range(len(sources)))
+        _check_lengths(sources, line_numbers)
         results = [[EMPTY]] * len(sources)  # those without words are in no batch
         iterations = search.iterations or self.exported.description["iterations"]
 
@@ -129,7 +129,7 @@ class Student:
         Raises:
             UserError: a model that is not autoregressive; a source of more than MOST_TOKENS tokens.
         """
-        _check_lengths(sources, range(len(sources)))
+        _check_lengths(sources)
         scores = [0.0] * len(sources)
 
         def run(rows: Sequence[int]) -> None:
@@ -203,13 +203,9 @@ class Student:
         return batches
 
 
-def _check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int]) -> None:
-    for number, source in zip(line_numbers, sources, strict=True):
-        if len(source) > MOST_TOKENS:
-            raise UserError(
-                f"line {number + 1:,} has {len(source):,} tokens; an exported model reads at most {MOST_TOKENS:,}: "
-                "split the line"
-            )
+def _check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int] = ()) -> None:
+    way_out = "split the line, or give the trained model to --engine torch"
+    check_lengths(sources, line_numbers, most=MOST_TOKENS, reader="the compiled engine", way_out=way_out)
 
 
 def _side_by_side(run: Any, batches: Sequence[Sequence[int]], threads: int) -> None:

@@ -15,7 +15,7 @@ from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, lo
 from seqdistill.machine import threads_kept
 from seqdistill.models.family import refuse_foreign
 from seqdistill.models.traits import Traits
-from seqdistill.native.search import length_limit
+from seqdistill.native.search import check_lengths, length_limit
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import NO_SAMPLES
 from seqdistill.runtime.conversion import MAX_POSITIONS, pieces
@@ -132,7 +132,8 @@ class CTranslate2Engine:
         """
         refuse_foreign(Traits(experts=True), vars(options))  # an expert was chosen before
         _refuse(options, given)
-        _check_lengths(sources, given.seeds or range(len(sources)))
+        reader, way_out = "a model converted to CTranslate2", "split the line, or use --engine torch"
+        check_lengths(sources, given.seeds, most=MAX_POSITIONS - 1, reader=reader, way_out=way_out)
         limits = [length_limit(len(words), options) for words in sources]
         rows = longest_first(sources)
         calls = [rows[first : first + CALL_LINES] for first in range(0, len(rows), CALL_LINES)]
@@ -222,15 +223,6 @@ def _refuse(options: DecodingOptions, given: Given) -> None:
             "CTranslate2 cannot be told which pieces each line may be made of: use --engine torch, or leave the "
             "allowed pieces out"
         )
-
-
-def _check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int]) -> None:
-    for number, words in zip(line_numbers, sources, strict=True):
-        if len(words) >= MAX_POSITIONS:
-            raise UserError(
-                f"line {number + 1:,} has {len(words):,} tokens; a model converted to CTranslate2 reads at most "
-                f"{MAX_POSITIONS - 1:,}: split the line, or use --engine torch"
-            )
 
 
 def _checked_compute_type(compute_type: str) -> str:

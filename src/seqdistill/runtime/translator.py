@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from seqdistill.decoding.corpus import Engine
+from seqdistill.errors import LineError
+from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions
 
 POLL_SECONDS = 0.1
@@ -25,7 +27,7 @@ def translate_stream(
 
     A reader thread fills a queue of `look_ahead` lines while the engine works; each time the engine is free it takes
     whatever is waiting. So a person typing gets an answer after each line, and a file is translated in large batches.
-    An error while reading is raised after the translations of the lines before it.
+    An error while reading, or a line that the engine does not take, is raised after the translations of those before.
     """
     assert look_ahead > 0
     waiting: queue.Queue[str | BaseException | None] = queue.Queue(look_ahead)
@@ -36,14 +38,30 @@ def translate_stream(
         end: BaseException | bool = False
         while end is False:
             chunk, end = _take(waiting)
-            numbers = range(done, done + len(chunk))
+            found, error = _decoded(engine, options, chunk, done)
             done += len(chunk)
-            for hypotheses in engine.decode(chunk, options, line_numbers=numbers):
+            for hypotheses in found:
                 yield hypotheses[0].text
+            end = error or end
         if isinstance(end, BaseException):
             raise end
     finally:
         stopped.set()
+
+
+def _decoded(
+    engine: Engine, options: DecodingOptions, chunk: Sequence[str], first: int
+) -> tuple[list[list[TextHypothesis]], LineError | None]:
+    """The hypotheses of the lines up to one that the engine does not take, and the error that says why.
+
+    Args:
+        first: number of the chunk's first line.
+    """
+    try:
+        return engine.decode(chunk, options, line_numbers=range(first, first + len(chunk))), None
+    except LineError as error:
+        found, earlier = _decoded(engine, options, chunk[: error.line - first], first)
+        return found, earlier or error
 
 
 def _read(lines: Iterable[str], waiting: queue.Queue[str | BaseException | None], stopped: threading.Event) -> None:

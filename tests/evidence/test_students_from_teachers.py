@@ -46,7 +46,7 @@ def test_every_student_start_and_minute_has_a_row_and_what_is_done_is_not_done_a
     benchmark.main()
     found = json.loads((tmp_path / "students-from-teachers-run.json").read_text())
     assert len(found["rows"]) == 3 * 3 + 2 and len(found["figures"]) == 1 + 11
-    rates = json.loads((tmp_path / "work" / "rates.json").read_text())
+    rates = json.loads((tmp_path / "work" / "run" / "rates.json").read_text())
     for row in found["rows"]:
         if row["start"] != "started, imitation":
             assert row["updates"] == max(1, round(row["minutes"] * rates[f"{row['student']} nll"]))

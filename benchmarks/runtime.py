@@ -14,7 +14,6 @@ A figure whose models the run does not have is left out, with a line on standard
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +41,7 @@ from seqdistill.models.saved import load_model
 from seqdistill.options import MetricOptions
 from seqdistill.runtime.latency import Timed, Turn, by_name, evenly_spread, ratios, rounds, spread
 from seqdistill.runtime.measured import Load, MeasuredSystem, load_alone
+from seqdistill.threads import core_numbers
 from seqdistill.verbs.texts import TestSet, text_of_data
 
 CLAIM = (
@@ -135,7 +135,7 @@ def main() -> None:
 
 def measured(cases: Sequence[Case], lines: Sequence[str], given: argparse.Namespace) -> Measured:
     """Systems in turns, each in its process, on the first core."""
-    core = sorted(os.sched_getaffinity(0))[:1]
+    core = core_numbers()[:1]
     places = evenly_spread(len(lines), given.sentences)
     single = [lines[place] for place in places]
     with ExitStack() as stack:

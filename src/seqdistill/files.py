@@ -175,9 +175,14 @@ def parse_json(text: str | bytes, *, where: Path | str, remedy: str) -> Any:
 
 @contextmanager
 def utf8_name(path: Path) -> Iterator[str]:
-    """Another name of a file, for libraries that open no path that is not UTF-8."""
+    """A name of a file for libraries that open no path that is not UTF-8: its own, or another."""
     with plain(path).open("rb") as file:
-        yield f"/proc/self/fd/{file.fileno()}"
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # only on Linux: macOS has no such names
+            yield f"/proc/self/fd/{file.fileno()}"
+        else:
+            yield str(path)
 
 
 @contextmanager

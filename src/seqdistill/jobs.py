@@ -6,7 +6,6 @@ both (docs/log.md).
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from seqdistill.errors import UserError
 from seqdistill.progress import Progress, Silent
 from seqdistill.recipe import Step
 from seqdistill.stages import Outcome, found_in, run_stage
+from seqdistill.threads import core_numbers, keep_to
 from seqdistill.workers import end_with_parent, start_without_main
 
 
@@ -49,7 +49,7 @@ def side_by_side(
         UserError: more jobs than cores; a stage was killed; a stage's own error.
         RuntimeError: a bug made a stage fail; its traceback was written.
     """
-    cores = sorted(os.sched_getaffinity(0))
+    cores = core_numbers()
     if not 1 <= jobs <= len(cores):
         raise UserError(f"--jobs {jobs}: expected 1 to {len(cores)}, the cores of this machine")
     waiting, done = list(steps), set[str]()
@@ -114,7 +114,7 @@ def _perform(
 ) -> None:
     """Runs in a stage's process."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    os.sched_setaffinity(0, cores)
+    keep_to(cores)
     torch.set_num_threads(len(cores))
     result: Outcome | Exception
     try:

@@ -8,7 +8,10 @@ through most of its absence, and what they burn is taken from it in turn: traini
 of their speed and less (docs/log.md, "Threads"). 1,000 spins take microseconds; `benchmarks/beside.py` compares.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
 
 SPINS = "1000"
 
@@ -16,11 +19,22 @@ CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 """Variables by which a user says how threads wait; one that is set settles it."""
 
 
+def core_numbers() -> list[int]:
+    """The cores that this process may run on; of a system that does not tell, such as macOS, all."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def usable_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many they are."""
+    return len(core_numbers())
+
+
+def keep_to(cores: Sequence[int]) -> None:
+    """Binds this process, and the threads it starts from now on, to some cores; macOS binds none."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
 
 
 def spin_briefly() -> None:

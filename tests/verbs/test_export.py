@@ -119,9 +119,15 @@ def test_a_finished_export_is_not_made_again_and_others_are_refused(world: Path,
     assert (out / "export.json").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="precision: 'int8' there, 'float32' now"):
         export(world, "transformer", out, verify_lines=0, precision="float32")
-    with pytest.raises(UserError, match=r"the engine compiled runs .*one of flowseq .*use --engine torch"):
+    with pytest.raises(
+        UserError,
+        match=r"compiled runs .*one of flowseq \(it draws .*: it runs as it was trained, with --engine torch",
+    ):
         export(world, "flowseq", tmp_path / "flow")
-    with pytest.raises(UserError, match="the engine ctranslate2 runs transformer, mixture, but this"):
+    with pytest.raises(
+        UserError,
+        match=r"ctranslate2 runs transformer, mixture, but .* one of rnn: use --to compiled$",
+    ):
         export(world, "sru", tmp_path / "ct2", to="ctranslate2")
     with pytest.raises(UserError, match="is an exported model, which the compiled engine decodes with"):
         export(world, "transformer-out", tmp_path / "again")
@@ -172,6 +178,10 @@ def test_auto_is_torch_where_the_engine_is_not_built_or_cannot(world: Path, monk
     assert chosen(sampling=True) == chosen(trace=True) == chosen("flowseq") == "torch"
     monkeypatch.setattr(library, "missing", lambda: "not built")
     assert chosen() == "torch"
+    told = list[str]()
+    settings = TranslateOptions(model=world / "transformer", max_length=9)
+    assert list(translate_lines(settings, LINES, tell=told.append)) == outputs(world, "transformer", engine="torch")
+    assert chosen("flowseq") == "torch" and told == ["engine: torch float32 (not built)"]
 
 
 def test_stages_record_the_engine_and_not_the_machine(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

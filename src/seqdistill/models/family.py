@@ -208,15 +208,19 @@ def exporter(family: str, engine: str) -> Callable[..., Any]:
         UserError: the engine does not run this family; names those it runs.
     """
     exporters = FAMILIES[family].exporters
-    if engine not in exporters:
-        runs = _families_where(lambda other: engine in other.exporters)
-        reason = FAMILIES[family].not_run.get(engine)
-        named = f"{family} ({reason})" if reason else family
-        raise UserError(
-            f"the engine {engine} runs {runs}, but this model is one of {named}: use "
-            f"--engine {' or '.join(['torch', *exporters])}"
-        )
+    if refusal := not_run(family, engine):
+        raise UserError(f"{refusal}: use --engine {' or '.join(['torch', *exporters])}")
     return resolved(exporters[engine])
+
+
+def not_run(family: str, engine: str) -> str | None:
+    """Why the engine runs no model of this family, and those it runs; None where it runs them."""
+    if engine in FAMILIES[family].exporters:
+        return None
+    runs = _families_where(lambda other: engine in other.exporters)
+    reason = FAMILIES[family].not_run.get(engine)
+    named = f"{family} ({reason})" if reason else family
+    return f"the engine {engine} runs {runs}, but this model is one of {named}"
 
 
 def config_named(preset: str, overrides: Mapping[str, Any], *, source_vocab: int = 8, target_vocab: int = 8) -> Any:

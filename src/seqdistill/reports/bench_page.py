@@ -43,13 +43,14 @@ def bench_part(heading: str, results: Mapping[str, Any], *, told_here: bool = Fa
 
 
 def told(results: Mapping[str, Any]) -> list[str]:
-    """How it was measured: sentences, rounds, machine."""
+    """How it was measured: sentences, rounds, machine, and what must be known of a system."""
     machine, rounds = results["machine"], results["rounds"]
     cores = f"{machine['cores_used']} of {machine['cores']} cores"
     return [
         f"{results['timed_sentences']:,} sentences one by one, {results['sentences']:,} in batches, in "
         f"{rounds} round{'s' * (rounds > 1)}, in which the systems took turns; medians.",
         f"{machine['cpu']} ({_joined(machine['instructions'])}), {cores}.",
+        *results.get("notes", []),  # older stages have none
     ]
 
 

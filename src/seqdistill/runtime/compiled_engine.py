@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -102,6 +103,17 @@ def compiled_engine(
     Raises:
         UserError: the engine does not run the model's family, has no such precision, or is not built here.
     """
+    with kept_export(loaded, cache=cache, compute_type=compute_type) as directory:
+        return CompiledEngine(Student(directory, threads=workers))
+
+
+@contextmanager
+def kept_export(loaded: LoadedModel, *, cache: Path | None = None, compute_type: str = "auto") -> Iterator[Path]:
+    """The directory of a trained model's export in the cache, as `conversions.kept`; arguments as `compiled_engine`.
+
+    Raises:
+        UserError: the engine does not run the model's family, or has no such precision.
+    """
     precision = "int8" if compute_type == "auto" else compute_type
     if precision not in (valid := get_args(Precision)):
         raise UserError(
@@ -113,7 +125,7 @@ def compiled_engine(
         write_exported(loaded, directory, precision=cast(Precision, precision))
 
     with kept(folder, make, _is_whole) as directory:
-        return CompiledEngine(Student(directory, threads=workers))
+        yield directory
 
 
 def exported_engine(directory: Path, *, compute_type: str = "auto", workers: int = 0) -> CompiledEngine:

@@ -13,7 +13,7 @@ from seqdistill.exported import is_exported
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.saved import TOKENIZER, family_of, load_model, model_directory
 from seqdistill.native import library
-from seqdistill.runtime.compiled_engine import compiled_engine, exported_engine
+from seqdistill.runtime.compiled_engine import exported_engine, kept_export
 from seqdistill.runtime.conversion import LISTING
 from seqdistill.runtime.conversions import converted, is_whole
 from seqdistill.runtime.one_system import Place
@@ -38,6 +38,8 @@ class Deployed(NamedTuple):
     lowercase: bool
     """Whether its outputs have no case."""
     languages: Languages
+    note: str = ""
+    """What whoever reads its figures must know."""
 
 
 class Asked(NamedTuple):
@@ -85,20 +87,25 @@ def deployed(directory: Path, asked: Asked | None = None) -> Iterator[Deployed]:
 def _trained(directory: Path, asked: Asked, kept: ExitStack) -> Deployed:
     loaded, folder = load_model(directory), model_directory(directory)
     exporters = FAMILIES[family_of(loaded.model)].exporters
-    there = {"ctranslate2": True, "compiled": library.missing() is None}
+    missing = library.missing() if "compiled" in exporters else None
+    if missing and asked.engine == "compiled":
+        raise UserError(f"{directory}: {missing}")
+    there = {"ctranslate2": True, "compiled": not missing}
     engines = [name for name, is_there in there.items() if is_there and name in exporters]
+    wanted = asked.every or (asked.engine == "auto" and not engines)
+    note = f"{directory}: not measured in the compiled engine, which can run it: {missing}"
     places = {}
     for engine in asked.chosen(directory, [*engines, "torch"]):
         place = Place(engine, str(folder), str(folder / TOKENIZER), asked.compute_type, loaded.fingerprint)
         if engine == "ctranslate2":
             place = place._replace(folder=str(kept.enter_context(converted(loaded, default_cache()))))
         elif engine == "compiled":
-            exported = compiled_engine(loaded, compute_type=asked.compute_type).student.exported
-            place = place._replace(folder=str(exported.path))
+            place = place._replace(folder=str(kept.enter_context(kept_export(loaded, compute_type=asked.compute_type))))
         places[engine] = place
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     lowercase = loaded.tokenizers.target.lowercase
-    return Deployed(directory, places, disk_mb(folder), parameters, lowercase, loaded.languages)
+    deployed = Deployed(directory, places, disk_mb(folder), parameters, lowercase, loaded.languages)
+    return deployed._replace(note=note) if missing and wanted else deployed
 
 
 def _exported(directory: Path, asked: Asked) -> Deployed:

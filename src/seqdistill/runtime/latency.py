@@ -5,7 +5,9 @@ Imports nothing but Python's own modules: a process that measures itself may imp
 
 from __future__ import annotations
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,9 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+STATUS = Path("/proc/self/status")
+"""What Linux tells of this process."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,9 @@ def evenly_spread(count: int, number: int) -> list[int]:
 def peak_mb() -> float:
     """Most memory that this process had resident, in MB of 10^6 bytes.
 
-    Not from getrusage, which also counts what the process was before it became this program.
+    Where the system tells, not from getrusage, which also counts what the process was before it became this program.
     """
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    if STATUS.exists():
+        return int(STATUS.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most * (1 if sys.platform == "darwin" else 1024) / 1e6  # in bytes on macOS, elsewhere in KiB

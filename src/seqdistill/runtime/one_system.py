@@ -28,6 +28,7 @@ from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from seqdistill.runtime.latency import one_by_one, peak_mb
+from seqdistill.threads import keep_to
 
 if TYPE_CHECKING:
     from seqdistill.decoding.corpus import Engine
@@ -123,9 +124,10 @@ def _refused(given: dict[str, Any], decode_nothing: Callable[[dict[str, Any]], o
     from seqdistill.errors import UserError
 
     refused = {}
+    shared = {name: value for name, value in given.items() if name not in OWN_OPTIONS}
     for name in given.keys() & set(OWN_OPTIONS):
-        try:
-            decode_nothing({name: given[name]})
+        try:  # beside those that all models have: a least length depends on the longest
+            decode_nothing({**shared, name: given[name]})
         except UserError as error:
             refused[name] = str(error)
     return refused
@@ -221,7 +223,7 @@ def _requests(lines: IO[str]) -> Iterator[dict[str, Any]]:
 def _answers(requests: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     first = next(requests)
     place, cores, options = Place(**first["place"]), first["cores"], first["options"]
-    os.sched_setaffinity(0, cores)  # before any library starts threads, which inherit it
+    keep_to(cores)  # before any library starts threads, which inherit it
     if "alone" in first:
         began = time.perf_counter()
         translate = ALONE[place.engine](place, len(cores), options).single

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -25,7 +24,7 @@ from seqdistill.runtime.measured import Load, MeasuredSystem, load_alone
 from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.text.languages import Languages
 from seqdistill.text.letters import is_visible
-from seqdistill.threads import usable_cores
+from seqdistill.threads import core_numbers, usable_cores
 from seqdistill.verbs.texts import TestSet, read_test_set
 
 RESULTS, HYPOTHESES = "bench.json", "hypotheses"
@@ -69,7 +68,7 @@ def bench(settings: BenchOptions, out: Path, progress: Progress) -> dict[str, An
     """
     check(settings)
     text = _text_of(settings)
-    cores = sorted(os.sched_getaffinity(0))[: settings.cores]
+    cores = core_numbers()[: settings.cores]
     with ExitStack() as stack:
         progress.start("opening", total=None, unit="systems")
         names_of(settings.models)  # before the first of them is read
@@ -91,6 +90,7 @@ def bench(settings: BenchOptions, out: Path, progress: Progress) -> dict[str, An
         "sentences": len(text.test.sources),
         "timed_sentences": len(text.single),
         "rounds": settings.rounds,
+        "notes": list(dict.fromkeys(system.deployed.note for system in systems if system.deployed.note)),
     }
     write_json(out / RESULTS, results)
     write_bench_page(results, out)

@@ -80,6 +80,8 @@ class Opened(NamedTuple):
     parameters: int
     model: Model | None
     """For what engines do not do, such as a perplexity; None of an exported model."""
+    note: str = ""
+    """Why `auto` did not take an engine that would have been faster."""
 
 
 def open_engine(settings: EvaluateOptions | TranslateOptions, *, lines: int | None = None) -> Opened:
@@ -101,16 +103,16 @@ def open_engine(settings: EvaluateOptions | TranslateOptions, *, lines: int | No
     if settings.first_model is None:
         # What `load` gives to Python samples, scores and traces with every call, as torch alone does.
         free = isinstance(settings, TranslateOptions) and not isinstance(settings, LoadOptions)
-        name = _fastest(loaded, settings) if free else settings.engine_of_record
+        name, note = _fastest(loaded, settings) if free else (settings.engine_of_record, "")
         options = engine_options(settings, name)
         if settings.engine == "auto" and name == "compiled" and settings.compute_type == "auto":
             options["compute_type"] = "float32"  # so that it writes what every other engine of ours writes
         engine = create_engine(name, loaded, **options)
     else:
-        engine = _mixed(settings.first_model, loaded, settings)
+        engine, note = _mixed(settings.first_model, loaded, settings), ""
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     surrounded = _surrounded(engine, loaded.tokenizers, settings, lines)
-    return Opened(surrounded, loaded.tokenizers, loaded.languages, parameters, loaded.model)
+    return Opened(surrounded, loaded.tokenizers, loaded.languages, parameters, loaded.model, note)
 
 
 def open_teacher(settings: DistillOptions, *, lines: int, **options: Any) -> Engine:
@@ -151,15 +153,21 @@ def _exported(directory: Path, settings: WritingOptions, **options: Any) -> Comp
     return exported_engine(directory, **engine_options(settings, "compiled"), **options)
 
 
-def _fastest(loaded: LoadedModel, settings: EvaluateOptions | TranslateOptions) -> str:
-    """The engine asked for; of `auto` the compiled one where it runs this model, these options, and here at all."""
+def _fastest(loaded: LoadedModel, settings: EvaluateOptions | TranslateOptions) -> tuple[str, str]:
+    """The engine asked for; of `auto` the compiled one where it runs this model, these options, and here at all.
+
+    With it comes why there is no compiled engine, where it could have run them.
+    """
     if settings.engine != "auto":
-        return settings.engine
+        return settings.engine, ""
     runs = "compiled" in FAMILIES[family_of(loaded.model)].exporters
     computes = settings.compute_type in ("auto", *get_args(Precision))
     on_cpu = choose_device(settings.device).type == "cpu"
     more = settings.sampling or settings.rescoring_samples or getattr(settings, "trace", False)
-    return "compiled" if runs and computes and on_cpu and not more and library.missing() is None else "torch"
+    if not (runs and computes and on_cpu) or more:
+        return "torch", ""
+    missing = library.missing()
+    return "torch" if missing else "compiled", missing or ""
 
 
 def tracing(engine: Engine) -> TracingEngine:

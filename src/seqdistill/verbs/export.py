@@ -10,7 +10,8 @@ from seqdistill.errors import UserError
 from seqdistill.exported import DESCRIPTION
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
-from seqdistill.models.saved import LoadedModel, load_model
+from seqdistill.models.family import FAMILIES, not_run
+from seqdistill.models.saved import LoadedModel, family_of, load_model
 from seqdistill.native.directory import TOKENIZER, WEIGHTS
 from seqdistill.native.shortlist import SHORTLIST
 from seqdistill.native.student import Student
@@ -54,6 +55,7 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
     """
     check(settings)
     loaded = load_model(settings.model, expert=settings.expert)
+    _check_family(settings.to, family_of(loaded.model))
     given = settings.shortlist
     measured = measured_corpus(given) if given is not None and is_measured(given) else None
     text = _validation_text(settings, measured)
@@ -83,6 +85,13 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
         loaded, _decoders(settings, loaded, out, shortlisted=shortlist is not None), lines, metrics, progress
     )
     return results | {"verified": found}
+
+
+def _check_family(engine: str, family: str) -> None:
+    if refusal := not_run(family, engine):
+        others = " or ".join(f"--to {other}" for other in FAMILIES[family].exporters)
+        way_out = f"use {others}" if others else "it runs as it was trained, with --engine torch, and needs no export"
+        raise UserError(f"{refusal}: {way_out}")
 
 
 def _shortlist(

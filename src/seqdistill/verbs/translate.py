@@ -20,9 +20,10 @@ def translate_lines(
     Args:
         tell: is told which engine `auto` chose.
     """
-    engine = open_engine(settings).engine
+    opened = open_engine(settings)
+    engine = opened.engine
     if settings.engine == "auto":
-        tell(f"engine: {described(engine)}")
+        tell(f"engine: {described(engine)}{opened.note and f' ({opened.note})'}")
     return translate_stream(engine, decoding_options(settings, engine), _counted(lines, engine))
 
 

@@ -1,8 +1,8 @@
 """The build backend: setuptools, with the compiled engine built into wheels and editable installs.
 
-Where the machine has no C++ compiler it asks for `ziglang`, which is one as a Python package. Where nothing can be
+Where the machine has no C++17 compiler it asks for `ziglang`, which is one as a Python package. Where nothing can be
 built the install goes on without the engine, and whoever asks for it is told what is missing. SEQDISTILL_TARGET, one
-of `build.TARGETS`, makes a wheel for another system; then nothing may fail.
+of `compilers.TARGETS`, makes a wheel for another system; then nothing may fail.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from setuptools.command.build_py import build_py
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 from seqdistill.errors import UserError
 from seqdistill.native import build
+from seqdistill.native.compilers import compiler, left_out
 
 TAGS = {
     "linux-x86_64": "manylinux_2_17_x86_64",
@@ -54,7 +55,7 @@ def _missing_compiler() -> list[str]:
     if target():
         return [ZIG]
     try:
-        build.compiler()
+        compiler()
     except UserError:
         return [ZIG] if platform.machine().lower() in ZIG_MACHINES else []
     return []
@@ -70,6 +71,8 @@ class BuildPackage(build_py):
             shutil.rmtree(lib, ignore_errors=True)  # perhaps an older build's, for another system
         try:
             build.build(lib, target=target())
+            for name, said in left_out(compiler(target())).items():
+                self.warn(f"the engine is not built for {name}, which the compiler does not know: {said}")
         except UserError as error:
             if target():
                 raise

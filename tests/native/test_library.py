@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seqdistill.errors import UserError
-from seqdistill.native import build, library
+from seqdistill.native import build, compilers, library
 
 FLAGS = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "avx2": "avx2", "dotprod": "asimddp"}
 """What Linux calls them in /proc/cpuinfo."""
@@ -25,7 +25,9 @@ def lib(kernels: dict[str, ctypes.CDLL]) -> Path:
 
 def test_sets_that_run_are_those_that_linux_names(kernels: dict[str, ctypes.CDLL]) -> None:
     flags = set(re.findall(r"^(?:flags|Features)\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.M)[0].split())
-    expected = [name for name in build.sets_of(build.machine()) if FLAGS.get(name, "portable") in {*flags, "portable"}]
+    expected = [
+        name for name in compilers.sets_of(compilers.machine()) if FLAGS.get(name, "portable") in {*flags, "portable"}
+    ]
     assert library.runnable(build.LIB / "tests-portable.so") == expected
 
 
@@ -75,10 +77,58 @@ def test_a_damaged_library_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="compiles for x86-64")
 def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "/bin/false")
-    with pytest.raises(UserError, match=r"C\+\+ compiler failed .*exit code 1"):
+    compiler(tmp_path, monkeypatch, refuses="attention.cpp")
+    with pytest.raises(UserError, match=r"C\+\+ compiler failed .*exit code 1(.|\n)*error: attention.cpp is too new"):
+        build.build(tmp_path)
+
+
+def compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, *, refuses: str) -> None:
+    """Makes $CXX a program that writes an empty object, but refuses what has this word among its arguments."""
+    script = folder / "old-compiler"
+    script.write_text(f"""#!/bin/sh
+case "$*" in *{refuses}*) echo "error: {refuses} is too new" >&2; exit 1;; esac
+for last; do :; done
+: > "$last"
+""")
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="sets of x86-64")
+@pytest.mark.parametrize("refuses, lacking", [("-mavxvnni", ["avxvnni"]), ("-mavx", ["avx512vnni", "avxvnni", "avx2"])])
+def test_sets_that_the_compiler_is_too_old_for_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], refuses: str, lacking: list[str]
+) -> None:
+    compiler(tmp_path, monkeypatch, refuses=refuses)
+    (tmp_path / "kernels-avxvnni.so").write_bytes(b"of a newer compiler")
+    expected = [name for name in compilers.sets_of("x86_64") if name not in lacking]
+    assert [*build.build(tmp_path)] == expected and {*map(str, tmp_path.glob("*.so"))} == {
+        str(tmp_path / f"kernels-{name}.so") for name in expected
+    }
+    build.main(["--out", str(tmp_path)])
+    said = capfd.readouterr().err
+    assert all(
+        f"left out {name}, which the compiler does not know: exit code 1: error: {refuses}" in said for name in lacking
+    )
+    with pytest.raises(UserError, match=f"does not know: {lacking[0]}: exit code 1: error: {refuses} is too new"):
+        build.build(tmp_path, strict=True)
+
+
+def test_a_compiler_of_before_2017_is_as_good_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler(tmp_path, monkeypatch, refuses="-std=c++17")
+    monkeypatch.setattr(compilers, "find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r"no C\+\+ compiler.*old-compiler does not compile C\+\+17 \(exit code 1: .*new"
+    ):
         build.build(tmp_path)
     monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setattr(build, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"\$CXX is no-such-compiler, which is not there.*pip install ziglang"):
         build.build(tmp_path)
+    monkeypatch.setattr(compilers, "find_spec", lambda name: True)
+    assert compilers.compiler().zig
+
+
+def test_this_machines_compiler_knows_what_its_processor_runs(kernels: dict[str, ctypes.CDLL]) -> None:
+    found = compilers.compiler()
+    assert not set(compilers.left_out(found)) & set(kernels)
+    assert found.zig or found._replace(command=("/bin/false",)).refusal("portable") == "exit code 1"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from seqdistill.native import build
+from seqdistill.native import build, compilers
 
-KERNELS = 5
+KERNELS = 6
 SOURCES = ("linear", "packed", "attention", "norm", "recurrence", "tests/fingerprint")
 
 
@@ -28,15 +27,21 @@ def test_all_sets_give_the_same_bits(kernels: dict[str, ctypes.CDLL]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ziglang") is None, reason="needs ziglang, which compiles for other processors")
 @pytest.mark.parametrize("instructions", ["dotprod", "portable"])
 def test_arm_gives_the_bits_of_this_machine(kernels: dict[str, ctypes.CDLL], instructions: str, tmp_path: Path) -> None:
     emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
     if emulator is None:
         pytest.skip("needs qemu-aarch64, an emulator")
-    compiler = build.compiler("linux-aarch64")._replace(target="aarch64-linux-musl")  # which links without a system
+    compiler = compilers.compiler("linux-aarch64")._replace(target="aarch64-linux-musl")  # which links without a system
     sources = [str(build.CPP / f"{name}.cpp") for name in SOURCES]
-    flags = [*compiler.options(instructions), *build.FLAGS, "-DSD_PROGRAM", f"-I{build.CPP}", "-static", "-nostdlib++"]
+    flags = [
+        *compiler.options(instructions),
+        *compilers.FLAGS,
+        "-DSD_PROGRAM",
+        f"-I{build.CPP}",
+        "-static",
+        "-nostdlib++",
+    ]
     program = tmp_path / "fingerprint"
     subprocess.run([*compiler.command, *flags, *sources, "-o", str(program)], check=True, timeout=600)
     shown = subprocess.run([emulator, str(program)], check=True, capture_output=True, text=True, timeout=600).stdout

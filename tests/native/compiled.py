@@ -106,10 +106,11 @@ class Compiled:
             raise ValueError(message.value.decode())
 
     def _tensor(self, part: Part, precision: str) -> library.Tensor:
+        values, name = part.values.numpy(), part.name.encode()
         if not part.matrix:
-            return library.Tensor(part.name.encode(), 0, 1, len(part.values), self._kept(np.float32, part.values))
-        packed = [values if values is None else self._kept(None, values) for values in pack(part.values, precision)]
-        return library.Tensor(part.name.encode(), 1, *part.values.shape, *packed)
+            return library.Tensor(name, 0, 1, len(values), self._kept(np.float32, values))
+        packed = [array if array is None else self._kept(None, array) for array in pack(values, precision)]
+        return library.Tensor(name, 1, *values.shape, *packed)
 
     def _kept(self, kind: Any, values: Any) -> int:
         """Address of an aligned copy that lives as long as the model."""

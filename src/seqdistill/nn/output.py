@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seqdistill.nn.int8 import ProductInput
+
 
 class OutputLayer(nn.Module):
     """Logits scale * h W' + b. W is given with each call, as it is an embedding that others own.
@@ -30,6 +32,7 @@ class OutputLayer(nn.Module):
         super().__init__()
         self.register_parameter("bias", nn.Parameter(torch.zeros(vocab)) if bias else None)
         self.scale = scale
+        self.product_input = ProductInput()
 
     def forward(
         self, hidden: Float[Tensor, "*rows dim"], weight: Float[Tensor, "vocab dim"]
@@ -47,4 +50,4 @@ class OutputLayer(nn.Module):
         return weight if self.bias is None else torch.cat([weight, self.bias[:, None]], dim=1)
 
     def _scaled(self, hidden: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
-        return hidden if self.scale == 1 else hidden * self.scale
+        return self.product_input(hidden if self.scale == 1 else hidden * self.scale)

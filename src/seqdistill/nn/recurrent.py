@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.sru_scan import sru_scan
+from seqdistill.nn.unrolled import gru, lstm, unrolled
 
 
 class RecurrentLayer(Protocol):
@@ -70,6 +72,7 @@ class SRU(nn.Module):
         self.recurrent = nn.Parameter(torch.empty(self.directions, 2, self.hidden_dim))
         self.bias = nn.Parameter(torch.zeros(self.directions, 2, self.hidden_dim))
         # Uniform on +-b has variance b^2 / 3: 1 / input_dim here, and 1 / (2 hidden_dim) for the recurrent vectors.
+        self.product_input = ProductInput()
         bound = math.sqrt(3 / input_dim)
         nn.init.uniform_(self.weight, -bound, bound)
         bound = math.sqrt(1.5 / self.hidden_dim)
@@ -91,7 +94,7 @@ class SRU(nn.Module):
         # (directions, time, batch, input_dim); all steps of a direction go through one matrix product, as rows.
         read = each_way(inputs, self.directions)
         hidden, final = sru_scan(
-            self._project(read.flatten(1, 2)).unflatten(1, (time, batch)),
+            self._project(self.product_input(read).flatten(1, 2)).unflatten(1, (time, batch)),
             read if self.matrices == 3 else None,
             self.recurrent,
             initial.view(batch, self.directions, self.hidden_dim).transpose(0, 1),
@@ -105,7 +108,7 @@ class SRU(nn.Module):
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 1 dim"]]:
         """See `RecurrentLayer.step`."""
         cell = state[:, 0]
-        candidate, forget, reset, *fourth = (inputs @ self.weight[0]).to(cell.dtype).split(self.hidden_dim, 1)
+        candidate, forget, reset, *fourth = (self.product_input(inputs) @ self.weight[0]).to(cell.dtype).split(self.hidden_dim, 1)
         (forget_weight, reset_weight), (forget_bias, reset_bias) = self.recurrent[0], self.bias[0]
         # Both gates read c', the previous cell; h then mixes the new one with x.
         forget = torch.addcmul(forget_bias, cell, forget_weight).add_(forget).sigmoid_()
@@ -149,6 +152,7 @@ class GRU(nn.Module):
         self.directions = 2 if bidirectional else 1
         assert dim % self.directions == 0
         self.gru = nn.GRU(input_dim, dim // self.directions, bidirectional=bidirectional)
+        self.product_input = ProductInput()
 
     def forward(
         self,
@@ -156,6 +160,8 @@ class GRU(nn.Module):
         initial: Float[Tensor, "batch states dim"] | None = None,
         padding: Bool[Tensor, "time batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
+        if self.product_input.rounds:
+            return self._unrolled(inputs, initial, padding)
         start = None if initial is None else by_direction(initial[:, 0], self.directions)
         # `final` is (directions, batch, part); states have the directions side by side, (batch, 1, dim).
         hidden, final = self.gru(packed(inputs, padding), start)
@@ -165,9 +171,17 @@ class GRU(nn.Module):
         self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch 1 dim"]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 1 dim"]]:
         """See `RecurrentLayer.step`."""
+        if self.product_input.rounds:
+            hidden, after = self._unrolled(inputs[None], state, None)
+            return hidden[0], after
         # `all_weights[0]` is the one direction's list of weights and biases, in the order that the cell takes them.
         hidden = torch.gru_cell(inputs, state[:, 0], *self.gru.all_weights[0])
         return hidden, hidden[:, None]
+
+    def _unrolled(self, inputs: Tensor, initial: Tensor | None, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        if initial is None:
+            initial = inputs.new_zeros(inputs.shape[1], 1, self.directions * self.gru.hidden_size)
+        return unrolled(gru, self.product_input, inputs, initial, padding, self.gru.all_weights)
 
 
 class LSTM(nn.Module):
@@ -183,6 +197,7 @@ class LSTM(nn.Module):
         self.directions = 2 if bidirectional else 1
         assert dim % self.directions == 0
         self.lstm = nn.LSTM(input_dim, dim // self.directions, bidirectional=bidirectional)
+        self.product_input = ProductInput()
 
     def forward(
         self,
@@ -190,6 +205,8 @@ class LSTM(nn.Module):
         initial: Float[Tensor, "batch states dim"] | None = None,
         padding: Bool[Tensor, "time batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
+        if self.product_input.rounds:
+            return self._unrolled(inputs, initial, padding)
         with torch.autocast("cpu", enabled=False):
             if inputs.device.type == "cpu":
                 dtype = next(self.parameters()).dtype
@@ -203,8 +220,16 @@ class LSTM(nn.Module):
         self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch 2 dim"]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 2 dim"]]:
         """See `RecurrentLayer.step`."""
+        if self.product_input.rounds:
+            hidden, after = self._unrolled(inputs[None], state, None)
+            return hidden[0], after
         hidden, cell = torch.lstm_cell(inputs, state.unbind(1), *self.lstm.all_weights[0])
         return hidden, torch.stack([hidden, cell], 1)
+
+    def _unrolled(self, inputs: Tensor, initial: Tensor | None, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        if initial is None:
+            initial = inputs.new_zeros(inputs.shape[1], 2, self.directions * self.lstm.hidden_size)
+        return unrolled(lstm, self.product_input, inputs, initial, padding, self.lstm.all_weights)
 
 
 def by_direction(state: Float[Tensor, "batch dim"], directions: int) -> Float[Tensor, "directions batch part"]:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.recurrent import both_ways, each_way
 from seqdistill.nn.sru_scan import FROZEN
 
@@ -60,6 +61,7 @@ class SSRU(nn.Module):
         self.hidden_dim = dim // self.directions
         self.weight = nn.Parameter(torch.empty(self.directions, input_dim, 2 * self.hidden_dim))
         self.bias = nn.Parameter(torch.zeros(self.directions, self.hidden_dim))
+        self.product_input = ProductInput()
         bound = math.sqrt(3 / input_dim)
         nn.init.uniform_(self.weight, -bound, bound)
 
@@ -70,7 +72,8 @@ class SSRU(nn.Module):
         padding: Bool[Tensor, "time batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch dim"], Float[Tensor, "batch states dim"]]:
         """See `RecurrentLayer`; half precision is scanned in fp32."""
-        candidate, forget = (each_way(inputs, self.directions) @ self.weight[:, None]).split(self.hidden_dim, -1)
+        read = each_way(self.product_input(inputs), self.directions)
+        candidate, forget = (read @ self.weight[:, None]).split(self.hidden_dim, -1)
         wide = torch.promote_types(candidate.dtype, torch.float32)
         forget = forget.to(wide) + self.bias[:, None, None]
         # sigmoid(FROZEN) is exactly 1: c_t = c_{t-1}, and no gradient reaches x_t or the gate's input.
@@ -86,6 +89,6 @@ class SSRU(nn.Module):
         self, inputs: Float[Tensor, "batch input_dim"], state: Float[Tensor, "batch 1 dim"]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 1 dim"]]:
         """See `RecurrentLayer.step`."""
-        candidate, forget = (inputs @ self.weight[0]).to(state.dtype).split(self.hidden_dim, 1)
+        candidate, forget = (self.product_input(inputs) @ self.weight[0]).to(state.dtype).split(self.hidden_dim, 1)
         cell = torch.lerp(candidate, state[:, 0], (forget + self.bias[0]).sigmoid_())
         return cell.relu(), cell[:, None]

@@ -14,6 +14,7 @@ from seqdistill.models.autoregressive.configs import RNNConfig
 from seqdistill.models.autoregressive.encoder_decoder import StatesModel
 from seqdistill.models.autoregressive.transformer import after_prompt, contexts
 from seqdistill.models.family import FAMILIES
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.losses import exact
 from seqdistill.nn.recurrent import GRU, LSTM, SRU, RecurrentLayer
 from seqdistill.nn.ssru import SSRU
@@ -129,6 +130,7 @@ class RNN(StatesModel):
         self.key = nn.Linear(config.dim, config.dim, bias=False)
         self.attentional = nn.Linear(2 * config.dim, config.dim)
         self.output = nn.Linear(config.dim, config.embedding_dim)
+        self.product_input = ProductInput()
         self.dropout = SharedDropout(config.dropout)
         for embedding in dict.fromkeys([self.target_embedding, self.source_embedding]):
             nn.init.normal_(embedding.weight, std=1 / math.sqrt(config.embedding_dim))
@@ -178,4 +180,5 @@ class RNN(StatesModel):
         context = F.scaled_dot_product_attention(decoded, state.keys, state.values, attn_mask=state.attended)
         attentional = torch.tanh(self.attentional(torch.cat([decoded, context], -1)))
         # `SharedDropout` takes its first dimension for time: (groups, queries, dim) is turned round and back.
-        return self.output(self.dropout(attentional.transpose(0, 1)).transpose(0, 1))
+        states = self.output(self.dropout(attentional.transpose(0, 1)).transpose(0, 1))
+        return self.product_input(states)

@@ -14,6 +14,7 @@ from seqdistill.models.layers import layers_of
 from seqdistill.models.nonautoregressive.configs import CMLMConfig
 from seqdistill.models.nonautoregressive.shared.canvas import EncodedSource, rewritten, words_of
 from seqdistill.models.nonautoregressive.shared.lengths import LengthPredictor
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
@@ -28,6 +29,7 @@ class CMLM(Model):
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
+        self.product_input = ProductInput()
         self.length = LengthPredictor(config.dim, config.length)
         self.longest_target = self.length.longest
 
@@ -107,7 +109,8 @@ class CMLM(Model):
 
     def _states(self, tokens: Int[Tensor, "rows target"], memory: EncodedSource) -> Float[Tensor, "rows target dim"]:
         mask = tokens != self.target_ids.pad
-        return self.decoder(self.target_embedding(tokens), mask, memory.states, memory.mask, causal=False)
+        states = self.decoder(self.target_embedding(tokens), mask, memory.states, memory.mask, causal=False)
+        return self.product_input(states)
 
 
 def random_masks(words: Int[Tensor, "rows length"], *, padding: int) -> Bool[Tensor, "rows length"]:

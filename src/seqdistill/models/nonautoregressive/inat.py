@@ -16,6 +16,7 @@ from seqdistill.models.nonautoregressive.configs import INATConfig
 from seqdistill.models.nonautoregressive.shared.canvas import most_probable, rewritten, words_of
 from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
 from seqdistill.models.nonautoregressive.shared.lengths import LengthPredictor
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
@@ -35,6 +36,7 @@ class INAT(Model):
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
+        self.product_input = ProductInput()
         self.length = LengthPredictor(config.dim, config.length)
         self.longest_target = self.length.longest
         words = [token for token in range(config.target_vocab) if token not in target_ids.no_words]
@@ -104,7 +106,7 @@ class INAT(Model):
     ) -> Float[Tensor, "rows target dim"]:
         """The decoder's output for these word vectors."""
         inputs = vectors + self.target_embedding.positions_to(vectors.shape[1])
-        return self.decoder(inputs, mask, memory.states, memory.mask, causal=False)
+        return self.product_input(self.decoder(inputs, mask, memory.states, memory.mask, causal=False))
 
     @torch.no_grad()
     def _next_input(

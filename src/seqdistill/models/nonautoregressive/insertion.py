@@ -26,6 +26,7 @@ from seqdistill.models.nonautoregressive.shared.slots import (
     slots,
     with_room,
 )
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
@@ -60,6 +61,7 @@ class InsertionTransformer(Model):
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
+        self.product_input = ProductInput()
         self.slot = nn.Linear(2 * config.dim, config.dim)
         nn.init.xavier_uniform_(self.slot.weight)
         nn.init.zeros_(self.slot.bias)
@@ -128,7 +130,7 @@ class InsertionTransformer(Model):
         ends = bracketed(tokens, self.target_ids)
         mask = ends != self.target_ids.pad
         states = self.decoder(self.target_embedding(ends), mask, memory.states, memory.mask, causal=False)
-        return self.slot(neighbours(states))
+        return self.product_input(self.slot(neighbours(states)))
 
 
 def slot_targets(words: Int[Tensor, "rows target"], part: Bool[Tensor, "rows target"], *, padding: int) -> SlotTargets:

@@ -31,6 +31,7 @@ from seqdistill.models.nonautoregressive.shared.slots import (
     slots,
     with_room,
 )
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.losses import Loss, exact, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
@@ -55,6 +56,7 @@ class LevenshteinTransformer(Model):
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
+        self.product_input = ProductInput()
         self.deletion = nn.Linear(config.dim, 2)
         self.placeholders = nn.Linear(2 * config.dim, PLACEHOLDER_CLASSES)
 
@@ -90,7 +92,7 @@ class LevenshteinTransformer(Model):
         inserted = self._placeholder_loss(part, placeholder_counts(places, lengths), memory)
         empty, weight = masked == ids.mask, self.target_embedding.weight
         # States of BOS and of the last column are cut off: (batch, target, dim), then one row for each placeholder.
-        hidden = self._states(masked, memory)[:, 1:-1][empty]
+        hidden = self.product_input(self._states(masked, memory)[:, 1:-1][empty])
         spelled = label_smoothed_nll(hidden, weight, words[empty], padding=ids.pad, label_smoothing=label_smoothing)
         # What the word head would write is what it must learn to delete: its own errors, not random words.
         found, _ = most_probable(hidden.detach(), weight.detach(), forbidden=ids.no_words)
@@ -178,7 +180,7 @@ class LevenshteinTransformer(Model):
         if not len(rows):
             return canvas
         hidden = self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1][masked[rows]]
-        words, log_probs = most_probable(hidden, self.target_embedding.weight, forbidden=ids.no_words)
+        words, log_probs = most_probable(self.product_input(hidden), self.target_embedding.weight, forbidden=ids.no_words)
         return _counted(filled(canvas, words, log_probs, ids), rows)
 
 

@@ -15,6 +15,7 @@ from seqdistill.models.nonautoregressive.configs import NATConfig
 from seqdistill.models.nonautoregressive.shared.canvas import rewritten, words_of
 from seqdistill.models.nonautoregressive.shared.copying import CopiedSource, word_vectors
 from seqdistill.models.nonautoregressive.shared.lengths import LengthPredictor
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.losses import Loss, label_smoothed_nll
 from seqdistill.vocabulary.ids import OURS, SpecialIds
 
@@ -29,6 +30,7 @@ class NAT(Model):
         super().__init__()
         self.config, self.source_ids, self.target_ids = config, source_ids, target_ids
         self.source_embedding, self.target_embedding, self.encoder, self.decoder = layers_of(config)
+        self.product_input = ProductInput()
         self.length = LengthPredictor(config.dim, config.length)
         self.longest_target = self.length.longest
 
@@ -89,4 +91,4 @@ class NAT(Model):
         # A row of length 0 keeps one position: attention to no position at all has no value.
         mask = torch.arange(copies.shape[1], device=lengths.device) < lengths.clamp(min=1)[:, None]
         inputs = copies + self.target_embedding.positions_to(copies.shape[1])
-        return self.decoder(inputs, mask, memory.states, memory.mask, causal=False)
+        return self.product_input(self.decoder(inputs, mask, memory.states, memory.mask, causal=False))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from seqdistill.models.autoregressive.encoder_decoder import EncoderDecoder
@@ -110,12 +108,8 @@ def _output_parts(model: Transformer | Hybrid) -> Iterator[Part]:
 
 
 def _matrix(name: str, weight: Tensor) -> Part:
-    return Part(name, _array(weight), True)
+    return Part(name, weight.detach(), True)
 
 
 def _vector(name: str, weight: Tensor) -> Part:
-    return Part(name, _array(weight).reshape(-1), False)
-
-
-def _array(weight: Tensor) -> np.ndarray:
-    return weight.detach().to("cpu", torch.float32).numpy()
+    return Part(name, weight.detach().reshape(-1), False)

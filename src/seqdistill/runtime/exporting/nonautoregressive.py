@@ -18,4 +18,4 @@ def nonautoregressive_parts(model: Model) -> Iterator[Part]:
     tied = found.source_embedding is found.target_embedding
     for name, weight in model.named_parameters(remove_duplicate=False):
         if not (tied and name == "source_embedding.weight"):
-            yield Part(name, weight.detach().float().cpu().numpy(), matrix=weight.dim() == 2)
+            yield Part(name, weight.detach(), matrix=weight.dim() == 2)

@@ -19,12 +19,14 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float
+
+from seqdistill.nn.int8 import quantized
 
 Precision = Literal["int8", "bfloat16", "float32"]
 
 BLOCK, QUAD = 64, 4
-LARGEST = 127
 
 
 class Packed(NamedTuple):
@@ -52,17 +54,14 @@ def packed_bfloat16(matrix: Float[np.ndarray, "outputs inputs"]) -> Packed:
 
 def packed_int8(matrix: Float[np.ndarray, "outputs inputs"]) -> Packed:
     """Quantised symmetrically, each row by its own scale."""
-    matrix = matrix.astype(np.float32)
-    scale = np.abs(matrix).max(1) / np.float32(LARGEST)
-    scale[scale == 0] = 1  # of a row of zeros, which stay zeros
-    quantised = np.clip(np.rint(matrix / scale[:, None]), -LARGEST, LARGEST).astype(np.int8)
+    numbers, scale = quantized(torch.from_numpy(matrix.astype(np.float32)))
     outputs, inputs = matrix.shape
     padded = np.zeros((_up(outputs, BLOCK), _up(inputs, QUAD)), dtype=np.int8)
-    padded[:outputs, :inputs] = quantised
+    padded[:outputs, :inputs] = numbers.numpy()
     # (outputs, inputs) -> (blocks, 64, quads, 4) -> (blocks, quads, 64, 4)
     data = padded.reshape(-1, BLOCK, padded.shape[1] // QUAD, QUAD).transpose(0, 2, 1, 3)
     scales = np.zeros(len(padded), dtype=np.float32)
-    scales[:outputs] = scale
+    scales[:outputs] = scale[:, 0].numpy()
     correction = -128 * padded.sum(1, dtype=np.int32)
     return Packed(np.ascontiguousarray(data), scales, correction)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
+from torch import Tensor
 
 
 class Part(NamedTuple):
@@ -15,7 +15,8 @@ class Part(NamedTuple):
 
     name: str
     """As in the model's state_dict; what is stored there in another form has a name of its own."""
-    values: np.ndarray
-    """float32: (outputs, inputs) of a matrix, otherwise a vector."""
+    values: Tensor
+    """(outputs, inputs) of a matrix, without gradient: the parameter itself, or a view of it, so that training can round
+    what export rounds. Otherwise a vector."""
     matrix: bool
     """Whether it is a factor of matrix products: packed in blocks, and quantised in int8."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 
 from seqdistill import __version__
 from seqdistill.errors import UserError
@@ -80,16 +81,16 @@ def _write_tensors(file: BinaryIO, parts: Iterable[Part], precision: Precision) 
     for part in parts:
         assert part.name not in names, f"two parts are called {part.name}"
         names.add(part.name)
-        if not np.isfinite(part.values).all():
+        values = part.values.to("cpu", torch.float32).numpy()
+        if not np.isfinite(values).all():
             raise UserError(f"{part.name} holds NaN or infinite numbers, which no engine runs: train the model again")
         if part.matrix:
-            rows, columns = part.values.shape
-            data, scale, correction = PACKINGS[precision](part.values)
+            rows, columns = values.shape
+            data, scale, correction = PACKINGS[precision](values)
             tensor = Tensor(part.name, True, rows, columns, written(data))
             if scale is not None and correction is not None:
                 tensor = tensor._replace(scale=written(scale), correction=written(correction))
             tensors.append(tensor)
         else:
-            values = part.values.astype(np.float32).reshape(-1)
             tensors.append(Tensor(part.name, False, 1, len(values), written(values)))
     return tensors

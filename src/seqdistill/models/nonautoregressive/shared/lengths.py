@@ -12,6 +12,7 @@ from seqdistill.errors import UserError
 from seqdistill.models.interface import Canvas
 from seqdistill.models.nonautoregressive.configs import LengthKind
 from seqdistill.models.nonautoregressive.shared.canvas import masks
+from seqdistill.nn.int8 import ProductInput
 from seqdistill.nn.losses import exact
 from seqdistill.vocabulary.ids import SpecialIds
 
@@ -30,6 +31,7 @@ class LengthPredictor(nn.Module):
         super().__init__()
         linear = nn.Linear(dim, LENGTH_CLASSES)
         self.weight, self.bias, self.kind = linear.weight, linear.bias, kind
+        self.product_input = ProductInput()
         self.longest = LENGTH_CLASSES - 1 if kind == "absolute" else None
 
     def forward(
@@ -37,7 +39,8 @@ class LengthPredictor(nn.Module):
     ) -> Float[Tensor, "rows classes"]:
         """Logits; `mask` is False where the source is padding."""
         total = states.masked_fill(~mask[..., None], 0).sum(1)
-        return F.linear(total / mask.sum(1, keepdim=True), self.weight, self.bias)
+        mean = total / mask.sum(1, keepdim=True)
+        return F.linear(self.product_input(mean), self.weight, self.bias)
 
     def loss(
         self,

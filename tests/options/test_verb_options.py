@@ -39,6 +39,7 @@ WITH = {
     "first_tokens": {"first_model": Path("first")},
     "first_model": {"first_tokens": 3},
     "skew": {"divergence": "js"},
+    "quantize_from": {"quantize": "int8"},
 }
 """Options that make sense only beside another."""
 

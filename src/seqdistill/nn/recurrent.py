@@ -108,7 +108,8 @@ class SRU(nn.Module):
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch 1 dim"]]:
         """See `RecurrentLayer.step`."""
         cell = state[:, 0]
-        candidate, forget, reset, *fourth = (self.product_input(inputs) @ self.weight[0]).to(cell.dtype).split(self.hidden_dim, 1)
+        gates = (self.product_input(inputs) @ self.weight[0]).to(cell.dtype)
+        candidate, forget, reset, *fourth = gates.split(self.hidden_dim, 1)
         (forget_weight, reset_weight), (forget_bias, reset_bias) = self.recurrent[0], self.bias[0]
         # Both gates read c', the previous cell; h then mixes the new one with x.
         forget = torch.addcmul(forget_bias, cell, forget_weight).add_(forget).sigmoid_()

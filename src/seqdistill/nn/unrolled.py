@@ -49,9 +49,10 @@ def unrolled(
         weights: of each direction, as torch's `all_weights` has them: matrices of input and state, then their biases.
     """
     hidden, finals = [], []
-    for direction, start in enumerate(initial.chunk(len(weights), -1)):
-        sequence = [t.flip(0) if direction and t is not None else t for t in (inputs, padding)]
-        found, final = _one_way(step, read, sequence[0], start, sequence[1], weights[direction])
+    for direction, (start, own) in enumerate(zip(initial.chunk(len(weights), -1), weights, strict=True)):
+        if direction:
+            inputs, padding = inputs.flip(0), None if padding is None else padding.flip(0)
+        found, final = _one_way(step, read, inputs, start, padding, own)
         hidden.append(found.flip(0) if direction else found)
         finals.append(final)
     return torch.cat(hidden, -1), torch.cat(finals, -1)

@@ -46,6 +46,17 @@ class TrainingOptions(SeedOptions, DeviceOptions, PrecisionOptions):
         default=1.0, ge=0, le=MOST, description="Largest norm of an update's gradient per label; 0: no clipping."
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # pyright: ignore
+    quantize: Literal["int8"] | None = Field(
+        default=None,
+        description="Round in training as an int8 export does (fake quantisation), so that the export loses next to "
+        "nothing; validations score the rounded model.",
+    )
+    quantize_from: int = Field(
+        default=1,
+        ge=1,
+        le=MOST,
+        description="--quantize: first update that is rounded; validations are all the same.",
+    )
     validate_every: int = Field(
         default=1000, ge=1, le=MOST, description="Updates between validations; the last is always validated."
     )
@@ -82,6 +93,17 @@ class TrainingOptions(SeedOptions, DeviceOptions, PrecisionOptions):
             raise UserError(
                 f"schedule {self.schedule!r} falls to 0 between warmup and max_updates, but warmup is {self.warmup} "
                 f"and max_updates {self.max_updates}: shorten the warm-up"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_quantize(self) -> TrainingOptions:
+        if self.quantize is None and self.quantize_from != 1:
+            raise UserError("quantize_from is the first update of quantize: give quantize 'int8', or leave it out")
+        if self.quantize_from > self.max_updates:
+            raise UserError(
+                f"quantize_from {self.quantize_from} is after the last update, max_updates {self.max_updates}: nothing "
+                "would be trained for int8; begin earlier"
             )
         return self
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
 from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,7 +29,7 @@ from seqdistill.training.growth import GROWING, End, end_of
 from seqdistill.training.history import exhausted, final_updates, needed_updates, regular
 from seqdistill.training.log import Log
 from seqdistill.training.memory import keep_freed_memory
-from seqdistill.training.optim import adam, choose_device, divide_and_clip, step
+from seqdistill.training.optim import adam, check_finite, choose_device, divide_and_clip, step
 from seqdistill.training.options import scheduled_rate
 from seqdistill.training.precision import settle
 
@@ -83,6 +82,7 @@ def train(
     scored_by: str = "",
     slower: Collection[nn.Parameter] = (),
     factor: float = 1.0,
+    rounded: Callable[[int], AbstractContextManager[None]] = nullcontext,
     progress: Progress | None = None,
     ranks: Ranks = ALONE,
 ) -> TrainingResult:
@@ -101,6 +101,8 @@ def train(
         branch: a checkpoint of another training, where this one begins and, by schedule wsd, its decay.
         scored_by: signature of the metric, for the log.
         slower: parameters of the model whose learning rate is multiplied by `factor`.
+        rounded: of an update; while it is open, the model computes as the loss of this update wants it, such as it will
+            when quantised. The weights that are stepped and saved are those outside.
         ranks: the processes that train together, from `distributed.joined`.
 
     Raises:
@@ -118,9 +120,10 @@ def train(
         with Log(out, run, options=options, progress=shown, silent=not ranks.first, scored_by=scored_by) as log:
             draw, records = partial(next, batches), branch.parent if branch else folder
             begun = run.update > 0
-            settled = settle(
-                model, optimizer, objective, draw, options=options, begun=begun, folder=records, ranks=ranks
-            )
+            with rounded(run.update + 1):
+                settled = settle(
+                    model, optimizer, objective, draw, options=options, begun=begun, folder=records, ranks=ranks
+                )
             if settled.measured:
                 batches.log_metrics()  # of updates that were only timed
                 told()
@@ -132,19 +135,20 @@ def train(
                 begin_update()
                 rate = scheduled_rate(run.update, options, stable=end.stable)
                 loss_sum, count = torch.zeros((), device=device), 0
-                for micro_batch in ranks.share(options.accumulate):
-                    seed_everything(options.seed, run.update, micro_batch)
-                    batch = next(upcoming).to(device)
-                    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-                        loss = objective(batch)
-                    loss.total.backward()  # of a sum: gradients of micro-batches and ranks add up, and are divided once
-                    loss_sum, count = loss_sum + loss.total.detach(), count + loss.count
+                with rounded(run.update):  # roll-outs, which `next` may write, too
+                    for micro_batch in ranks.share(options.accumulate):
+                        seed_everything(options.seed, run.update, micro_batch)
+                        batch = next(upcoming).to(device)
+                        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                            loss = objective(batch)
+                        loss.total.backward()  # of a sum: gradients of micro-batches and ranks add up
+                        loss_sum, count = loss_sum + loss.total.detach(), count + loss.count
                 # Labels are counted over all micro-batches and ranks before anything is divided: every label weighs the
                 # same, in however many pieces and on however many processes the update was computed.
                 ranks.sum_gradients(parameters)
                 loss_sum, count = ranks.all_sum(float(loss_sum), count)
                 norm = divide_and_clip(parameters, count=count, clip_norm=options.clip_norm)
-                _check_finite(norm, run.update)
+                check_finite(norm, run.update)
                 step(optimizer, rate)
                 log.updated(
                     run,
@@ -192,14 +196,6 @@ def _prepare(model: nn.Module, options: TrainingOptions, ranks: Ranks) -> torch.
     model.to(device).train()
     ranks.broadcast(model)
     return device
-
-
-def _check_finite(norm: float, update: int) -> None:
-    if not math.isfinite(norm):
-        raise UserError(
-            f"update {update}: the gradient is not finite; nothing of this update was kept. "
-            "Lower learning_rate, lengthen warmup or set clip_norm"
-        )
 
 
 def _scores(model: nn.Module, validate: Callable[[], Mapping[str, float]], metric: str) -> dict[str, float]:

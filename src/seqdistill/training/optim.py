@@ -77,6 +77,15 @@ def divide_and_clip(parameters: list[nn.Parameter], *, count: float, clip_norm: 
     return norm
 
 
+def check_finite(norm: float, update: int) -> None:
+    """Raises UserError for a gradient that cannot be stepped along."""
+    if not math.isfinite(norm):
+        raise UserError(
+            f"update {update}: the gradient is not finite; nothing of this update was kept. "
+            "Lower learning_rate, lengthen warmup or set clip_norm"
+        )
+
+
 def step(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Moves the parameters along their gradients at a learning rate, and drops the gradients."""
     for group in optimizer.param_groups:

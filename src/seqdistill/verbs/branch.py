@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from seqdistill.training.checkpoint import saved
 from seqdistill.training.growth import end_of
 
 OWN = ("schedule", "decay", "max_updates", "validate_every", "metric", "patience", "average", "average_count")
-"""Options in which a branch may differ from the training that it leaves."""
+"""Options in which a branch may differ from the training that it leaves, and that do not decide its weights so far."""
+ROUNDING = ("quantize", "quantize_from")
+"""A branch may begin to round, or end it; but they decide the weights of the training that it leaves."""
 
 
 def branch_input(options: TrainOptions, out: Path) -> str:
@@ -49,8 +51,9 @@ def branch_point(options: TrainOptions, out: Path) -> Path | None:
         found = f"a training by schedule {schedule}" if there.kind == "train" else f"what `{there.kind}` made"
         raise UserError(f"{training}: a decay begins at a training by schedule constant or wsd, but this is {found}")
     inputs = {name: fingerprint(path) for name, path in options.given_inputs() if name != "decay_from"}
-    ours = Record("train", _shared(options.recorded()), inputs, _shared(options.defaults()))
-    if differing := ours.differences(there.as_json() | {"options": _shared(there.options)}, training):
+    free = (*OWN, *ROUNDING)
+    ours = Record("train", _shared(options.recorded(), free), inputs, _shared(options.defaults(), free))
+    if differing := ours.differences(there.as_json() | {"options": _shared(there.options, free)}, training):
         raise UserError(
             f"{training}: a decay that begins there needs its options and data, but these differ:\n  "
             + "\n  ".join(differing)
@@ -114,5 +117,5 @@ def _bounds(options: TrainOptions, there: Record) -> tuple[int, int]:
     return options.warmup, end_of(schedule, there.options["max_updates"], there.options["decay"]).stable
 
 
-def _shared(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in OWN}
+def _shared(options: Mapping[str, Any], free: Collection[str] = OWN) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in free}

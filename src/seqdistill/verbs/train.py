@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +30,7 @@ from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
 from seqdistill.verbs.branch import branch_point
 from seqdistill.verbs.objectives import OBJECTIVES, assemble, check_objective
+from seqdistill.verbs.rounding import check_quantize, rounded_updates
 from seqdistill.verbs.starting import begin_with, started_from
 
 
@@ -42,6 +42,7 @@ def check(settings: TrainOptions) -> None:
         check_training(config, settings.max_updates, patience=settings.patience * settings.validate_every)
     _check_decay(settings)
     _check_start(settings)
+    check_quantize(settings)
 
 
 def growth(settings: TrainOptions) -> Growth:
@@ -110,17 +111,21 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
         started = started_from(model, settings, data, progress)
         branch = branch_point(settings, out)
         objective, batches = assemble(settings, model, data, ranks=ranks, out=out, progress=progress)
-        score = partial(
-            validation_scores,
-            model,
-            valid,
-            data.tokenizers,
-            metric=settings.metric,
-            max_tokens=settings.batch_tokens,
-            num_targets=num_targets,
-            languages=data.languages,
-            ranks=ranks,
-        )
+        rounded = rounded_updates(settings, model)
+
+        def score() -> dict[str, float]:
+            with rounded(settings.max_updates):  # as it will be deployed, also before `quantize_from`
+                return validation_scores(
+                    model,
+                    valid,
+                    data.tokenizers,
+                    metric=settings.metric,
+                    max_tokens=settings.batch_tokens,
+                    num_targets=num_targets,
+                    languages=data.languages,
+                    ranks=ranks,
+                )
+
         result = run_loop(
             model,
             objective,
@@ -132,6 +137,7 @@ def train(settings: TrainOptions, out: Path, progress: Progress) -> dict[str, An
             scored_by=scored_by,
             slower=started.copied if started else (),
             factor=settings.start_rate,
+            rounded=rounded,
             progress=progress,
             ranks=ranks,
         )

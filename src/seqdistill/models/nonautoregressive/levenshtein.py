@@ -179,8 +179,8 @@ class LevenshteinTransformer(Model):
         rows = masked.any(1).nonzero().squeeze(1)
         if not len(rows):
             return canvas
-        hidden = self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1][masked[rows]]
-        words, log_probs = most_probable(self.product_input(hidden), self.target_embedding.weight, forbidden=ids.no_words)
+        hidden = self.product_input(self._states(canvas.tokens[rows], memory.select(rows))[:, 1:-1][masked[rows]])
+        words, log_probs = most_probable(hidden, self.target_embedding.weight, forbidden=ids.no_words)
         return _counted(filled(canvas, words, log_probs, ids), rows)
 
 

@@ -16,7 +16,7 @@ class Part(NamedTuple):
     name: str
     """As in the model's state_dict; what is stored there in another form has a name of its own."""
     values: Tensor
-    """(outputs, inputs) of a matrix, without gradient: the parameter itself, or a view of it, so that training can round
-    what export rounds. Otherwise a vector."""
+    """Of a matrix (outputs, inputs): the parameter without its gradient, or a view of it, so that training rounds what
+    export does. Otherwise a vector."""
     matrix: bool
     """Whether it is a factor of matrix products: packed in blocks, and quantised in int8."""

@@ -116,7 +116,7 @@ def _table_of(rows: Sequence[dict[str, Any]]) -> Table:
 
 def exports(results: dict[str, Any]) -> Iterator[Part]:
     """What was written, and what that loses against the trained model."""
-    kept = {name: value for name, value in results.items() if name != "verified"}
+    kept = {name: value for name, value in results.items() if name not in ("verified", "advice")}
     yield from everything(kept | {"bytes": f"{results['bytes']:,}", "parameters": f"{results['parameters']:,}"})
     if "verified" not in results:
         yield "not compared with the trained model: no validation text; give --data"
@@ -134,6 +134,8 @@ def exports(results: dict[str, Any]) -> Iterator[Part]:
         table.add_row(*cells, f"{row['equal_lines']:,} of {lines:,}{ties}" if "equal_lines" in row else "")
     yield ""
     yield table
+    if "advice" in results:
+        yield results["advice"]
 
 
 def decisions(results: dict[str, Any]) -> Iterator[Part]:

@@ -25,6 +25,7 @@ from seqdistill.training.distributed import joined
 from seqdistill.training.loop import train
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
+from seqdistill.verbs.rounding import rounded_updates
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
 
@@ -64,14 +65,17 @@ def main(data: Path, out: Path, given: dict[str, Any]) -> None:
     valid = Store.open(data / "valid.arrow")
     torch.manual_seed(7)
     model: Any = small(name, tokenizers, dropout=dropout)
+    options = TrainingOptions(tensorboard=False, **given)
+    rounded = rounded_updates(options, model)
     with joined(choose_device("cpu")) as ranks:
         train(
             model,
             lambda batch: model.loss(batch, label_smoothing=0.1),
             Batches(Store.open(data / "train.arrow"), max_tokens=128, seed=3, rank=ranks.rank, ranks=ranks.size),
-            options=TrainingOptions(tensorboard=False, **given),
+            options=options,
             validate=lambda: validation_scores(model, valid, tokenizers, metric="bleu", max_tokens=128, ranks=ranks),
             out=out,
+            rounded=rounded,
             progress=Deadly(die_at) if isinstance(die_at, int) else Silent(),
             ranks=ranks,
         )

@@ -32,9 +32,11 @@ from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
 from seqdistill.runtime.compiled_engine import CompiledEngine, compiled_engine
 from seqdistill.runtime.engines import create_engine, load_engine
+from seqdistill.shown import exports
 from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
 from seqdistill.verbs import engine as verbs_engine
+from seqdistill.verbs import export as verbs_export
 from seqdistill.verbs.translate import translate_lines
 
 Call = Callable[..., tuple[int, str, str]]
@@ -108,6 +110,19 @@ def test_verification_sees_what_is_lost(world: Path, tmp_path: Path) -> None:
     loss = found["int8"]["bleu_loss"]
     assert loss == pytest.approx(100 - found["int8"]["bleu"], abs=1e-3)
     assert found["int8"]["bleu_loss_low"] <= loss <= found["int8"]["bleu_loss_high"]
+
+
+@pytest.mark.parametrize(("most", "told"), [(-1000.0, True), (1000.0, False)])
+def test_what_to_do_about_a_loss_is_told(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, told: bool
+) -> None:
+    monkeypatch.setattr(verbs_export, "MOST_LOST", most)
+    results = export(world, "sru", tmp_path / "out", data=world / "data", verify_lines=5)
+    shown = [part for part in exports(results) if isinstance(part, str)]
+    assert told == ("advice" in results) == any(f"--init {world / 'sru'} " in part for part in shown)
+    assert not any(part.startswith("advice") for part in shown)
+    exact = export(world, "sru", tmp_path / "exact", data=world / "data", verify_lines=5, precision="float32")
+    assert "advice" not in exact
 
 
 def test_a_finished_export_is_not_made_again_and_others_are_refused(world: Path, tmp_path: Path) -> None:

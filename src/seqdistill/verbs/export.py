@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ OUTPUTS = (
 )
 """Files of the compiled engine, and of CTranslate2."""
 METRICS = ("bleu", "chrf")
+MOST_LOST = 0.3
+"""BLEU that int8 may cost before `train --quantize` is advised."""
 
 
 def check(settings: ExportOptions) -> None:
@@ -47,7 +50,7 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
 
     Returns:
         "precision", "parameters", "bytes" on disk; "shortlist_words", in the shortlist of a sentence on average; and
-        "verified", as `verification.verified` returns it.
+        "verified", as `verification.verified` returns it; "advice" where int8 loses more than it should.
 
     Raises:
         UserError: a family that the engine does not run; a shortlist of another vocabulary; a data directory without
@@ -84,7 +87,19 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
     found = verified(
         loaded, _decoders(settings, loaded, out, shortlisted=shortlist is not None), lines, metrics, progress
     )
-    return results | {"verified": found}
+    return results | {"verified": found} | _advice(settings, found)
+
+
+def _advice(settings: ExportOptions, found: Mapping[str, Any]) -> dict[str, str]:
+    """What to do about the loss of int8 itself, without a shortlist; nothing where it is small."""
+    lost = found[settings.precision]["bleu_loss"]
+    if settings.to != "compiled" or settings.precision != "int8" or lost <= MOST_LOST:
+        return {}
+    return {
+        "advice": f"int8 loses {lost:.2f} BLEU, more than {MOST_LOST}. What to do: finish the training in int8's "
+        f"rounding, and export that: its `seqdistill train` again, with --init {settings.model} (and no --start-from), "
+        "--quantize int8 --max-updates 300 --warmup 0 --schedule linear --learning-rate 1e-4 and another --out"
+    }
 
 
 def _check_family(engine: str, family: str) -> None:

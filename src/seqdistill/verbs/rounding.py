@@ -10,7 +10,7 @@ from seqdistill.models.family import FAMILIES, exporter, family_named
 from seqdistill.models.interface import Model
 from seqdistill.models.saved import family_of
 from seqdistill.nn.int8 import rounding
-from seqdistill.options import TrainOptions
+from seqdistill.options import TrainingOptions, TrainOptions
 from seqdistill.runtime.exporting.writing import ENGINE
 
 EXPORTABLE = [name for name, family in FAMILIES.items() if ENGINE in family.exporters]
@@ -26,17 +26,17 @@ def check_quantize(settings: TrainOptions) -> None:
         )
 
 
-def rounded_updates(settings: TrainOptions, model: Model) -> Callable[[int], AbstractContextManager[None]]:
+def rounded_updates(options: TrainingOptions, model: Model) -> Callable[[int], AbstractContextManager[None]]:
     """Of an update: while it is open, the model computes as its export will; before `quantize_from`, as it is.
 
     What is rounded is what the export packs, named by the same function: so a matrix that one knows, the other does.
     """
-    if settings.quantize is None:
+    if options.quantize is None:
         return nullcontext
     parts = exporter(family_of(model), ENGINE)
 
     def opened(update: int) -> AbstractContextManager[None]:
-        if update < settings.quantize_from:
+        if update < options.quantize_from:
             return nullcontext()
         return rounding(model, (part.values for part in parts(model) if part.matrix))
 

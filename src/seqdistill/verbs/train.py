@@ -37,12 +37,12 @@ from seqdistill.verbs.starting import begin_with, started_from
 def check(settings: TrainOptions) -> None:
     """Raises UserError for an unknown objective, model or value of an option, and names the nearest valid one."""
     check_objective(settings)
+    check_quantize(settings)
     config, check_training = config_named(settings.model, settings.set), family_named(settings.model).check_training
     if settings.init is None and check_training:
         check_training(config, settings.max_updates, patience=settings.patience * settings.validate_every)
     _check_decay(settings)
     _check_start(settings)
-    check_quantize(settings)
 
 
 def growth(settings: TrainOptions) -> Growth:

@@ -99,7 +99,7 @@ def rounding(model: nn.Module, matrices: Iterable[Tensor]) -> Iterator[None]:
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     hooks = [module.register_forward_pre_hook(lambda _, given: (rounded(given[0]),)) for module in linear]
     try:
-        _write(views, [numbers * scale for numbers, scale in map(quantized, before)])
+        _write(views, (numbers * scale for numbers, scale in map(quantized, before)))
         for module in inputs:
             module.rounds = True
         yield
@@ -112,6 +112,6 @@ def rounding(model: nn.Module, matrices: Iterable[Tensor]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _write(views: list[Tensor], values: list[Tensor]) -> None:
+def _write(views: Iterable[Tensor], values: Iterable[Tensor]) -> None:
     for view, value in zip(views, values, strict=True):
         view.copy_(value)

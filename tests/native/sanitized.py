@@ -14,7 +14,8 @@ from seqdistill.native import compilers
 
 KERNELS = ("kernels", "sequences", "same_bits")
 MODELS = ("autoregressive_models", "nonautoregressive", "fuzzed")
-TESTS = tuple(f"tests/native/test_{name}.py" for name in (*KERNELS, *MODELS))
+DIRECTORIES = "tests/runtime/test_fuzzed_directories.py"
+TESTS = (*(f"tests/native/test_{name}.py" for name in (*KERNELS, *MODELS)), DIRECTORIES)
 
 
 def main() -> None:

@@ -96,6 +96,35 @@ class GuidedEngine(Engine, Protocol):
 
 
 @runtime_checkable
+class DecodesIds(Protocol):
+    """An engine between the tokenizers: token ids in, token ids out."""
+
+    @property
+    def tokenizers(self) -> Vocabularies: ...
+
+    def decode_ids(
+        self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
+    ) -> list[list[Hypothesis]]:
+        """For each source up to `n_best` hypotheses, best first; without BOS and EOS on either side."""
+        ...
+
+
+def decode_texts(
+    self: DecodesIds,
+    sources: Sequence[str],
+    options: DecodingOptions,
+    *,
+    line_numbers: Sequence[int] | None = None,
+    prefixes: Sequence[Sequence[int]] = (),
+    allowed: Sequence[Sequence[int]] = (),
+) -> list[list[TextHypothesis]]:
+    """The `decode` of a GuidedEngine that decodes ids; raises what its `decode_ids` does."""
+    ids = self.tokenizers.source.encode_batch(sources)
+    given = Given(line_numbers or (), prefixes, allowed)
+    return as_text(self.decode_ids(ids, options, given), self.tokenizers.target)
+
+
+@runtime_checkable
 class ScoringEngine(Engine, Protocol):
     """An engine that says how probable it finds outputs, whoever wrote them."""
 
@@ -176,24 +205,12 @@ class TorchEngine:
     def fingerprint(self) -> dict[str, Any]:
         return {"engine": "torch", "model": self._fingerprint, "precision": str(self.precision).removeprefix("torch.")}
 
-    def decode(
-        self,
-        sources: Sequence[str],
-        options: DecodingOptions,
-        *,
-        line_numbers: Sequence[int] | None = None,
-        prefixes: Sequence[Sequence[int]] = (),
-        allowed: Sequence[Sequence[int]] = (),
-    ) -> list[list[TextHypothesis]]:
-        """As `GuidedEngine.decode`."""
-        ids = self.tokenizers.source.encode_batch(sources)
-        given = Given(line_numbers or (), prefixes, allowed)
-        return as_text(self.decode_ids(ids, options, given), self.tokenizers.target)
+    decode = decode_texts
 
     def decode_ids(
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
     ) -> list[list[Hypothesis]]:
-        """As `decode`, in token ids without BOS and EOS on either side.
+        """As `DecodesIds.decode_ids`.
 
         Raises:
             UserError: a source of more than MOST_TOKENS; an option of another family.

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from seqdistill.decoding.corpus import RULES, EngineTraits
+from seqdistill.decoding.corpus import RULES, EngineTraits, decode_texts
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError, nearest
-from seqdistill.hypothesis import Hypothesis, TextHypothesis, as_text
+from seqdistill.hypothesis import Hypothesis
 from seqdistill.models.family import FAMILIES, refuse_foreign
 from seqdistill.models.saved import LoadedModel
 from seqdistill.native.directory import FORMAT, open_exported
@@ -53,29 +53,16 @@ class CompiledEngine:
         """Of the text that the model was trained on."""
         return Languages.read(self.student.exported.description["languages"])
 
-    def decode(
-        self,
-        sources: Sequence[str],
-        options: DecodingOptions,
-        *,
-        line_numbers: Sequence[int] | None = None,
-        prefixes: Sequence[Sequence[int]] = (),
-        allowed: Sequence[Sequence[int]] = (),
-    ) -> list[list[TextHypothesis]]:
-        """As `GuidedEngine.decode`; line numbers are those of messages only, as nothing is sampled.
-
-        Raises:
-            UserError: sampling, options of other families, or a source of more tokens than `student.MOST_TOKENS`.
-        """
-        ids = self.tokenizers.source.encode_batch(sources)
-        return as_text(
-            self.decode_ids(ids, options, Given(line_numbers or (), prefixes, allowed)), self.tokenizers.target
-        )
+    decode = decode_texts
 
     def decode_ids(
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
     ) -> list[list[Hypothesis]]:
-        """The same in token ids, without BOS and EOS on either side."""
+        """As `DecodesIds.decode_ids`; line numbers are those of messages only, as nothing is sampled.
+
+        Raises:
+            UserError: sampling, options of other families, or a source of more tokens than `student.MOST_TOKENS`.
+        """
         if options.sampling:
             raise UserError(NO_COMPILED_SAMPLES)
         refuse_foreign(self._family.traits, vars(options))

@@ -8,10 +8,10 @@ from typing import Any
 
 import ctranslate2
 
-from seqdistill.decoding.corpus import RULES, EngineTraits
+from seqdistill.decoding.corpus import RULES, EngineTraits, decode_texts
 from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
-from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, longest_first
+from seqdistill.hypothesis import EMPTY, Hypothesis, longest_first
 from seqdistill.machine import threads_kept
 from seqdistill.models.family import refuse_foreign
 from seqdistill.models.traits import Traits
@@ -100,35 +100,19 @@ class CTranslate2Engine:
     def tokenizers(self) -> Vocabularies:
         return self._tokenizers
 
-    def decode(
-        self,
-        sources: Sequence[str],
-        options: DecodingOptions,
-        *,
-        line_numbers: Sequence[int] | None = None,
-        prefixes: Sequence[Sequence[int]] = (),
-        allowed: Sequence[Sequence[int]] = (),
-    ) -> list[list[TextHypothesis]]:
-        """As `GuidedEngine.decode`; line numbers are those of messages only, as nothing is sampled.
-
-        Raises:
-            UserError: what CTranslate2 cannot do (see `decode_ids`), or a source of more than 4,095 tokens.
-        """
-        ids = self.tokenizers.source.encode_batch(sources)
-        return as_text(
-            self.decode_ids(ids, options, Given(line_numbers or (), prefixes, allowed)), self.tokenizers.target
-        )
+    decode = decode_texts
 
     def decode_ids(
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, given: Given = NOTHING
     ) -> list[list[Hypothesis]]:
-        """The same in token ids, without BOS and EOS on either side.
+        """As `DecodesIds.decode_ids`; line numbers are those of messages only, as nothing is sampled.
 
         CTranslate2 has one length limit a call: the largest of its lines. Lines with a hypothesis that reaches their
         own limit, and so may end beyond it, are decoded again, with the lines of the same limit.
 
         Raises:
-            UserError: sampling, options of non-autoregressive models, allowed pieces.
+            UserError: sampling, options of non-autoregressive models, allowed pieces, a source of more than 4,095
+                tokens.
         """
         refuse_foreign(Traits(experts=True), vars(options))  # an expert was chosen before
         _refuse(options, given)

@@ -13,6 +13,7 @@ import mmap
 import os
 import random
 import sys
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,9 @@ def redescribe(draw: random.Random, found: dict[str, Any]) -> None:
             inner[path[-1]] += draw.choice((-1, 1, 64, -64))
         else:
             alike = [value for value in VALUES if type(value) is type(before)]
-            inner[path[-1]] = draw.choice(alike if alike and draw.random() < 0.8 else VALUES)
+            inner[path[-1]] = copy(draw.choice(alike if alike and draw.random() < 0.8 else VALUES))
     if draw.random() < 0.2 and isinstance(found["config"], dict):
-        found["config"][draw.choice(("precision", "family", "eos", "a\nprecision"))] = draw.choice(VALUES)
+        found["config"][draw.choice(("precision", "family", "eos", "a\nprecision"))] = copy(draw.choice(VALUES))
 
 
 def altered(draw: random.Random, content: bytes) -> bytes:
@@ -77,7 +78,7 @@ def altered(draw: random.Random, content: bytes) -> bytes:
     found = bytearray(content)
     if draw.random() < 0.1:
         return bytes(found[: draw.randrange(len(found))])
-    for _ in range(draw.choice((0, 1, 3, 30, 1000))):
+    for _ in range(draw.choice((0, 1, 1, 3, 30, 300))):
         place = draw.randrange(len(found) // 4) * 4
         if draw.random() < 0.5:
             found[place] = draw.randrange(256)
@@ -106,7 +107,7 @@ def main(folder: Path, seed: int, times: int) -> None:
     for _ in range(times):
         found = json.loads(json.dumps(whole))
         name = draw.choice(list(binaries))
-        of_file = draw.random() < 0.4
+        of_file = draw.random() < 0.5
         (folder / name).write_bytes(altered(draw, binaries[name]) if of_file else binaries[name])
         found["files"] |= listing(folder, [name])
         if not of_file or draw.random() < 0.2:

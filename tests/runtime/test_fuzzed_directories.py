@@ -15,7 +15,7 @@ from runtime.exported import exported, tokenizers, trained
 
 from seqdistill.runtime.shortlists import Shortlist
 
-TIMES = 400
+TIMES = 300
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_nothing_in_a_directory_crashes_the_process(tmp_path: Path, name: str, p
     done = subprocess.run(program, capture_output=True, text=True, env=os.environ | paths)
     assert done.returncode == 0, done.stderr[-3000:]
     ran, refused = map(int, done.stdout.split())
-    assert ran + refused == TIMES and ran > 50 and refused > 100, (ran, refused)
+    assert ran + refused == TIMES and ran > 40 and refused > 80, (ran, refused)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from seqdistill.data.directory import DataDirectory
-from seqdistill.decoding.corpus import Engine
+from seqdistill.decoding.engine import Engine
 from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions, TranslateOptions
 from seqdistill.verbs.engine import decoding_options, open_engine

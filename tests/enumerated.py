@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from seqdistill.decoding.processors import NOTHING, Given
+from seqdistill.decoding.given import NOTHING, Given
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS
 

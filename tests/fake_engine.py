@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seqdistill.decoding.corpus import EngineTraits
+from seqdistill.decoding.engine import EngineTraits
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions

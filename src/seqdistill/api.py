@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 from seqdistill import pipeline
 from seqdistill.commands import COMMANDS
 from seqdistill.console import Terminal, lines
-from seqdistill.decoding.corpus import Engine, ScoringEngine
+from seqdistill.decoding.engine import Engine, ScoringEngine, described
 from seqdistill.decoding.guided import Guide, Guided
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.decoding.trace import Trace
@@ -32,7 +32,7 @@ from seqdistill.progress import Progress, Silent
 from seqdistill.recipe import read_recipe
 from seqdistill.stages import run_stage
 from seqdistill.verbs.compare import compare_files
-from seqdistill.verbs.engine import decoding_options, described, open_engine, tracing
+from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 from seqdistill.verbs.report import write_report
 from seqdistill.vocabulary.spelling import each_spelled, pieces_allowed, spelled
 
@@ -188,7 +188,7 @@ class Translator:
     @property
     def engine(self) -> str:
         """What computes, such as `compiled float32`."""
-        return described(self._engine)
+        return described(self._engine.fingerprint)
 
     def translate(
         self,

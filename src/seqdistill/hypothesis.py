@@ -29,6 +29,24 @@ EMPTY = Hypothesis((), 0.0, 0.0)
 """The only hypothesis of a source without words."""
 
 
+class Version(NamedTuple):
+    """A hypothesis in the making."""
+
+    tokens: tuple[int, ...]
+    log_prob: float
+    """Sum of the log-probabilities of its tokens."""
+    passes: int
+    """Runs of the decoder so far."""
+
+
+class TracedHypothesis(NamedTuple):
+    """A hypothesis and how it came about."""
+
+    hypothesis: Hypothesis
+    versions: tuple[Version, ...]
+    """After each iteration of it; the last one is the hypothesis."""
+
+
 class TextHypothesis(NamedTuple):
     """One output as text."""
 

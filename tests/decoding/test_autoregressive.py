@@ -6,7 +6,7 @@ import torch
 from toy_models import ToyWriter, forced_log_prob, random_sources
 
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.processors import Given
+from seqdistill.decoding.given import Given
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.errors import UserError
 from seqdistill.options import DecodingOptions

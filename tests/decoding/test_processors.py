@@ -9,7 +9,8 @@ from toy_models import ToyRefiner, ToyWriter, random_sources
 from seqdistill.decoding.autoregressive import greedy
 from seqdistill.decoding.beam import beam_search
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.processors import Given, NoRepeatNgram, Rows, processors_of
+from seqdistill.decoding.given import Given
+from seqdistill.decoding.processors import NoRepeatNgram, Rows, processors_of
 from seqdistill.errors import UserError
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import OURS

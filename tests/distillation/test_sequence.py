@@ -12,7 +12,8 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.decoding.corpus import EngineTraits, TorchEngine
+from seqdistill.decoding.corpus import TorchEngine
+from seqdistill.decoding.engine import EngineTraits
 from seqdistill.decoding.shards import ShardStore
 from seqdistill.distillation.sequence import distill_corpus, most_similar
 from seqdistill.errors import UserError

@@ -138,6 +138,33 @@ def test_what_does_not_fit_says_what_would(preset: str, sizes: dict, options: di
     assert all(torch.equal(weight, before[name]) for name, weight in student.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("preset", "sizes", "here", "there"),
+    [
+        ("nat", {}, {"length": "absolute"}, {}),
+        ("cmlm", {}, {"length": "absolute"}, {}),
+        ("inat", {}, {}, {"length": "absolute"}),
+        ("transformer", {}, {"output_scale": 0.25}, {}),
+        ("hybrid", {}, {}, {"output_scale": 0.25}),
+        ("sru", {"rescale": True}, {"highway_bias": -1.0}, {"highway_bias": -2.0}),
+        ("flowseq", {"posterior_layers": 1, "flow_ffn_dim": 8}, {"flow_steps": "1,1"}, {"flow_steps": "1,1,1"}),
+    ],
+)
+def test_weights_of_another_meaning_are_refused(preset: str, sizes: dict, here: dict, there: dict) -> None:
+    """Their shapes agree, but not what is computed with them."""
+    sizes = {"dim": 16} | ({} if preset == "sru" else {"heads": 2, "ffn_dim": 32, "encoder_layers": 1}) | sizes
+    student, teacher = model(preset, 2, **sizes | here), model(preset, 1, **sizes | there)
+    ((name, wanted),) = {**{key: vars(teacher.config)[key] for key in here}, **there}.items()
+    with pytest.raises(UserError, match=f"{name} is .*, there .*: give --set {name}={wanted}"):
+        start_from(student, teacher, where="there")
+    start_from(model(preset, 2, **sizes | there), teacher, where="there")
+
+
+def test_a_bias_that_is_only_a_start_may_differ() -> None:
+    student, teacher = (model("sru", seed, dim=16, highway_bias=-1.0 * seed) for seed in (1, 2))
+    assert start_from(student, teacher, where="there").new_weights == 0
+
+
 def test_every_family_can_start_from_itself() -> None:
     for name, family in FAMILIES.items():
         preset, sizes = next(iter(family.presets)), {"dim": 16}

@@ -15,7 +15,7 @@ from left_to_right import MODELS, PROMPTED, TOKENS, exported, model_of
 
 from seqdistill.data.batches import collate_sources
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.processors import Given
+from seqdistill.decoding.given import Given
 from seqdistill.decoding.scoring import mean_log_probs
 from seqdistill.hypothesis import Hypothesis
 from seqdistill.options import DecodingOptions

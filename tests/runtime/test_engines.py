@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from seqdistill.decoding.corpus import TorchEngine
-from seqdistill.decoding.processors import Given
+from seqdistill.decoding.given import Given
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import EMPTY
 from seqdistill.models.saved import create_model, load_model, save_model

@@ -16,15 +16,15 @@ from runtime.exported import exported, sentences, tokenizers, trained
 
 import seqdistill
 from seqdistill.decoding.corpus import TorchEngine
-from seqdistill.decoding.processors import Given
+from seqdistill.decoding.given import Given
 from seqdistill.errors import UserError
 from seqdistill.exported import DESCRIPTION
 from seqdistill.native.directory import WEIGHTS, open_exported
 from seqdistill.native.search import RANGES, Search
 from seqdistill.native.student import MOST_TOKENS, Student
 from seqdistill.options import DecodingOptions
-from seqdistill.runtime.compiled_engine import CompiledEngine
 from seqdistill.runtime.engines import create_engine
+from seqdistill.runtime.exported_engine import CompiledEngine
 from seqdistill.seals import write_sealed
 from seqdistill.vocabulary.ids import OURS
 
@@ -139,6 +139,15 @@ def test_options_that_are_none(models: Path, options: dict[str, Any], message: s
     if "n_best" not in options:
         with pytest.raises(UserError, match=message):
             seqdistill.load(models / "sru-out", **options)
+
+
+def test_what_threads_and_shortlists_cannot_be(models: Path) -> None:
+    for threads in ("2", -1, 1.5, True, None):
+        with pytest.raises(UserError, match=f"threads: expected a whole number, 0 or more, found {threads!r}"):
+            seqdistill.load(models / "sru-out", threads=threads)
+    for shortlist in ("no", 0, None):
+        with pytest.raises(UserError, match=f"shortlist: expected True or False, found {shortlist!r}"):
+            seqdistill.load(models / "sru-out", shortlist=shortlist)
 
 
 def test_what_is_no_line_or_too_long(models: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from seqdistill.decoding.corpus import EngineTraits
+from seqdistill.decoding.engine import EngineTraits
 from seqdistill.errors import LineError, UserError
 from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions

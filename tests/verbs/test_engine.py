@@ -10,14 +10,14 @@ import torch
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
-from seqdistill.decoding.corpus import EngineTraits
+from seqdistill.decoding.engine import EngineTraits
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.distillation.sequence import distill_corpus
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import TextHypothesis
 from seqdistill.models import saved
 from seqdistill.models.saved import create_model, load_model, save_model
-from seqdistill.options import DecodingOptions, DistillOptions, EvaluateOptions, TranslateOptions
+from seqdistill.options import DecodingOptions, DistillOptions, EvaluateOptions, TranslateOptions, TunePenaltyOptions
 from seqdistill.progress import Silent
 from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair
@@ -120,7 +120,7 @@ def test_what_cannot_be_kept_is_named(world: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"allowed, line 2: 'nowhere' is no piece of the model's target vocabulary"):
         translate(world, allowed_file=tmp_path / "allowed")
     (tmp_path / "short").write_text("a\na\n")
-    with pytest.raises(UserError, match=r"prefix_file .*short: has 2 lines, but line 5 is decoded; give a line for"):
+    with pytest.raises(UserError, match=r"prefix_file .*short: has 2 lines, but line 3 is decoded; give a line for"):
         translate(world, prefix_file=tmp_path / "short")
     (tmp_path / "long").write_text("a\n" * (len(LINES) + 1))
     with pytest.raises(UserError, match=rf"prefix_file .*long: has {len(LINES) + 1} lines, but {len(LINES)} are"):
@@ -131,6 +131,31 @@ def test_what_cannot_be_kept_is_named(world: Path, tmp_path: Path) -> None:
             translate(world, model, engine=engine, allowed_file=tmp_path / "every")
     with pytest.raises(UserError, match=r"prefix: the engine (torch|compiled) has no such rule for this model"):
         translate(world, "nat", prefix="dog")
+
+
+class Titles(Silent):
+    """What is reported to begin."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def start(self, title: str, **_: Any) -> None:
+        self.titles.append(title)
+
+
+def test_stages_say_what_computes(world: Path, tmp_path: Path) -> None:
+    tokenizers, titles = DataDirectory.open(world / "data").tokenizers, Titles()
+    save_model(create_model("levt", tokenizers, **SIZES), tokenizers, tmp_path / "levt")
+    shared: dict[str, Any] = {"data": world / "data", "max_length": 9}
+    kinds = {
+        "distill": DistillOptions(teacher=world / "transformer", workers=1, beam=1, **shared),
+        "tune-penalty": TunePenaltyOptions(model=tmp_path / "levt", penalties=[0.0], **shared),
+        "evaluate": EvaluateOptions(model=world / "transformer", beam=1, speed_lines=0, **shared),
+    }
+    for kind, settings in kinds.items():
+        run_stage(kind, settings, tmp_path / kind, titles, title="t")
+    assert titles.titles.count("t: decoding (torch float32)") == 2
+    assert "t: trying penalties (torch float32)" in titles.titles
 
 
 class Table:

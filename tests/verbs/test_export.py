@@ -30,8 +30,9 @@ from seqdistill.options import (
 )
 from seqdistill.progress import Silent
 from seqdistill.recipe import read_recipe
-from seqdistill.runtime.compiled_engine import CompiledEngine, compiled_engine
+from seqdistill.runtime.compiled_engine import compiled_engine
 from seqdistill.runtime.engines import create_engine, load_engine
+from seqdistill.runtime.exported_engine import CompiledEngine
 from seqdistill.shown import exports
 from seqdistill.stages import run_stage
 from seqdistill.text.corpus import ParallelCorpus, SentencePair

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seqdistill.decoding.given import NOTHING, Given
 from seqdistill.decoding.limits import length_limits, remaining
-from seqdistill.decoding.processors import NOTHING, Given, Rows, processors_of
+from seqdistill.decoding.processors import Rows, processors_of
 from seqdistill.decoding.sampling import draw, draw_keys, uniform
 from seqdistill.decoding.top import top_tokens
 from seqdistill.hypothesis import Hypothesis

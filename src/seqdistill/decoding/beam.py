@@ -19,8 +19,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqdistill.decoding.autoregressive import Writer
+from seqdistill.decoding.given import NOTHING, Given
 from seqdistill.decoding.limits import length_limits, remaining
-from seqdistill.decoding.processors import NOTHING, Given, Rows, processors_of
+from seqdistill.decoding.processors import Rows, processors_of
 from seqdistill.decoding.top import top_tokens
 from seqdistill.hypothesis import Hypothesis
 from seqdistill.options import DecodingOptions

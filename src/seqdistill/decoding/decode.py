@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from seqdistill.decoding import refinement
 from seqdistill.decoding.autoregressive import greedy, sample
 from seqdistill.decoding.beam import beam_search
+from seqdistill.decoding.given import NOTHING, Given
 from seqdistill.decoding.mixed import Mixed
-from seqdistill.decoding.processors import NOTHING, Given
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import Hypothesis
 from seqdistill.models.family import refuse_foreign

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from seqdistill.decoding.corpus import Engine, EngineTraits, GuidedEngine
+from seqdistill.decoding.engine import Engine, EngineTraits, GuidedEngine
 from seqdistill.errors import LineError, UserError
 from seqdistill.files import sha256_json
 from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions
-from seqdistill.text.lines import read_lines
 from seqdistill.vocabulary.spelling import each_spelled, pieces_allowed, spelled
 from seqdistill.vocabulary.vocabulary import Vocabulary
 
@@ -115,6 +114,12 @@ def read_guide(
     """
     return Guide(
         spelled(prefix, tokenizer, where=f"prefix {prefix!r}"),
-        each_spelled(read_lines(prefix_file), tokenizer, where=str(prefix_file)) if prefix_file else [],
-        pieces_allowed(read_lines(allowed_file), tokenizer, where=str(allowed_file)) if allowed_file else [],
+        each_spelled(_lines(prefix_file), tokenizer, where=str(prefix_file)) if prefix_file else [],
+        pieces_allowed(_lines(allowed_file), tokenizer, where=str(allowed_file)) if allowed_file else [],
     )
+
+
+def _lines(path: Path) -> Iterable[str]:
+    from seqdistill.text.lines import read_lines  # imports pyarrow, which most calls do not need
+
+    return read_lines(path)

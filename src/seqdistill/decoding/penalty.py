@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqdistill.decoding.corpus import Engine
+from seqdistill.decoding.engine import Engine
 from seqdistill.errors import UserError
 from seqdistill.options import DecodingOptions
 from seqdistill.seals import read_sealed, write_sealed

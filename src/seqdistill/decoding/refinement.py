@@ -10,30 +10,12 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from seqdistill.decoding.given import NOTHING, Given
 from seqdistill.decoding.limits import length_limits
-from seqdistill.decoding.processors import NOTHING, Given
-from seqdistill.hypothesis import Hypothesis
+from seqdistill.hypothesis import Hypothesis, TracedHypothesis, Version
 from seqdistill.models.interface import Canvas, RefinementModel, RescoringModel
 from seqdistill.options import DecodingOptions
 from seqdistill.vocabulary.ids import SpecialIds
-
-
-class Version(NamedTuple):
-    """A hypothesis in the making."""
-
-    tokens: tuple[int, ...]
-    log_prob: float
-    """Sum of the log-probabilities of its tokens."""
-    passes: int
-    """Runs of the decoder so far."""
-
-
-class TracedHypothesis(NamedTuple):
-    """A hypothesis and how it came about."""
-
-    hypothesis: Hypothesis
-    versions: tuple[Version, ...]
-    """After each iteration of it; the last one is the hypothesis."""
 
 
 def refine(

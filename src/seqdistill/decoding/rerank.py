@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from seqdistill.decoding.corpus import Engine, EngineTraits, ScoringEngine, TracingEngine
+from seqdistill.decoding.engine import Engine, EngineTraits, ScoringEngine, TracingEngine
 from seqdistill.decoding.trace import Trace
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import TextHypothesis

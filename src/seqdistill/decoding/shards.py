@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from seqdistill.data.store import Store
-from seqdistill.decoding.corpus import Engine
+from seqdistill.decoding.engine import Engine, described
 from seqdistill.decoding.shard_file import Shard, ShardHeader, read_shard, source_hash, write_shard
 from seqdistill.errors import UserError
 from seqdistill.files import sweep
@@ -129,7 +129,8 @@ def decode_to_shards(
     _claim(out, headers)
     missing = [number for number, header in enumerate(headers) if not _is_there(out, number, header)]
     num_lines = sum(headers[number].num_lines for number in missing)
-    progress.start("decoding", total=len(sources), unit="lines", done=len(sources) - num_lines)
+    title = f"decoding ({described(engine_fingerprint)})"
+    progress.start(title, total=len(sources), unit="lines", done=len(sources) - num_lines)
     tasks = (_Task(_shard_path(out, number), headers[number], _lines(sources, headers[number])) for number in missing)
     start = partial(_start, engine, options)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
-from seqdistill.decoding.refinement import TracedHypothesis
+from seqdistill.hypothesis import TracedHypothesis
 from seqdistill.vocabulary.vocabulary import Vocabulary
 
 SPACE = "▁"

@@ -20,7 +20,7 @@ from seqdistill.data.batches import Batch, Batches, collate_sources
 from seqdistill.data.store import Store
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.processors import Given
+from seqdistill.decoding.given import Given
 from seqdistill.distillation.imitation import MIXING
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.errors import UserError

@@ -18,7 +18,7 @@ import torch
 from seqdistill.data.batches import Batch, collate, collate_sources
 from seqdistill.decoding.corpus import length_batches
 from seqdistill.decoding.decode import decode
-from seqdistill.decoding.processors import Given
+from seqdistill.decoding.given import Given
 from seqdistill.distillation.log_metrics import LogMetrics
 from seqdistill.journal import Record
 from seqdistill.models.interface import Model

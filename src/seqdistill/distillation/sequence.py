@@ -17,7 +17,7 @@ from seqdistill.data.directory import DataDirectory
 from seqdistill.data.retarget import retarget
 from seqdistill.data.store import Store
 from seqdistill.data.targets import DistinctSources
-from seqdistill.decoding.corpus import Engine, check_engine
+from seqdistill.decoding.engine import Engine, check_engine
 from seqdistill.decoding.shards import DecodedLine, decode_to_shards
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import TextHypothesis

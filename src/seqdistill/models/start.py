@@ -17,7 +17,9 @@ from seqdistill.errors import UserError
 from seqdistill.models.interface import Model
 
 WIDTHS = ("dim", "ffn_dim", "heads", "norm_first", "cell", "embedding_dim", "projection", "rescale")
-"""Fields of configs that decide what weights mean; those that both models have must be equal."""
+MEANINGS = ("output_scale", "length", "flow_steps")
+"""Fields of configs that decide what weights mean, by their shapes or by what is computed with them; those that both
+models have must be equal."""
 
 _LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.+)")
 _MIXTURE = "transformer."
@@ -87,7 +89,9 @@ def start_from(
 
 def _check_widths(student: Any, teacher: Any, where: str) -> None:
     ours, theirs = vars(student), vars(teacher)
-    shared = [name for name in WIDTHS if name in ours and name in theirs]
+    # With `rescale` an SRU multiplies by what its bias starts from; without, that is a start like any other.
+    scaled = ["highway_bias"] if ours.get("rescale") else []
+    shared = [name for name in (*WIDTHS, *MEANINGS, *scaled) if name in ours and name in theirs]
     recurrent = ["encoder_layers" not in fields for fields in (ours, theirs)]
     wanted = {name: theirs[name] for name in shared}
     if recurrent[0] != recurrent[1]:  # an RNN and a Transformer have embeddings in common, and nothing else

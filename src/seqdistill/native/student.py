@@ -35,8 +35,13 @@ class Student:
             options: of decoding, by the names of `seqdistill translate`; every call may give others.
 
         Raises:
-            UserError: no such directory, or a damaged one; the engine is not built here; an option that there is not.
+            UserError: no such directory, or a damaged one; the engine is not built here; an option that there is not,
+                or a value that it cannot have.
         """
+        if type(threads) is not int or threads < 0:
+            raise UserError(f"threads: expected a whole number, 0 or more, found {threads!r}")
+        if type(shortlist) is not bool:
+            raise UserError(f"shortlist: expected True or False, found {shortlist!r}")
         self.exported = open_exported(Path(directory))
         self.model = Model(self.exported)
         self.threads = threads or usable_cores()

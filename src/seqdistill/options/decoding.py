@@ -153,8 +153,8 @@ class ComputingOptions(DeviceOptions):
     engine: Literal["auto", "torch", "compiled", "ctranslate2"] = Field(
         default="auto",
         description="What computes: torch, our decoder; compiled, our engine for the CPU; ctranslate2; or auto: "
-        "compiled for an exported model, and in `translate` for what else it can run (the words are those of torch), "
-        "otherwise torch.",
+        "compiled for an exported model, in `translate` of others the fastest that writes what torch writes, otherwise "
+        "torch.",
     )
     compute_type: str = Field(
         default="auto",

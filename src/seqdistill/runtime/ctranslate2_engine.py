@@ -8,8 +8,8 @@ from typing import Any
 
 import ctranslate2
 
-from seqdistill.decoding.corpus import RULES, EngineTraits, decode_texts
-from seqdistill.decoding.processors import NOTHING, Given
+from seqdistill.decoding.engine import RULES, EngineTraits, decode_texts
+from seqdistill.decoding.given import NOTHING, Given
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import EMPTY, Hypothesis, longest_first
 from seqdistill.machine import threads_kept

@@ -13,9 +13,10 @@ from seqdistill.exported import is_exported
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.saved import TOKENIZER, family_of, load_model, model_directory
 from seqdistill.native import library
-from seqdistill.runtime.compiled_engine import exported_engine, kept_export
+from seqdistill.runtime.compiled_engine import kept_export
 from seqdistill.runtime.conversion import LISTING
 from seqdistill.runtime.conversions import converted, is_whole
+from seqdistill.runtime.exported_engine import exported_engine
 from seqdistill.runtime.one_system import Place
 from seqdistill.text.languages import Languages
 from seqdistill.text.sources import default_cache

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from seqdistill.decoding.corpus import Engine, TorchEngine
+from seqdistill.decoding.corpus import TorchEngine
+from seqdistill.decoding.engine import Engine
 from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.runtime.compiled_engine import compiled_engine

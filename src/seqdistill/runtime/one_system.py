@@ -31,7 +31,7 @@ from seqdistill.runtime.latency import one_by_one, peak_mb
 from seqdistill.threads import keep_to
 
 if TYPE_CHECKING:
-    from seqdistill.decoding.corpus import Engine
+    from seqdistill.decoding.engine import Engine
 
 CHUNK_LINES = 512
 """Lines that an engine gets in one call, which makes its batches of them; as `evaluate` does."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from seqdistill.decoding.corpus import Engine
+from seqdistill.decoding.engine import Engine
 from seqdistill.errors import LineError
 from seqdistill.hypothesis import TextHypothesis
 from seqdistill.options import DecodingOptions

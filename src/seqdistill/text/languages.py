@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
-from seqdistill.text.letters import letters_by_script
-
 
 class Words(NamedTuple):
     """How the words of a language are found."""
@@ -85,6 +83,8 @@ def guessed_tokenizer(lines: Iterable[str]) -> str | None:
     >>> guessed_tokenizer(["Ich sage 你好"]), guessed_tokenizer(["我说话 hi"]), guessed_tokenizer(["そうです"])
     (None, 'zh', 'char')
     """
+    from seqdistill.text.letters import letters_by_script  # and regex, which opening an exported model does not need
+
     counts, total = letters_by_script("".join(islice(lines, _LOOKED_AT)))
     unspaced = sum(counts.values())
     if unspaced <= _MOSTLY * total:

@@ -14,7 +14,8 @@ from seqdistill.options import DistillOptions, MetricOptions
 from seqdistill.progress import Progress
 from seqdistill.text.languages import Languages
 from seqdistill.threads import usable_cores
-from seqdistill.verbs.engine import OWN_THREADS, decoding_options, engine_options, open_teacher
+from seqdistill.verbs.engine import OWN_THREADS, decoding_options, open_teacher
+from seqdistill.verbs.trained import engine_options
 
 
 def _similarity(select: str, languages: Languages) -> Similarity | None:

@@ -1,55 +1,45 @@
-"""The engine that a verb's decoding settings ask for."""
+"""The engine that a verb's decoding settings ask for.
+
+Nothing here imports torch before a trained model is opened (`trained`): one line through an exported model takes less
+time than that import.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from seqdistill.decoding.corpus import Engine, TorchEngine, TracingEngine
+from seqdistill.decoding.engine import Engine, TracingEngine
 from seqdistill.decoding.guided import OPTIONS, Guided, read_guide
-from seqdistill.decoding.mixed import Mixed
 from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.errors import UserError
 from seqdistill.exported import is_exported
-from seqdistill.models.family import FAMILIES
-from seqdistill.models.interface import Model
-from seqdistill.models.saved import LoadedModel, family_of, load_model
-from seqdistill.native import library
 from seqdistill.options import (
     ComputingOptions,
     DecodingOptions,
     DistillOptions,
     EvaluateOptions,
-    LoadOptions,
     TranslateOptions,
     WritingOptions,
 )
 from seqdistill.options.decoding import NO_COMPILED_SAMPLES
-from seqdistill.runtime.compiled_engine import CompiledEngine, exported_engine
-from seqdistill.runtime.engines import create_engine, load_engine, torch_precision
-from seqdistill.runtime.exporting.packing import Precision
+from seqdistill.runtime.exported_engine import CompiledEngine, exported_engine
 from seqdistill.text.languages import Languages
-from seqdistill.training.optim import choose_device
 from seqdistill.vocabulary.vocabularies import Vocabularies
+
+if TYPE_CHECKING:
+    from seqdistill.models.interface import Model
 
 OWN_THREADS = ("compiled", "ctranslate2")
 """Engines that run on the CPU with threads of their own, in one process."""
 
 
-def engine_options(settings: ComputingOptions, engine: str) -> dict[str, Any]:
-    """What `create_engine` takes besides the engine's name and the model.
-
-    Raises:
-        UserError: an option that the engine does not have.
-    """
-    if engine in OWN_THREADS:
-        if settings.device not in ("auto", "cpu"):
-            raise UserError(f"{engine} runs on the CPU here; leave out --device {settings.device}, or --engine")
-        return {"compute_type": settings.compute_type}
-    device = choose_device(settings.device)
-    torch_precision(settings.compute_type, device)  # now, not when the engine is loaded
-    return {"device": str(device), "compute_type": settings.compute_type}
+def options_of_cpu(settings: ComputingOptions, engine: str) -> dict[str, Any]:
+    """What one of OWN_THREADS takes besides its model; raises UserError for another device."""
+    if settings.device not in ("auto", "cpu"):
+        raise UserError(f"{engine} runs on the CPU here; leave out --device {settings.device}, or --engine")
+    return {"compute_type": settings.compute_type}
 
 
 def decoding_options(settings: WritingOptions, engine: Engine) -> DecodingOptions:
@@ -99,20 +89,12 @@ def open_engine(settings: EvaluateOptions | TranslateOptions, *, lines: int | No
         engine = _surrounded(exported, exported.tokenizers, settings, lines)
         parameters = exported.student.exported.description["parameters"]
         return Opened(engine, exported.tokenizers, exported.languages, parameters, None)
-    loaded = load_model(settings.model, expert=settings.expert)
-    if settings.first_model is None:
-        # What `load` gives to Python samples, scores and traces with every call, as torch alone does.
-        free = isinstance(settings, TranslateOptions) and not isinstance(settings, LoadOptions)
-        name, note = _fastest(loaded, settings) if free else (settings.engine_of_record, "")
-        options = engine_options(settings, name)
-        if settings.engine == "auto" and name == "compiled" and settings.compute_type == "auto":
-            options["compute_type"] = "float32"  # so that it writes what every other engine of ours writes
-        engine = create_engine(name, loaded, **options)
-    else:
-        engine, note = _mixed(settings.first_model, loaded, settings), ""
+    from seqdistill.verbs.trained import open_trained
+
+    opened, loaded, note = open_trained(settings)
+    engine = _surrounded(opened, loaded.tokenizers, settings, lines)
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
-    surrounded = _surrounded(engine, loaded.tokenizers, settings, lines)
-    return Opened(surrounded, loaded.tokenizers, loaded.languages, parameters, loaded.model, note)
+    return Opened(engine, loaded.tokenizers, loaded.languages, parameters, loaded.model, note)
 
 
 def open_teacher(settings: DistillOptions, *, lines: int, **options: Any) -> Engine:
@@ -126,15 +108,10 @@ def open_teacher(settings: DistillOptions, *, lines: int, **options: Any) -> Eng
     if is_exported(teacher):
         exported = _exported(teacher, settings, workers=options.get("workers", 0))
         return _surrounded(exported, exported.tokenizers, settings, lines)
-    loaded = load_model(teacher, expert=settings.expert)
-    engine = create_engine(settings.engine_of_record, loaded, **options)
+    from seqdistill.verbs.trained import open_trained_teacher
+
+    engine, loaded, _ = open_trained_teacher(settings, **options)
     return _surrounded(engine, loaded.tokenizers, settings, lines)
-
-
-def described(engine: Engine) -> str:
-    """An engine in a few words, such as `compiled int8`."""
-    found = engine.fingerprint
-    return " ".join(str(found[name]) for name in ("engine", "precision") if name in found)
 
 
 def _exported(directory: Path, settings: WritingOptions, **options: Any) -> CompiledEngine:
@@ -150,24 +127,7 @@ def _exported(directory: Path, settings: WritingOptions, **options: Any) -> Comp
         raise UserError(f"mixed decoding takes two trained models, but {directory} is an exported one")
     if settings.sampling:
         raise UserError(NO_COMPILED_SAMPLES)
-    return exported_engine(directory, **engine_options(settings, "compiled"), **options)
-
-
-def _fastest(loaded: LoadedModel, settings: EvaluateOptions | TranslateOptions) -> tuple[str, str]:
-    """The engine asked for; of `auto` the compiled one where it runs this model, these options, and here at all.
-
-    With it comes why there is no compiled engine, where it could have run them.
-    """
-    if settings.engine != "auto":
-        return settings.engine, ""
-    runs = "compiled" in FAMILIES[family_of(loaded.model)].exporters
-    computes = settings.compute_type in ("auto", *get_args(Precision))
-    on_cpu = choose_device(settings.device).type == "cpu"
-    more = settings.sampling or settings.rescoring_samples or getattr(settings, "trace", False)
-    if not (runs and computes and on_cpu) or more:
-        return "torch", ""
-    missing = library.missing()
-    return "torch" if missing else "compiled", missing or ""
+    return exported_engine(directory, **options_of_cpu(settings, "compiled"), **options)
 
 
 def tracing(engine: Engine) -> TracingEngine:
@@ -202,25 +162,6 @@ def _surrounded(engine: Engine, tokenizers: Vocabularies, settings: WritingOptio
         return engine
     if is_exported(settings.rerank):
         return RerankingEngine(engine, exported_engine(settings.rerank))
-    device = "cpu" if settings.engine in OWN_THREADS else str(choose_device(settings.device))
-    return RerankingEngine(engine, load_engine("torch", settings.rerank, device=device))
+    from seqdistill.verbs.trained import reranker
 
-
-def _mixed(first_model: Path, second: LoadedModel, settings: EvaluateOptions | TranslateOptions) -> Engine:
-    if settings.engine not in ("auto", "torch"):
-        raise UserError(f"mixed decoding runs on our own decoder; leave out --engine {settings.engine}")
-    first = load_model(first_model)
-    if first.tokenizers.fingerprint != second.tokenizers.fingerprint:
-        raise UserError(
-            f"{first_model} and {settings.model} have different tokenizers; mixed decoding needs two models trained on "
-            "one data directory (or on one distilled from it)"
-        )
-    pair = Mixed(first.model, second.model, first_tokens=settings.first_tokens)
-    device = choose_device(settings.device)
-    return TorchEngine(
-        pair,
-        second.tokenizers,
-        device=device,
-        precision=torch_precision(settings.compute_type, device),
-        fingerprint=f"{first.fingerprint}+{second.fingerprint}",
-    )
+    return RerankingEngine(engine, reranker(settings.rerank, settings))

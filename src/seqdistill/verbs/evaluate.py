@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from seqdistill.data.store import Store, build_store
-from seqdistill.decoding.corpus import Engine, TracingEngine
+from seqdistill.decoding.engine import Engine, TracingEngine, described
 from seqdistill.decoding.penalty import mean_effort
 from seqdistill.errors import UserError
 from seqdistill.files import write_json, write_text
@@ -26,7 +26,7 @@ from seqdistill.progress import Progress
 from seqdistill.text.letters import num_words
 from seqdistill.training.optim import choose_device
 from seqdistill.training.validation import validation_scores
-from seqdistill.verbs.engine import decoding_options, described, open_engine, tracing
+from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 from seqdistill.verbs.texts import TestSet, read_test_set
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -65,7 +65,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     ]
     if number := NUM_TRACES * engine.traits.traces if settings.traces is None else settings.traces:
         _write_traces(out, tracing(engine), test.sources, options, number)
-    progress.start(f"decoding ({described(engine)})", total=len(test.sources), unit="sentences")
+    progress.start(f"decoding ({described(engine.fingerprint)})", total=len(test.sources), unit="sentences")
     started, decoded = time.perf_counter(), []
     for start in range(0, len(test.sources), CHUNK_LINES):
         chunk = test.sources[start : start + CHUNK_LINES]
@@ -91,7 +91,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
         "signatures": {name: score.signature for name, score in scores.items()},
         "bleu_by_length": _by_length(hypotheses, references, test, metric_options),
         "parameters": opened.parameters,
-        "engine": described(engine),
+        "engine": described(engine.fingerprint),
         "sentences": len(test.sources),
         "tokenize": scored_words(metric_options),
     }
@@ -99,7 +99,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
     speed = _speed(engine, test.sources[: settings.speed_lines], options, progress)
     speed["sentences_per_second"] = round(len(test.sources) / seconds, 2)
     write_json(out / "speed.json", speed)
-    return results | {"parameters": opened.parameters, "engine": described(engine)} | speed
+    return results | {"parameters": opened.parameters, "engine": described(engine.fingerprint)} | speed
 
 
 def _by_length(

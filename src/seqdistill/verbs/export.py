@@ -18,9 +18,9 @@ from seqdistill.native.shortlist import SHORTLIST
 from seqdistill.native.student import Student
 from seqdistill.options import ExportOptions, MetricOptions
 from seqdistill.progress import Progress
-from seqdistill.runtime.compiled_engine import CompiledEngine
 from seqdistill.runtime.conversion import LISTING, VMAP, write_conversion
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
+from seqdistill.runtime.exported_engine import CompiledEngine
 from seqdistill.runtime.exporting.verification import Decoder, Text, verified
 from seqdistill.runtime.exporting.writing import write_exported
 from seqdistill.runtime.shortlists import Shortlist, Size, shortlist_of, shortlist_of_text, write_vmap

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from seqdistill.decoding.corpus import Engine
+from seqdistill.decoding.engine import Engine, described
 from seqdistill.decoding.guided import Guided
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.options import TranslateOptions
 from seqdistill.runtime.translator import translate_stream
-from seqdistill.verbs.engine import decoding_options, described, open_engine, tracing
+from seqdistill.verbs.engine import decoding_options, open_engine, tracing
 
 
 def translate_lines(
@@ -18,12 +18,12 @@ def translate_lines(
     """One translation a line; an empty line gives an empty one.
 
     Args:
-        tell: is told which engine `auto` chose.
+        tell: is told which engine `auto` chose, and why it is not a faster one where that is not built.
     """
     opened = open_engine(settings)
     engine = opened.engine
     if settings.engine == "auto":
-        tell(f"engine: {described(engine)}{opened.note and f' ({opened.note})'}")
+        tell(f"engine: {described(engine.fingerprint)}{opened.note and f' ({opened.note})'}")
     return translate_stream(engine, decoding_options(settings, engine), _counted(lines, engine))
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.targets import lines_of
-from seqdistill.decoding.corpus import GuidedEngine
+from seqdistill.decoding.engine import GuidedEngine, described
 from seqdistill.decoding.penalty import FILE, Trial, best_of, try_penalty, write_penalty
 from seqdistill.errors import UserError
 from seqdistill.exported import is_exported
@@ -18,11 +18,11 @@ from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.saved import load_model
 from seqdistill.options import DecodingOptions, MetricOptions, TunePenaltyOptions
 from seqdistill.progress import Progress
-from seqdistill.runtime.compiled_engine import exported_engine
 from seqdistill.runtime.engines import create_engine
+from seqdistill.runtime.exported_engine import exported_engine
 from seqdistill.seals import read_sealed, write_sealed
 from seqdistill.text.languages import Languages
-from seqdistill.verbs.engine import engine_options
+from seqdistill.verbs.trained import engine_options
 
 TRIALS = "trials.json"
 """What was tried so far: a run that was cut off goes on after it."""
@@ -54,7 +54,8 @@ def tune_penalty(settings: TunePenaltyOptions, out: Path, progress: Progress) ->
         return round(metric.corpus(hypotheses, text.references).value, 4)
 
     trials = _tried(out)
-    progress.start("trying penalties", total=len(settings.penalties), unit="penalties", done=len(trials))
+    title = f"trying penalties ({described(engine.fingerprint)})"
+    progress.start(title, total=len(settings.penalties), unit="penalties", done=len(trials))
     for penalty in settings.penalties[len(trials) :]:
         trials.append(try_penalty(engine, text.sources, bleu, penalty=penalty, options=_options(settings)))
         write_sealed(out / TRIALS, {"trials": [trial._asdict() for trial in trials]})

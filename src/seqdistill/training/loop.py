@@ -102,12 +102,13 @@ def train(
         scored_by: signature of the metric, for the log.
         slower: parameters of the model whose learning rate is multiplied by `factor`.
         rounded: of an update; while it is open, the model computes as the loss of this update wants it, such as it will
-            when quantised. The weights that are stepped and saved are those outside.
+            when quantised, for `options.quantize`. The weights that are stepped and saved are those outside.
         ranks: the processes that train together, from `distributed.joined`.
 
     Raises:
         UserError: a checkpoint of another run, or cut or altered; a loss that is not finite; a device not there.
     """
+    assert options.quantize is None or rounded is not nullcontext, "quantize is rounded by the caller's `rounded`"
     device = _prepare(model, options, ranks)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = adam(parameters, weight_decay=options.weight_decay, slower=slower, factor=factor)

@@ -55,7 +55,7 @@ class TrainingOptions(SeedOptions, DeviceOptions, PrecisionOptions):
         default=1,
         ge=1,
         le=MOST,
-        description="--quantize: first update that is rounded; validations are all the same.",
+        description="--quantize: first update that is rounded; validations before it are rounded too.",
     )
     validate_every: int = Field(
         default=1000, ge=1, le=MOST, description="Updates between validations; the last is always validated."

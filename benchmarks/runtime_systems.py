@@ -15,7 +15,7 @@ from seqdistill.models.saved import load_model, save_model
 from seqdistill.native import library
 from seqdistill.options import ExportOptions
 from seqdistill.progress import Silent
-from seqdistill.runtime.deployed import Asked, deployed
+from seqdistill.runtime.deployed import Asked, deployed, disk_mb
 from seqdistill.runtime.exporting.packing import Precision
 from seqdistill.runtime.one_system import Place
 from seqdistill.stages import run_stage
@@ -70,7 +70,7 @@ def case_of(directory: Path, name: str, stack: ExitStack, *, beam: int = 1, engi
     """A directory with one engine, by default the one that it is deployed with."""
     found = stack.enter_context(deployed(directory, Asked(engine)))
     (place,) = found.places.values()
-    return Case(name, place, beam, found.disk_mb)
+    return Case(name, place, beam, disk_mb(Path(place.folder)))
 
 
 def student_cases(student: Training, work: Path, stack: ExitStack) -> list[Case]:

@@ -90,7 +90,7 @@ def build(world: Path) -> None:
     shared: dict[str, Any] = {"model": run / "teacher", "shortlist": data, "verify_lines": 5, "workers": 1}
     api.export(**shared, out=beside / "exported", quiet=True)
     api.export(**shared, to="ctranslate2", out=beside / "converted", quiet=True)
-    load(run / "teacher", engine="ctranslate2")
+    load(run / "teacher", engine="ctranslate2", compute_type="float32")
     shutil.copytree(data, beside / "copied")
     (beside / "copied" / FINISHED).unlink()
     _cut_off(run / "teacher", beside / "training", "model")
@@ -243,7 +243,7 @@ KINDS = (
     Kind("model", "run/teacher/model", ("*", "tokenizer/*"), _model),
     Kind("exported model", "exported", ("export.json", "*.bin", "tokenizer/*"), _exported),
     Kind("exported conversion", "converted", ("*", "tokenizer/*"), _converted),
-    Kind("conversion", "cache", ("*/*/*",), _conversion),
+    Kind("conversion", "cache", ("*/*/*", "*/*/*/*"), _conversion),
     Kind("checkpoints", "training", ("checkpoints/**/*", "log.jsonl", "unfinished.json"), _training),
     Kind("rounds", "rounds", ("checkpoints/**/*", "rounds/*", "log.jsonl", "unfinished.json"), _rounds),
     Kind("shards", "decoding", ("shards/*", "unfinished.json"), _decoding),

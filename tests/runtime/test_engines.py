@@ -183,8 +183,9 @@ def test_int8_is_close_and_conversion_is_kept(tokenizers, tmp_path, cache) -> No
     assert not list((tmp_path / "model").glob(".*")), "the model's folder is the user's"
     folder = conversion_in(cache)
     written = (folder / "model.bin").stat().st_mtime_ns
-    quick = load_engine("ctranslate2", tmp_path / "model", compute_type="int8", workers=1)
+    load_engine("ctranslate2", tmp_path / "model", compute_type="float32", workers=1)
     assert (folder / "model.bin").stat().st_mtime_ns == written
+    quick = load_engine("ctranslate2", tmp_path / "model", compute_type="int8", workers=1)
     assert quick.fingerprint["model"] == other.fingerprint["model"] == load_model(tmp_path / "model").fingerprint
     assert quick.fingerprint["precision"] == "int8"
     lines, options = sentences(50, seed=8), DecodingOptions(beam=1, max_length=5)
@@ -196,14 +197,18 @@ def test_a_damaged_conversion_is_made_again(tokenizers, tmp_path, cache) -> None
     """Whatever bit of it was altered, and whatever is gone: the bytes are those of the first conversion again."""
     engines(tokenizers, tmp_path)
     folder = conversion_in(cache)
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert {"model.bin", "config.json"} <= whole.keys()
+
+    def files() -> dict[Path, bytes]:
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    whole = files()
+    assert {Path("model.bin"), Path("config.json"), Path("tokenizer/seqdistill.json")} <= whole.keys()
     for name, content in whole.items():
         for damaged in (content[: len(content) // 2] + b"#" + content[len(content) // 2 + 1 :], None):
             (folder / name).unlink() if damaged is None else (folder / name).write_bytes(damaged)
             assert not is_whole(folder)
-            load_engine("ctranslate2", tmp_path / "model", workers=1)
-            assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+            load_engine("ctranslate2", tmp_path / "model", compute_type="float32", workers=1)
+            assert files() == whole
 
 
 def test_processes_that_convert_at_once_make_one_conversion(tokenizers, tmp_path, cache) -> None:
@@ -214,7 +219,7 @@ def test_processes_that_convert_at_once_make_one_conversion(tokenizers, tmp_path
     script = (
         "import sys; from pathlib import Path; from seqdistill.runtime.engines import load_engine;"
         "from seqdistill.options import DecodingOptions; sys.stdin.read();"
-        "engine = load_engine('ctranslate2', Path(sys.argv[1]), workers=1);"
+        "engine = load_engine('ctranslate2', Path(sys.argv[1]), workers=1, compute_type='float32');"
         "print(engine.decode(['a b c'], DecodingOptions(beam=1, max_length=5))[0][0].text)"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "model")]

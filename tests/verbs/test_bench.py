@@ -57,7 +57,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sizes = {"dim": 16} if name == "sru" else SIZES
         save_model(create_model(name, tokenizers, **sizes), tokenizers, folder / name)
     convert(load_model(folder / "transformer"), folder / "converted")
-    tokenizers.save(folder / "converted" / "tokenizer")
     (folder / "blank").write_text(" \n\u200b\n")
     (folder / "lines").write_text("a dog\na cat\n")
     return folder
@@ -130,7 +129,7 @@ def options(world: Path, *models: str, **given: Any) -> BenchOptions:
 
 
 def test_systems_take_turns_and_medians_are_over_rounds(world: Path, tmp_path: Path, fake: type[FakeSystem]) -> None:
-    results = bench.bench(options(world, "transformer", "sru"), tmp_path, Silent())
+    results = bench.bench(options(world, "transformer", "sru", engine="torch"), tmp_path, Silent())
     assert fake.order == ["transformer", "sru", "sru", "transformer", "transformer", "sru"]
     teacher, student = results["systems"]
     assert [teacher["system"], student["system"]] == ["transformer", "sru"]
@@ -233,7 +232,7 @@ def test_every_engine_from_the_command_line_scores_as_evaluate_does(
         ("transformer, ctranslate2", "ctranslate2", "int8"),
         ("transformer, compiled", "compiled", "int8"),
         ("transformer, torch", "torch", "float32"),
-        ("converted", "ctranslate2", "int8"),
+        ("converted", "ctranslate2", "float32"),
         ("exported", "compiled", "int8"),
     ]
     for row in rows:
@@ -346,10 +345,10 @@ def test_a_directory_of_ctranslate2_is_checked(world: Path, tmp_path: Path) -> N
     cut = shutil.copytree(world / "converted", tmp_path / "cut")
     whole = (cut / "model.bin").read_bytes()
     (cut / "model.bin").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(UserError, match="cut: was cut or altered"):
+    with pytest.raises(UserError, match=r"model\.bin: was cut or altered"):
         read(cut)
-    shutil.rmtree(cut / "tokenizer")
-    with pytest.raises(UserError, match=r"cut: holds a model of CTranslate2, but not seqdistill\.json and tokenizer/"):
+    (cut / "seqdistill.json").unlink()
+    with pytest.raises(UserError, match="cut: holds a model of CTranslate2, which CTranslate2 alone can use"):
         read(cut)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seqdistill import __version__
 from seqdistill.errors import UserError, nearest
-from seqdistill.exported import is_exported
+from seqdistill.exported import CONVERTED, exported_for, is_exported
 from seqdistill.files import sha256_json, utf8_name, written_beside
 from seqdistill.journal import differences
 from seqdistill.models.building import built
@@ -196,10 +196,11 @@ def stored_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def model_directory(directory: Path) -> Path:
     """The directory with config.json: the given one, or the `model` inside a training's output."""
-    if (directory / "model.bin").is_file() and not (directory / WEIGHTS).exists():
+    if (directory / CONVERTED).is_file() and not (directory / WEIGHTS).exists():
+        use = "decodes with and nothing else can use" if exported_for(directory) else "alone can use"
         raise UserError(
-            f"{directory}: holds a model of CTranslate2, which CTranslate2's own programs and `seqdistill bench` run: "
-            "give the trained model that it was made of"
+            f"{directory}: holds a model of CTranslate2, which CTranslate2 {use}: give the trained model that it was "
+            "made of"
         )
     for candidate in (directory, directory / "model"):
         if (candidate / CONFIG).exists():

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from seqdistill.errors import UserError
-from seqdistill.exported import is_exported
+from seqdistill.exported import exported_for
 from seqdistill.options.base import MOST, OneOrMore, Options
 from seqdistill.options.inputs import DataOptions, ExpertOptions, ModelOptions, TeacherOptions
 from seqdistill.options.running import DeviceOptions, SeedOptions, WorkersOptions
@@ -153,7 +153,7 @@ class ComputingOptions(DeviceOptions):
     engine: Literal["auto", "torch", "compiled", "ctranslate2"] = Field(
         default="auto",
         description="What computes: torch, our decoder; compiled, our engine for the CPU; ctranslate2; or auto: "
-        "compiled for an exported model, in `translate` of others the fastest that writes what torch writes, otherwise "
+        "that of an exported model, in `translate` of others the fastest that writes what torch writes, otherwise "
         "torch.",
     )
     compute_type: str = Field(
@@ -173,10 +173,10 @@ class ComputingOptions(DeviceOptions):
 
     @property
     def engine_of_record(self) -> str:
-        """The engine of a stage: `auto` is compiled for an exported model, and torch for a trained one."""
+        """The engine of a stage: `auto` is that of an exported model, and torch for a trained one."""
         if self.engine != "auto":
             return self.engine
-        return "compiled" if any(is_exported(path) for path in self._models) else "torch"
+        return next((engine for path in self._models if (engine := exported_for(path))), "torch")
 
     @property
     def _models(self) -> list[Path]:

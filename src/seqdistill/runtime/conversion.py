@@ -17,35 +17,37 @@ from ctranslate2.specs.transformer_spec import FeedForwardSpec
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seqdistill import __version__
+from seqdistill.exported import LISTING
 from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.autoregressive.transformer import Transformer
 from seqdistill.models.family import exporter
 from seqdistill.models.saved import TOKENIZER, LoadedModel, family_of
 from seqdistill.nn.attention import CrossAttention, SelfAttention
 from seqdistill.nn.layers import FeedForward, sinusoids
+from seqdistill.runtime.converted import FORMAT, VMAP
 from seqdistill.seals import listing, write_sealed
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Vocabulary
 
 MAX_POSITIONS = 4096
 """Positions a converted model knows, special ids included; our own model knows any number."""
-VMAP = "vmap.txt"
-"""CTranslate2's name of its map from source words to target words."""
-LISTING = "seqdistill.json"
-"""The hashes of the other files, sealed."""
 
 
-def convert(loaded: LoadedModel, directory: Path) -> None:
-    """Writes `directory` with a CTranslate2 model of the same outputs (float32) and LISTING, in one rename.
+def convert(loaded: LoadedModel, directory: Path, *, precision: str = "float32") -> None:
+    """Writes `directory` as `converted.py` describes it, in one rename; in float32 its outputs are the model's.
 
     Sources must be given without EOS. An existing directory is left as it is.
+
+    Args:
+        precision: of the weights on disk: float32, bfloat16, int8 or another of CTranslate2's.
 
     Raises:
         UserError: CTranslate2 does not run the model's family, or the directory cannot be written.
     """
     if directory.exists():
         return
-    with _saved_beside(loaded, directory) as beside:
+    with _saved_beside(loaded, directory, precision=precision) as beside:
         try:
             os.rename(beside, directory)  # noqa: PTH104 - Path.rename is the same call; this one says it fails if full
         except OSError:
@@ -54,12 +56,12 @@ def convert(loaded: LoadedModel, directory: Path) -> None:
 
 
 def write_conversion(
-    loaded: LoadedModel, directory: Path, *, quantization: str, write_vmap: Callable[[Path], None] | None = None
+    loaded: LoadedModel, directory: Path, *, precision: str, write_vmap: Callable[[Path], None] | None = None
 ) -> None:
-    """Writes the files of a CTranslate2 model into a directory, with the tokenizers beside them; LISTING comes last.
+    """The same into a directory that is there; LISTING comes last.
 
     Args:
-        quantization: of the weights on disk: float32, bfloat16, int8 or another of CTranslate2's.
+        precision: as `convert`.
         write_vmap: writes CTranslate2's map of words at a path; it is VMAP then.
 
     Raises:
@@ -67,10 +69,10 @@ def write_conversion(
     """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / LISTING).unlink(missing_ok=True)
-    loaded.tokenizers.save(directory / TOKENIZER)
-    with _saved_beside(loaded, directory / "model", quantization=quantization, write_vmap=write_vmap) as beside:
-        for path in sorted(beside.iterdir(), key=lambda path: path.name == LISTING):
-            path.replace(directory / path.name)
+    with _saved_beside(loaded, directory / "model", precision=precision, write_vmap=write_vmap) as beside:
+        (directory / TOKENIZER).mkdir(exist_ok=True)
+        for name in [*_files(beside, without=LISTING), LISTING]:
+            (beside / name).replace(directory / name)
 
 
 @contextmanager
@@ -78,22 +80,41 @@ def _saved_beside(
     loaded: LoadedModel,
     directory: Path,
     *,
-    quantization: str | None = None,
+    precision: str,
     write_vmap: Callable[[Path], None] | None = None,
 ) -> Iterator[Path]:
-    """A new folder beside a directory with a converted model and LISTING, removed unless it is renamed."""
-    spec = exporter(family_of(loaded.model), "ctranslate2")(loaded.model, loaded.tokenizers, quantization=quantization)
+    """A new folder beside a directory with a converted model, removed unless it is renamed."""
+    family = family_of(loaded.model)
+    spec = exporter(family, "ctranslate2")(loaded.model, loaded.tokenizers, quantization=precision)
     directory.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
     try:
         spec.save(str(beside))
         if write_vmap is not None:
             write_vmap(beside / VMAP)
-        write_sealed(beside / LISTING, listing(beside, sorted(path.name for path in beside.iterdir())))
+        loaded.tokenizers.save(beside / TOKENIZER)
+        description: dict[str, Any] = {
+            "format": FORMAT,
+            "seqdistill": __version__,
+            "family": family,
+            "precision": precision,
+            "model": loaded.fingerprint,
+            "tokenizer": loaded.tokenizers.fingerprint,
+            "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+            "languages": loaded.languages._asdict(),
+            "files": listing(beside, _files(beside)),
+        }
+        write_sealed(beside / LISTING, description)
         beside.chmod(0o755)
         yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _files(folder: Path, *, without: str = "") -> list[str]:
+    """All files of a folder by their paths in it, but one."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return sorted({path.relative_to(folder).as_posix() for path in paths} - {without})
 
 
 def mixture_spec(model: Mixture, tokenizers: Vocabularies, *, quantization: str | None = None) -> TransformerSpec:

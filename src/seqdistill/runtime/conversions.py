@@ -14,18 +14,18 @@ import ctranslate2
 
 from seqdistill.errors import UserError
 from seqdistill.models.saved import LoadedModel
-from seqdistill.runtime.conversion import LISTING, convert
-from seqdistill.seals import check_listing, read_sealed
+from seqdistill.runtime.conversion import convert
+from seqdistill.runtime.converted import FORMAT, open_converted
 
 FOLDER = "ctranslate2"
 """Of the cache; what is in it may be deleted at any time when nothing runs."""
 
 
 @contextmanager
-def converted(loaded: LoadedModel, cache: Path) -> Iterator[Path]:
-    """A folder with the conversion of a model for CTranslate2; as `kept`."""
-    name = f"{loaded.fingerprint[:32]}-{ctranslate2.__version__}"
-    with kept(cache / FOLDER / name, lambda folder: convert(loaded, folder), is_whole) as folder:
+def converted(loaded: LoadedModel, cache: Path, *, precision: str = "float32") -> Iterator[Path]:
+    """A folder with the conversion of a model for CTranslate2, as `kept`; precision as `convert`."""
+    name = f"{loaded.fingerprint[:32]}-{precision}-{ctranslate2.__version__}-{FORMAT}"
+    with kept(cache / FOLDER / name, lambda folder: convert(loaded, folder, precision=precision), is_whole) as folder:
         yield folder
 
 
@@ -74,7 +74,7 @@ def _made(folder: Path, make: Callable[[Path], None], whole: Callable[[Path], bo
 def is_whole(folder: Path) -> bool:
     """Whether a conversion is there, to the last bit as it was written."""
     try:
-        check_listing(folder, read_sealed(folder / LISTING, remedy=""), remedy="")
+        open_converted(folder)
     except UserError:
         return False
     return True

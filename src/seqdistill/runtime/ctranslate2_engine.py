@@ -11,6 +11,7 @@ import ctranslate2
 from seqdistill.decoding.engine import RULES, EngineTraits, decode_texts
 from seqdistill.decoding.given import NOTHING, Given
 from seqdistill.errors import UserError
+from seqdistill.files import sha256_file
 from seqdistill.hypothesis import EMPTY, Hypothesis, longest_first
 from seqdistill.machine import threads_kept
 from seqdistill.models.family import refuse_foreign
@@ -19,6 +20,7 @@ from seqdistill.native.search import check_lengths, length_limit
 from seqdistill.options import DecodingOptions
 from seqdistill.options.decoding import NO_SAMPLES
 from seqdistill.runtime.conversion import MAX_POSITIONS, pieces
+from seqdistill.runtime.converted import VMAP, Converted
 from seqdistill.threads import usable_cores
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -52,21 +54,23 @@ class CTranslate2Engine:
         """Opens a converted model.
 
         Args:
-            folder: what `conversion.convert` wrote, checked.
+            folder: what `conversion.convert` wrote, as `open_converted` checks it.
             tokenizers: those it was trained with.
             model: its fingerprint.
             compute_type: "auto" (the fastest whose outputs hardly differ: int8), or one of CTranslate2's.
             workers: batches decoded side by side; 0: one for each core.
             threads: threads of each worker.
             max_tokens: source tokens in a batch, padding included.
-            vmap: whether to write only words that the folder's vmap.txt has for those of a batch.
+            vmap: whether to write only words that the folder's vmap.txt has for those of a line. Each line is a batch
+                then: CTranslate2 takes the union of a batch, and a line's output would depend on the others.
 
         Raises:
             UserError: the processor lacks the compute type.
         """
-        self.compute_type = _checked_compute_type(compute_type)
+        self.compute_type = checked_compute_type(compute_type)
         self.max_tokens, self.vmap = max_tokens, vmap
         self.model = model
+        self._shortlist = {"shortlist": sha256_file(folder / VMAP)} if vmap else {}
         self._tokenizers = tokenizers
         with threads_kept():
             self._translator = ctranslate2.Translator(
@@ -94,6 +98,7 @@ class CTranslate2Engine:
             "engine": f"ctranslate2 {ctranslate2.__version__}",
             "model": self.model,
             "precision": self.compute_type,
+            **self._shortlist,
         }
 
     @property
@@ -160,7 +165,7 @@ class CTranslate2Engine:
             results = self._translator.translate_batch(
                 [[source(token) for token in sources[row]] for row in rows],
                 target_prefix=[[target(token) for token in tokens] for tokens in begun] if any(begun) else None,
-                max_batch_size=self.max_tokens,
+                max_batch_size=1 if self.vmap else self.max_tokens,
                 batch_type="tokens",
                 asynchronous=True,
                 beam_size=options.beam,
@@ -198,6 +203,28 @@ class CTranslate2Engine:
         return hypotheses
 
 
+def converted_engine(found: Converted, *, compute_type: str = "auto", workers: int = 0) -> CTranslate2Engine:
+    """Runs a directory that `export --to ctranslate2` wrote, with its shortlist if it has one; as `precision_of`."""
+    options = {"compute_type": precision_of(found, compute_type), "workers": workers, "vmap": found.vmap}
+    return CTranslate2Engine(found.path, found.tokenizers, model=found.model, **options)
+
+
+def precision_of(found: Converted, compute_type: str) -> str:
+    """The compute type asked for; "auto" is the precision of the weights on disk.
+
+    Raises:
+        UserError: the processor lacks it.
+    """
+    if compute_type != "auto":
+        return checked_compute_type(compute_type)
+    if found.precision not in (supported := compute_types()):
+        raise UserError(
+            f"{found.path}: was exported in {found.precision}, which CTranslate2 does not compute on this processor: "
+            f"give another compute type ({', '.join(supported)}), or export the model in one"
+        )
+    return found.precision
+
+
 def _refuse(options: DecodingOptions, given: Given) -> None:
     """Raises UserError for what CTranslate2 cannot do."""
     if options.sampling:
@@ -209,13 +236,19 @@ def _refuse(options: DecodingOptions, given: Given) -> None:
         )
 
 
-def _checked_compute_type(compute_type: str) -> str:
-    supported = ctranslate2.get_supported_compute_types("cpu")
+def compute_types() -> list[str]:
+    """Those that CTranslate2 has on this processor."""
+    return sorted(ctranslate2.get_supported_compute_types("cpu"))
+
+
+def checked_compute_type(compute_type: str) -> str:
+    """The compute type, or what "auto" stands for; raises UserError where the processor lacks it."""
+    supported = compute_types()
     if compute_type == "auto":
         return "int8" if "int8" in supported else "float32"
     if compute_type not in supported:
         raise UserError(
             f"compute type {compute_type!r} is not available on this processor; choose auto or one of "
-            f"{', '.join(sorted(supported))}"
+            f"{', '.join(supported)}"
         )
     return compute_type

@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqdistill.errors import UserError
-from seqdistill.exported import is_exported
+from seqdistill.exported import exported_for, is_exported
+from seqdistill.manifest import FINISHED
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.saved import TOKENIZER, family_of, load_model, model_directory
 from seqdistill.native import library
 from seqdistill.runtime.compiled_engine import kept_export
-from seqdistill.runtime.conversion import LISTING
-from seqdistill.runtime.conversions import converted, is_whole
+from seqdistill.runtime.conversions import converted
+from seqdistill.runtime.converted import open_converted
+from seqdistill.runtime.ctranslate2_engine import checked_compute_type, precision_of
 from seqdistill.runtime.exported_engine import exported_engine
 from seqdistill.runtime.one_system import Place
 from seqdistill.text.languages import Languages
 from seqdistill.text.sources import default_cache
-from seqdistill.vocabulary.vocabularies import Vocabularies
-
-CONVERTED = "model.bin"
-"""The weights in a directory of CTranslate2."""
 
 
 class Deployed(NamedTuple):
@@ -33,9 +31,7 @@ class Deployed(NamedTuple):
     """As it was given."""
     places: dict[str, Place]
     """By the engines that are to run it."""
-    disk_mb: float
-    """Of the files that the system needs, in MB of 10^6 bytes."""
-    parameters: int | None
+    parameters: int
     lowercase: bool
     """Whether its outputs have no case."""
     languages: Languages
@@ -79,7 +75,7 @@ def deployed(directory: Path, asked: Asked | None = None) -> Iterator[Deployed]:
     with ExitStack() as kept:
         if is_exported(directory):
             yield _exported(directory, asked)
-        elif (directory / CONVERTED).is_file():
+        elif exported_for(directory):
             yield _converted(directory, asked)
         else:
             yield _trained(directory, asked, kept)
@@ -99,43 +95,37 @@ def _trained(directory: Path, asked: Asked, kept: ExitStack) -> Deployed:
     for engine in asked.chosen(directory, [*engines, "torch"]):
         place = Place(engine, str(folder), str(folder / TOKENIZER), asked.compute_type, loaded.fingerprint)
         if engine == "ctranslate2":
-            place = place._replace(folder=str(kept.enter_context(converted(loaded, default_cache()))))
+            precision = checked_compute_type(asked.compute_type)
+            made = kept.enter_context(converted(loaded, default_cache(), precision=precision))
+            place = place._replace(folder=str(made), tokenizer=str(made / TOKENIZER), compute_type=precision)
         elif engine == "compiled":
             place = place._replace(folder=str(kept.enter_context(kept_export(loaded, compute_type=asked.compute_type))))
         places[engine] = place
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     lowercase = loaded.tokenizers.target.lowercase
-    deployed = Deployed(directory, places, disk_mb(folder), parameters, lowercase, loaded.languages)
-    return deployed._replace(note=note) if missing and wanted else deployed
+    return Deployed(directory, places, parameters, lowercase, loaded.languages, note if missing and wanted else "")
 
 
 def _exported(directory: Path, asked: Asked) -> Deployed:
     (name,) = asked.chosen(directory, ["compiled"])
     engine = exported_engine(directory, compute_type=asked.compute_type)
     place = Place(name, str(directory), compute_type=asked.compute_type)
-    parameters = engine.student.exported.description["parameters"]
     lowercase = engine.tokenizers.target.lowercase
-    return Deployed(directory, {name: place}, disk_mb(directory), parameters, lowercase, engine.languages)
+    return Deployed(directory, {name: place}, engine.parameters, lowercase, engine.languages)
 
 
 def _converted(directory: Path, asked: Asked) -> Deployed:
     (name,) = asked.chosen(directory, ["ctranslate2"])
-    if not (directory / LISTING).is_file() or not (directory / TOKENIZER).is_dir():
-        raise UserError(
-            f"{directory}: holds a model of CTranslate2, but not {LISTING} and {TOKENIZER}/, without which it reads no "
-            "text: give the trained model, or the directory that `export --to ctranslate2` wrote"
-        )
-    if not is_whole(directory):
-        raise UserError(f"{directory}: was cut or altered since it was written; copy it again, or export it again")
-    tokenizers = Vocabularies.load(directory / TOKENIZER)
-    place = Place(name, str(directory), str(directory / TOKENIZER), asked.compute_type)
-    return Deployed(directory, {name: place}, disk_mb(directory), None, tokenizers.target.lowercase, Languages())
+    found = open_converted(directory)
+    precision = precision_of(found, asked.compute_type)
+    place = Place(name, str(directory), str(directory / TOKENIZER), precision, found.model, found.vmap)
+    return Deployed(directory, {name: place}, found.parameters, found.tokenizers.target.lowercase, found.languages)
 
 
 def disk_mb(folder: Path) -> float:
-    """Size of the files in a folder, hidden ones apart, in MB of 10^6 bytes."""
+    """Size of the files that an engine reads of a model's folder, in MB of 10^6 bytes."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sum(path.stat().st_size for path in files) / 1e6
+    return sum(path.stat().st_size for path in files if path.name != FINISHED) / 1e6
 
 
 class System(NamedTuple):
@@ -145,6 +135,11 @@ class System(NamedTuple):
     """As tables and plots call it."""
     place: Place
     deployed: Deployed
+
+    @property
+    def disk_mb(self) -> float:
+        """Of the files that its engine reads, of a trained model those of its conversion, in MB of 10^6 bytes."""
+        return disk_mb(Path(self.place.folder))
 
 
 def systems_of(found: Sequence[Deployed]) -> list[System]:

@@ -14,7 +14,7 @@ from seqdistill.errors import UserError, nearest
 from seqdistill.models.saved import LoadedModel, load_model
 from seqdistill.runtime.compiled_engine import compiled_engine
 from seqdistill.runtime.conversions import converted
-from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
+from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine, checked_compute_type
 from seqdistill.text.sources import default_cache
 from seqdistill.training.memory import keep_freed_memory
 from seqdistill.training.optim import choose_precision
@@ -54,18 +54,22 @@ def torch_precision(compute_type: str, device: torch.device) -> torch.dtype:
     return choose_precision("float32" if compute_type == "auto" else compute_type, device)
 
 
-def ctranslate2_engine(loaded: LoadedModel, *, cache: Path | None = None, **options: Any) -> CTranslate2Engine:
+def ctranslate2_engine(
+    loaded: LoadedModel, *, cache: Path | None = None, compute_type: str = "auto", **options: Any
+) -> CTranslate2Engine:
     """A Transformer converted for CTranslate2, unless its conversion lies in the cache.
 
     Args:
         cache: `default_cache()` when None.
-        options: keyword arguments of `CTranslate2Engine`.
+        compute_type, options: keyword arguments of `CTranslate2Engine`.
 
     Raises:
         UserError: the model cannot be converted, or the processor lacks the compute type.
     """
-    with converted(loaded, cache or default_cache()) as folder:
-        return CTranslate2Engine(folder, loaded.tokenizers, model=loaded.fingerprint, **options)
+    precision = checked_compute_type(compute_type)
+    with converted(loaded, cache or default_cache(), precision=precision) as folder:
+        options |= {"model": loaded.fingerprint, "compute_type": precision}
+        return CTranslate2Engine(folder, loaded.tokenizers, **options)
 
 
 ENGINES: Mapping[str, Callable[..., Engine]] = {

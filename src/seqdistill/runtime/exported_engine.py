@@ -46,6 +46,11 @@ class CompiledEngine:
         """Of the text that the model was trained on."""
         return Languages.read(self.student.exported.description["languages"])
 
+    @property
+    def parameters(self) -> int:
+        """Of the trained model."""
+        return self.student.exported.description["parameters"]
+
     decode = decode_texts
 
     def decode_ids(

@@ -54,6 +54,8 @@ class Place(NamedTuple):
     compute_type: str = "auto"
     model: str = ""
     """Fingerprint of the trained model, where it is known."""
+    vmap: bool = False
+    """Whether CTranslate2 is to use the shortlist of the folder."""
     instructions: str = ""
     """The vector instructions that the compiled engine is to use; by default the best that the machine has."""
 
@@ -92,18 +94,13 @@ def _open_ctranslate2(place: Place, cores: int, options: dict[str, Any]) -> Open
             compute_type=place.compute_type,
             workers=workers,
             threads=threads,
-            vmap=_has_vmap(place),
+            vmap=place.vmap,
         )
         return _with_options(engine, options)
 
     tokenizers = Vocabularies.load(Path(place.tokenizer))
     single, said = opened(1, cores)
     return Opened(single, single if cores == 1 else opened(cores, 1)[0], said)
-
-
-def _has_vmap(place: Place) -> bool:
-    """Whether a directory of CTranslate2 has a shortlist."""
-    return (Path(place.folder) / "vmap.txt").is_file()
 
 
 def _with_options(engine: Engine, given: dict[str, Any]) -> tuple[Translate, dict[str, Any]]:
@@ -162,7 +159,7 @@ def _open_ctranslate2_alone(place: Place, cores: int, options: dict[str, Any]) -
 
     def translate(lines: list[str]) -> list[str]:
         pieces = [[source.piece(token) for token in source.encode(line)] for line in lines]
-        found = translator.translate_batch(pieces, beam_size=options.get("beam", 5), use_vmap=_has_vmap(place))
+        found = translator.translate_batch(pieces, beam_size=options.get("beam", 5), use_vmap=place.vmap)
         return [target.decode([ids[piece] for piece in each.hypotheses[0]]) for each in found]
 
     return Opened(translate, translate, {})

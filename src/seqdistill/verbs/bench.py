@@ -207,12 +207,11 @@ def _speed(member: _Member, turns: Sequence[Turn[Timed]], *, first: str) -> dict
 
 
 def _size(member: _Member, load: Load) -> dict[str, float]:
-    parameters = member.system.deployed.parameters
     return {
         "load_ms": round(load.milliseconds, 1),
         "memory_mb": round(load.peak_mb, 1),
-        "disk_mb": round(member.system.deployed.disk_mb, 2),
-        **({} if parameters is None else {"parameters": parameters}),
+        "disk_mb": round(member.system.disk_mb, 2),
+        "parameters": member.system.deployed.parameters,
     }
 
 

@@ -14,7 +14,7 @@ from seqdistill.decoding.guided import OPTIONS, Guided, read_guide
 from seqdistill.decoding.penalty import read_penalty
 from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.errors import UserError
-from seqdistill.exported import is_exported
+from seqdistill.exported import exported_for, is_exported
 from seqdistill.options import (
     ComputingOptions,
     DecodingOptions,
@@ -23,8 +23,9 @@ from seqdistill.options import (
     TranslateOptions,
     WritingOptions,
 )
-from seqdistill.options.decoding import NO_COMPILED_SAMPLES
-from seqdistill.runtime.exported_engine import CompiledEngine, exported_engine
+from seqdistill.options.decoding import NO_COMPILED_SAMPLES, NO_SAMPLES
+from seqdistill.runtime.converted import open_converted
+from seqdistill.runtime.exported_engine import exported_engine
 from seqdistill.text.languages import Languages
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -84,11 +85,9 @@ def open_engine(settings: EvaluateOptions | TranslateOptions, *, lines: int | No
         UserError: a damaged model, one the engine cannot compute, or two models of different vocabularies; see
             `Guided` and `RerankingEngine`.
     """
-    if is_exported(settings.model):
+    if exported_for(settings.model):
         exported = _exported(settings.model, settings)
-        engine = _surrounded(exported, exported.tokenizers, settings, lines)
-        parameters = exported.student.exported.description["parameters"]
-        return Opened(engine, exported.tokenizers, exported.languages, parameters, None)
+        return exported._replace(engine=_surrounded(exported.engine, exported.tokenizers, settings, lines))
     from seqdistill.verbs.trained import open_trained
 
     opened, loaded, note = open_trained(settings)
@@ -105,20 +104,22 @@ def open_teacher(settings: DistillOptions, *, lines: int, **options: Any) -> Eng
         options: of the engine.
     """
     (teacher,) = settings.teacher
-    if is_exported(teacher):
+    if exported_for(teacher):
         exported = _exported(teacher, settings, workers=options.get("workers", 0))
-        return _surrounded(exported, exported.tokenizers, settings, lines)
+        return _surrounded(exported.engine, exported.tokenizers, settings, lines)
     from seqdistill.verbs.trained import open_trained_teacher
 
     engine, loaded, _ = open_trained_teacher(settings, **options)
     return _surrounded(engine, loaded.tokenizers, settings, lines)
 
 
-def _exported(directory: Path, settings: WritingOptions, **options: Any) -> CompiledEngine:
-    """The compiled engine with an exported model; raises UserError for what is asked of other engines or models."""
-    if settings.engine not in ("auto", "compiled"):
+def _exported(directory: Path, settings: WritingOptions, **options: Any) -> Opened:
+    """An exported model in its engine; raises UserError for what is asked of other engines or models."""
+    name = exported_for(directory)
+    assert name is not None, f"{directory} is no exported model"
+    if settings.engine not in ("auto", name):
         raise UserError(
-            f"{directory}: is an exported model, which the engine compiled runs: leave out --engine {settings.engine}, "
+            f"{directory}: is an exported model, which the engine {name} runs: leave out --engine {settings.engine}, "
             "or give the trained model"
         )
     if settings.expert is not None:
@@ -126,8 +127,16 @@ def _exported(directory: Path, settings: WritingOptions, **options: Any) -> Comp
     if getattr(settings, "first_model", None) is not None:
         raise UserError(f"mixed decoding takes two trained models, but {directory} is an exported one")
     if settings.sampling:
-        raise UserError(NO_COMPILED_SAMPLES)
-    return exported_engine(directory, **options_of_cpu(settings, "compiled"), **options)
+        raise UserError(NO_COMPILED_SAMPLES if name == "compiled" else NO_SAMPLES)
+    options |= options_of_cpu(settings, name)
+    if name == "compiled":
+        student = exported_engine(directory, **options)
+        return Opened(student, student.tokenizers, student.languages, student.parameters, None)
+    from seqdistill.runtime.ctranslate2_engine import converted_engine
+
+    found = open_converted(directory)
+    engine = converted_engine(found, **options)
+    return Opened(engine, found.tokenizers, found.languages, found.parameters, None)
 
 
 def tracing(engine: Engine) -> TracingEngine:
@@ -162,6 +171,10 @@ def _surrounded(engine: Engine, tokenizers: Vocabularies, settings: WritingOptio
         return engine
     if is_exported(settings.rerank):
         return RerankingEngine(engine, exported_engine(settings.rerank))
+    if exported_for(settings.rerank):
+        from seqdistill.runtime.ctranslate2_engine import converted_engine
+
+        return RerankingEngine(engine, converted_engine(open_converted(settings.rerank)))
     from seqdistill.verbs.trained import reranker
 
     return RerankingEngine(engine, reranker(settings.rerank, settings))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdistill.errors import UserError
-from seqdistill.exported import DESCRIPTION
+from seqdistill.exported import CONVERTED, DESCRIPTION, LISTING
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.family import FAMILIES, not_run
@@ -18,7 +18,8 @@ from seqdistill.native.shortlist import SHORTLIST
 from seqdistill.native.student import Student
 from seqdistill.options import ExportOptions, MetricOptions
 from seqdistill.progress import Progress
-from seqdistill.runtime.conversion import LISTING, VMAP, write_conversion
+from seqdistill.runtime.conversion import write_conversion
+from seqdistill.runtime.converted import VMAP
 from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
 from seqdistill.runtime.exported_engine import CompiledEngine
 from seqdistill.runtime.exporting.verification import Decoder, Text, verified
@@ -29,7 +30,7 @@ from seqdistill.verbs.texts import TestSet, text_of_data, text_of_files
 
 OUTPUTS = (
     *(DESCRIPTION, WEIGHTS, SHORTLIST, f"{TOKENIZER}/*"),
-    *(LISTING, "model.bin", "config.json", "*_vocabulary.json", VMAP),
+    *(LISTING, CONVERTED, "config.json", "*_vocabulary.json", VMAP),
 )
 """Files of the compiled engine, and of CTranslate2."""
 METRICS = ("bleu", "chrf")
@@ -67,7 +68,7 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
         write_exported(loaded, out, precision=settings.precision, shortlist=shortlist)
     else:
         vmap = partial(write_vmap, shortlist, loaded.tokenizers) if shortlist else None
-        write_conversion(loaded, out, quantization=settings.precision, write_vmap=vmap)
+        write_conversion(loaded, out, precision=settings.precision, write_vmap=vmap)
     results: dict[str, Any] = {
         "engine": settings.to,
         "precision": settings.precision,
@@ -143,8 +144,7 @@ def _decoders(settings: ExportOptions, loaded: LoadedModel, out: Path, *, shortl
         if settings.to == "compiled":
             decoders[name] = CompiledEngine(Student(out, threads=settings.workers, shortlist=vmap)).decode_ids
         else:
-            # One line a batch, as CTranslate2 takes the union of a batch's shortlists.
-            tokens = 1 if vmap else 2048
-            engine = CTranslate2Engine(out, loaded.tokenizers, compute_type=precision, vmap=vmap, max_tokens=tokens)
-            decoders[name] = engine.decode_ids
+            decoders[name] = CTranslate2Engine(
+                out, loaded.tokenizers, compute_type=precision, vmap=vmap, workers=settings.workers
+            ).decode_ids
     return decoders

@@ -96,16 +96,16 @@ def with_outliers(world: Path, out: Path) -> None:
     """The same function in float32, but every product reads one number that is a hundred times larger than the others,
     as in trained models of some sizes: the others are left with one or two whole numbers."""
     loaded = load_model(world / "trained")
-    layers: Any = [*loaded.model.encoder.layers, *loaded.model.decoder.layers]
+    model: Any = loaded.model
     read_by = {"around_self": "self_attention.query_key_value", "around_feed_forward": "feed_forward.inner"}
     with torch.no_grad():
-        for layer in layers:
+        for layer in (*model.encoder.layers, *model.decoder.layers):
             for around, product in read_by.items():
                 norm = getattr(layer, around).norm
                 norm.weight[0] *= OUTLIER
                 norm.bias[0] *= OUTLIER
                 layer.get_submodule(product).weight[:, 0] /= OUTLIER
-    save_model(loaded.model, loaded.tokenizers, out)
+    save_model(model, loaded.tokenizers, out)
 
 
 def test_a_finish_of_few_updates_regains_most_of_what_int8_loses(world: Path, tmp_path: Path) -> None:

@@ -1,25 +1,50 @@
-"""How fast are the compiled engine's products, beside a plain read of the same memory? Prints, and writes nothing.
+"""How fast are the compiled engine's products, beside what this machine can do at all: writes bench-kernels.
 
-    python -m benchmarks.kernels [--precision int8|bfloat16|float32] [--repeats N]
+    python -m benchmarks.kernels [--precision int8|bfloat16|float32] [--repeats N] [--run runs/demo] [--sentences 100]
 
 Of each instruction set this machine runs: microseconds of a product y = x W' (best of the repeats), its operations a
-second, and bytes of weights a second over those of a read. At one row a product cannot be faster than the read; with
-many rows, arithmetic is the limit. Products of rows that a student of width 256 and a vocabulary of 8,000 has.
+second, and its weights' bytes a second. A product cannot be faster than a plain read of its weights, from cache where
+they fit, nor than its operations at the greatest rate that any product here reaches; `of_limit` is the longer of these
+two times over the product's own, and `of_memory_read` the time of a read from memory over it. Products of a student of
+width 256 with a vocabulary of 8,000: a step for one sentence has one row, its encoder 15.
+
+With --run, the first exported model of a finished recipe: where the time of its test sentences goes, one by one; see
+benchmarks/sentence.py. Writes bench-sentence beside it.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from evidence.script import arguments, execute, tell
+from benchmarks import sentence
+from evidence.script import arguments, execute, record, tell
 from seqdistill.errors import UserError, nearest
 from seqdistill.native import build, library
 from seqdistill.runtime.exporting.packing import PACKINGS, Precision
 
-SHAPES = [(768, 256, 1), (512, 128, 15), (256, 1024, 15), (8000, 256, 1), (8000, 256, 64)]
-"""Outputs, inputs and rows."""
+SHAPES = [
+    (768, 256, 1),
+    (1024, 256, 1),
+    (256, 1024, 1),
+    (500, 256, 1),
+    (8000, 256, 1),
+    (768, 256, 15),
+    (256, 1024, 15),
+    (256, 256, 64),
+    (8000, 256, 64),
+]
+"""Outputs, inputs and rows: of one row the products of a step, with a shortlist of 500 and without one."""
+MEMORY_BYTES = 1 << 28
+"""More than caches hold."""
+CLAIM = (
+    "Products of a student of width 256 in the compiled engine, one thread, against the machine's limits: a plain read "
+    "of the same weights, the same from memory, and the greatest rate of operations that any product reaches"
+)
 PRECISIONS: tuple[Precision, ...] = ("int8", "bfloat16", "float32")
 """In the order of `enum Precision` of cpp/linear.h."""
 
@@ -58,7 +83,6 @@ def timed(
     matrix = Linear(PRECISIONS.index(precision), outputs, inputs, *map(address, packed), None)
     x, y = rng.normal(size=(rows, inputs)).astype(np.float32), np.empty((rows, outputs), np.float32)
     read = np.empty(128, np.int32)
-    kernels.sdt_linear.restype = kernels.sdt_read.restype = ctypes.c_double
     given = (ctypes.byref(matrix), ctypes.c_void_p(x.ctypes.data), rows, inputs, ctypes.c_void_p(y.ctypes.data))
     product = kernels.sdt_linear(*given, outputs, repeats)
     size = ctypes.c_uint64(packed.data.nbytes)
@@ -66,22 +90,89 @@ def timed(
     return product, plain, packed.data.nbytes
 
 
+class Product(NamedTuple):
+    """A product and its limits on one instruction set; seconds."""
+
+    shape: tuple[int, int, int]
+    seconds: float
+    read: float
+    """A plain read of the weights, from cache if they fit there."""
+    size: int
+    """Bytes of the weights."""
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions."""
+        return 2 * self.shape[0] * self.shape[1] * self.shape[2]
+
+    def limit(self, rate: float) -> float:
+        """Seconds that it takes at least, at `rate` operations a second."""
+        return max(self.read, self.operations / rate)
+
+
+def memory_seconds(kernels: ctypes.CDLL, repeats: int) -> float:
+    """Of reading a byte from memory."""
+    room, read = np.ones(MEMORY_BYTES, np.int8), np.empty(128, np.int32)
+    given = (ctypes.c_void_p(address(room)), ctypes.c_uint64(room.nbytes), ctypes.c_void_p(address(read)), repeats)
+    return kernels.sdt_read(*given) / room.nbytes
+
+
+def rows_of(name: str, products: Sequence[Product], byte_seconds: float) -> list[dict[str, str | float]]:
+    """A row for each product of an instruction set."""
+    rate = max(each.operations / each.seconds for each in products)
+    return [
+        {
+            "instructions": name,
+            **dict(zip(("outputs", "inputs", "rows"), each.shape, strict=True)),
+            "microseconds": round(each.seconds * 1e6, 2),
+            "gop_per_second": round(each.operations / each.seconds / 1e9, 1),
+            "gb_per_second": round(each.size / each.seconds / 1e9, 2),
+            "of_limit": round(each.limit(rate) / each.seconds, 3),
+            "of_memory_read": round(each.size * byte_seconds / each.seconds, 3),
+        }
+        for each in products
+    ]
+
+
+def figures_of(name: str, products: Sequence[Product]) -> dict[str, float]:
+    """The greatest rate, and of products of one row together: the time of plain reads over theirs."""
+    single = [each for each in products if each.shape[2] == 1]
+    return {
+        f"{name}_gop_per_second": max(each.operations / each.seconds for each in products) / 1e9,
+        f"{name}_step_of_a_read": sum(each.read for each in single) / sum(each.seconds for each in single),
+    }
+
+
 def main() -> None:
-    """Compares the sets."""
-    given = arguments(__doc__, precision="int8", repeats=200).parse_args()
+    """Measures the sets, and sentences if a run is given."""
+    given = arguments(__doc__, precision="int8", repeats=200, run=Path(), sentences=100).parse_args()
     if given.precision not in PRECISIONS:
         raise UserError(f"--precision {given.precision}: no such precision; {nearest(given.precision, PRECISIONS)}")
+    student, lines = sentence.opened(given.run, given.sentences) if given.run != Path() else (None, [])
     paths = build.build(tests=True)
-    tell(f"{'':14}{'outputs':>9}{'inputs':>8}{'rows':>6}{'us':>10}{'Gop/s':>9}{'GB/s':>8}{'of a read':>11}")
-    for name in library.runnable(paths["portable"]):
-        for shape in SHAPES:
-            product, plain, size = timed(ctypes.CDLL(str(paths[name])), given.precision, shape, given.repeats)
-            operations = 2 * shape[0] * shape[1] * shape[2] / product
-            sizes = "".join(f"{number:>{width}}" for number, width in zip(shape, (9, 8, 6), strict=True))
-            speeds = (
-                f"{product * 1e6:>10.1f}{operations / 1e9:>9.0f}{size / product / 1e9:>8.1f}{plain / product:>11.2f}"
-            )
-            tell(f"{name:14}{sizes}{speeds}")
+    figures: dict[str, float] = {}
+    rows: list[dict[str, str | float]] = []
+    names = library.runnable(paths["portable"])
+    kernels = {name: ctypes.CDLL(str(paths[name])) for name in names}
+    for opened in kernels.values():
+        opened.sdt_linear.restype = opened.sdt_read.restype = ctypes.c_double
+    byte_seconds = memory_seconds(kernels[names[0]], max(1, given.repeats // 50))
+    measured = {}
+    for name in names:
+        tell(f"measuring {name}")
+        products = [Product(shape, *timed(kernels[name], given.precision, shape, given.repeats)) for shape in SHAPES]
+        measured[name] = products
+        rows += rows_of(name, products, byte_seconds)
+        figures |= figures_of(name, products)
+    figures["memory_gb_per_second"] = 1 / byte_seconds / 1e9
+    record("bench-kernels", given, claim=CLAIM, figures=figures, rows=rows)
+    if student is not None:
+        limits = sentence.Limits(
+            operations=figures[f"{student.model.instructions}_gop_per_second"] * 1e9,
+            bytes=max(each.size / each.read for each in measured[student.model.instructions]),
+        )
+        claim, found, parts = sentence.profile(student, lines, limits, repeats=max(1, given.repeats // 10))
+        record("bench-sentence", given, claim=claim, figures=found, rows=parts)
 
 
 if __name__ == "__main__":

@@ -139,14 +139,12 @@ def test_given_targets_have_the_log_probabilities_of_teacher_forcing(name: str) 
 @pytest.mark.parametrize("name", ["sru", "gru", "hybrid-ssru", "transformer"])
 @pytest.mark.parametrize("precision", ["int8", "bfloat16", "float32"])
 def test_every_instruction_set_gives_the_same_bits(name: str, precision: str) -> None:
+    """Which numbers int8 gives is compared in test_rounded_training.py and, of exports, test_exported_everywhere.py."""
     sources, options = sources_of(12), DecodingOptions(beam=3, n_best=3, max_length=15)
     found = [
         compiled_of(name, precision=precision, instructions=each).decode(sources, options) for each in engine_sets()
     ]
     assert all(each == found[0] for each in found)
-    if precision == "int8":  # about the model's own, as random models have words that are hard to tell apart
-        best = [row[0].log_prob for row in decode(model_of(name), collate_sources(sources), options)]
-        assert [row[0].log_prob for row in found[0]] == pytest.approx(best, rel=0.2, abs=2)
 
 
 @pytest.mark.parametrize("name", ["lstm", "hybrid-sru", "transformer"])

@@ -34,15 +34,23 @@ WORDS = [
     "pink",
     "goo",
 ]
+_RNN = {"dim": 24, "embedding_dim": 16}
+_LAYERS = {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 SIZES: dict[str, dict[str, Any]] = {
-    "sru": {"dim": 24, "embedding_dim": 16},
-    "transformer": {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 2},
-    "nat": {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1},
-    "cmlm": {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1},
-    "levt": {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1},
-    "inat": {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1},
-    "inst": {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1},
+    "sru": _RNN,
+    "ssru": _RNN,
+    "gru": _RNN,
+    "lstm": _RNN,
+    "transformer": _LAYERS | {"decoder_layers": 2},
+    "mixture": _LAYERS | {"experts": 2},
+    "hybrid": _LAYERS | {"decoder_layers": 2},
+    "nat": _LAYERS,
+    "inat": _LAYERS,
+    "cmlm": _LAYERS,
+    "inst": _LAYERS,
+    "levt": _LAYERS,
 }
+"""By preset: all that the engine runs."""
 
 
 def sentences(count: int, seed: int = 1, longest: int = 12) -> list[str]:

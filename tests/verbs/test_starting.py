@@ -58,13 +58,13 @@ def test_a_frozen_start_keeps_what_was_copied_and_learns_the_rest(world: Path, t
     )
 
 
-@pytest.mark.parametrize("objective", ["nll", "nll+full", "imitkd", "imitkd+full", "dagger"])
+@pytest.mark.parametrize("objective", ["nll", "nll+full", "imitkd", "imitkd+full", "dagger", "dagger+full"])
 @pytest.mark.parametrize("cell", ["ssru", "lstm"])
 def test_a_hybrid_learns_by_every_objective_and_continues_to_the_same_bytes(
     world: Path, tmp_path: Path, objective: str, cell: str
 ) -> None:
     teacher = {} if objective == "nll" else {"teacher": world / "teacher", "objective": objective}
-    rounds = {"dagger_rounds": 2} if objective == "dagger" else {}
+    rounds = {"dagger_rounds": 2} if objective.startswith("dagger") else {}
     hybrid = {"model": "hybrid", "set": SIZES | {"cell": cell}, "start_from": world / "teacher", "start_rate": 0.5}
     wanted = options(world / "data", save_every=1, **hybrid, **teacher, **rounds)
     train(wanted, tmp_path / "whole")

@@ -17,6 +17,7 @@ from seqdistill.decoding.rerank import RerankingEngine
 from seqdistill.native import library
 from seqdistill.native.student import MOST_TOKENS
 from seqdistill.options import TranslateOptions
+from seqdistill.runtime.exported_engine import CompiledEngine
 from seqdistill.verbs.engine import open_engine
 from seqdistill.verbs.translate import translate_lines
 
@@ -132,3 +133,29 @@ def test_the_command_line_translates_without_the_whole_program(models: Path) -> 
     assert done.returncode == 2 and done.stderr.startswith("error: seqdistill translate: 'beam': ")
     done = run(TRANSLATING, OTHERS, *words, "--sampling")
     assert done.returncode == 2 and "draws no samples: use --engine torch" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["sru", "sru-out"])
+def test_scores_that_nobody_reads_are_not_computed(models: Path, name: str) -> None:
+    """Greedy lines without them are the same, and so are those of a beam, whose search needs them."""
+    lines = sentences(20)
+    for beam in (1, 3):
+        settings = TranslateOptions(model=models / name, beam=beam, engine="compiled", compute_type="float32")
+        scored, free = (open_engine(settings, scored=scored).engine.decode(lines, settings) for scored in (True, False))
+        assert [row[0].text for row in free] == [row[0].text for row in scored]
+        assert all(row[0].log_prob < 0 for row in scored)
+        assert [row[0].log_prob == 0 for row in free] == [beam == 1] * len(lines)
+        assert list(translate_lines(settings, lines)) == [row[0].text for row in scored]
+
+
+def test_verbs_ask_for_no_scores(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    original = CompiledEngine.decode_ids
+
+    def noted(self: CompiledEngine, *given: Any) -> Any:
+        asked.append(self.scored)
+        return original(self, *given)
+
+    monkeypatch.setattr(CompiledEngine, "decode_ids", noted)
+    list(translate_lines(TranslateOptions(model=models / "sru-out"), sentences(2)))
+    assert asked == [False]

@@ -25,7 +25,7 @@ from seqdistill.options import (
 )
 from seqdistill.options.decoding import NO_COMPILED_SAMPLES, NO_SAMPLES
 from seqdistill.runtime.converted import open_converted
-from seqdistill.runtime.exported_engine import exported_engine
+from seqdistill.runtime.exported_engine import CompiledEngine, exported_engine
 from seqdistill.text.languages import Languages
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -75,25 +75,30 @@ class Opened(NamedTuple):
     """Why `auto` did not take an engine that would have been faster."""
 
 
-def open_engine(settings: EvaluateOptions | TranslateOptions, *, lines: int | None = None) -> Opened:
+def open_engine(
+    settings: EvaluateOptions | TranslateOptions, *, lines: int | None = None, scored: bool = True
+) -> Opened:
     """Loads the model, or the two models of mixed decoding, into the engine, and puts around it what is asked for.
 
     Args:
         lines: how many will be decoded, where that is known.
+        scored: whether somebody reads scores, as `CompiledEngine.scored`.
 
     Raises:
         UserError: a damaged model, one the engine cannot compute, or two models of different vocabularies; see
             `Guided` and `RerankingEngine`.
     """
     if exported_for(settings.model):
-        exported = _exported(settings.model, settings)
-        return exported._replace(engine=_surrounded(exported.engine, exported.tokenizers, settings, lines))
-    from seqdistill.verbs.trained import open_trained
+        opened = _exported(settings.model, settings)
+    else:
+        from seqdistill.verbs.trained import open_trained
 
-    opened, loaded, note = open_trained(settings)
-    engine = _surrounded(opened, loaded.tokenizers, settings, lines)
-    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
-    return Opened(engine, loaded.tokenizers, loaded.languages, parameters, loaded.model, note)
+        engine, loaded, note = open_trained(settings)
+        parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+        opened = Opened(engine, loaded.tokenizers, loaded.languages, parameters, loaded.model, note)
+    if isinstance(opened.engine, CompiledEngine):
+        opened.engine.scored = scored
+    return opened._replace(engine=_surrounded(opened.engine, opened.tokenizers, settings, lines))
 
 
 def open_teacher(settings: DistillOptions, *, lines: int, **options: Any) -> Engine:

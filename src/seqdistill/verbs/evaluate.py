@@ -50,7 +50,7 @@ def evaluate(settings: EvaluateOptions, out: Path, progress: Progress) -> dict[s
         UserError: no text or two texts named, a metric that is unknown or cannot run; see the parts.
     """
     test = read_test_set(settings, verb="evaluate")
-    opened = open_engine(settings, lines=len(test.sources))
+    opened = open_engine(settings, lines=len(test.sources), scored=False)
     engine = opened.engine
     if opened.model is None and settings.perplexity and "perplexity" in settings.model_fields_set:
         raise UserError(f"{settings.model}: an exported model tells no perplexity: leave it out")

@@ -20,7 +20,7 @@ def translate_lines(
     Args:
         tell: is told which engine `auto` chose, and why it is not a faster one where that is not built.
     """
-    opened = open_engine(settings)
+    opened = open_engine(settings, scored=False)
     engine = opened.engine
     if settings.engine == "auto":
         tell(f"engine: {described(engine.fingerprint)}{opened.note and f' ({opened.note})'}")

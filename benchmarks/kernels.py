@@ -25,6 +25,7 @@ from benchmarks import sentence
 from evidence.script import arguments, execute, record, tell
 from seqdistill.errors import UserError, nearest
 from seqdistill.native import build, library
+from seqdistill.native.student import Student
 from seqdistill.runtime.exporting.packing import PACKINGS, Precision
 
 SHAPES = [
@@ -110,16 +111,36 @@ class Product(NamedTuple):
         return max(self.read, self.operations / rate)
 
 
-def memory_seconds(kernels: ctypes.CDLL, repeats: int) -> float:
-    """Of reading a byte from memory."""
-    room, read = np.ones(MEMORY_BYTES, np.int8), np.empty(128, np.int32)
+def byte_seconds(kernels: ctypes.CDLL, size: int, repeats: int) -> float:
+    """Of reading a byte where `size` bytes are read in turn: from the cache that holds them, or from memory."""
+    room, read = np.ones(-(-size // 512) * 512, np.int8), np.empty(128, np.int32)
     given = (ctypes.c_void_p(address(room)), ctypes.c_uint64(room.nbytes), ctypes.c_void_p(address(read)), repeats)
     return kernels.sdt_read(*given) / room.nbytes
 
 
-def rows_of(name: str, products: Sequence[Product], byte_seconds: float) -> list[dict[str, str | float]]:
-    """A row for each product of an instruction set."""
-    rate = max(each.operations / each.seconds for each in products)
+def products_of(kernels: ctypes.CDLL, precision: Precision, repeats: int) -> list[Product]:
+    """Every product of SHAPES."""
+    return [Product(shape, *timed(kernels, precision, shape, repeats)) for shape in SHAPES]
+
+
+def rate_of(products: Sequence[Product]) -> float:
+    """The most operations a second of any."""
+    return max(each.operations / each.seconds for each in products)
+
+
+def limits_of(student: Student, kernels: ctypes.CDLL, repeats: int) -> sentence.Limits:
+    """Of products in its precision, and of reads of as many bytes as it has."""
+    products = products_of(kernels, student.exported.description["precision"], repeats)
+    return sentence.Limits(rate_of(products), 1 / byte_seconds(kernels, len(student.exported.weights), repeats))
+
+
+def rows_of(name: str, products: Sequence[Product], from_memory: float) -> list[dict[str, str | float]]:
+    """A row for each product of an instruction set.
+
+    Args:
+        from_memory: seconds of reading a byte.
+    """
+    rate = rate_of(products)
     return [
         {
             "instructions": name,
@@ -128,7 +149,7 @@ def rows_of(name: str, products: Sequence[Product], byte_seconds: float) -> list
             "gop_per_second": round(each.operations / each.seconds / 1e9, 1),
             "gb_per_second": round(each.size / each.seconds / 1e9, 2),
             "of_limit": round(each.limit(rate) / each.seconds, 3),
-            "of_memory_read": round(each.size * byte_seconds / each.seconds, 3),
+            "of_memory_read": round(each.size * from_memory / each.seconds, 3),
         }
         for each in products
     ]
@@ -138,7 +159,7 @@ def figures_of(name: str, products: Sequence[Product]) -> dict[str, float]:
     """The greatest rate, and of products of one row together: the time of plain reads over theirs."""
     single = [each for each in products if each.shape[2] == 1]
     return {
-        f"{name}_gop_per_second": max(each.operations / each.seconds for each in products) / 1e9,
+        f"{name}_gop_per_second": rate_of(products) / 1e9,
         f"{name}_step_of_a_read": sum(each.read for each in single) / sum(each.seconds for each in single),
     }
 
@@ -156,21 +177,16 @@ def main() -> None:
     kernels = {name: ctypes.CDLL(str(paths[name])) for name in names}
     for opened in kernels.values():
         opened.sdt_linear.restype = opened.sdt_read.restype = ctypes.c_double
-    byte_seconds = memory_seconds(kernels[names[0]], max(1, given.repeats // 50))
-    measured = {}
+    from_memory = byte_seconds(kernels[names[0]], MEMORY_BYTES, max(1, given.repeats // 50))
     for name in names:
         tell(f"measuring {name}")
-        products = [Product(shape, *timed(kernels[name], given.precision, shape, given.repeats)) for shape in SHAPES]
-        measured[name] = products
-        rows += rows_of(name, products, byte_seconds)
+        products = products_of(kernels[name], given.precision, given.repeats)
+        rows += rows_of(name, products, from_memory)
         figures |= figures_of(name, products)
-    figures["memory_gb_per_second"] = 1 / byte_seconds / 1e9
+    figures["memory_gb_per_second"] = 1 / from_memory / 1e9
     record("bench-kernels", given, claim=CLAIM, figures=figures, rows=rows)
     if student is not None:
-        limits = sentence.Limits(
-            operations=figures[f"{student.model.instructions}_gop_per_second"] * 1e9,
-            bytes=max(each.size / each.read for each in measured[student.model.instructions]),
-        )
+        limits = limits_of(student, kernels[student.model.instructions], given.repeats)
         claim, found, parts = sentence.profile(student, lines, limits, repeats=max(1, given.repeats // 10))
         record("bench-sentence", given, claim=claim, figures=found, rows=parts)
 

@@ -34,7 +34,7 @@ BASES: dict[str, list[str]] = {
     "compare": COMPARE,
     "tune-penalty": ["tune-penalty", "--model", "at", "--data", "data", *OUT],
     "measure": [*MEASURE, *OUT],
-    "export": [*EXPORT, "--data", "data", *OUT],
+    "export": [*EXPORT, *OUT],
     "bench": [*BENCH, *OUT],
     "study decision-theory": ["study", "decision-theory", "--hmms", "1", "--workers", "1", *OUT],
     "study modes": ["study", "modes", "--output", "a=test.src", "--language", "a=train.src", *OUT],

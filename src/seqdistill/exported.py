@@ -10,6 +10,8 @@ LISTING = "seqdistill.json"
 """What describes one for CTranslate2; a tokenizer's folder has a file of this name too."""
 CONVERTED = "model.bin"
 """The weights of CTranslate2."""
+VERIFIED = "verified.tsv"
+"""Validation text as the trained and the exported model translate it; no engine reads it."""
 
 
 def is_exported(directory: str | Path) -> bool:

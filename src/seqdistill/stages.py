@@ -65,7 +65,7 @@ STAGES: dict[str, Stage] = {
         fingerprints={"decay_from": branch.branch_input},
     ),
     "distill": Stage(DistillOptions, distill.distill, DATA_FILES),
-    "export": Stage(ExportOptions, export.export, export.OUTPUTS, check=export.check),
+    "export": Stage(ExportOptions, export.export, export.OUTPUTS, (export.VERIFIED,), check=export.check),
     "tune-penalty": Stage(TunePenaltyOptions, tune_penalty.tune_penalty, (PENALTY_FILE,)),
     "evaluate": Stage(
         EvaluateOptions,

@@ -53,6 +53,8 @@ class Options(BaseModel):
     """Fields that the command line takes without a name."""
     without: ClassVar[tuple[str, ...]] = ()
     """Fields of its concerns that a verb leaves at their defaults: nobody can give them."""
+    helps: ClassVar[Mapping[str, str]] = {}
+    """What fields of its concerns mean for this verb, where their own help says it for others."""
 
     if not TYPE_CHECKING:  # type checkers know the fields of each class
 
@@ -117,7 +119,7 @@ class Options(BaseModel):
         for name in (name for name in order if name in cls.model_fields and name not in cls.without):
             field = cls.model_fields[name]
             default = None if field.is_required() else field.get_default(call_default_factory=True)
-            help_text = field.description or ""
+            help_text = cls.helps.get(name) or field.description or ""
             if isinstance(default, Options):
                 for option in default.offered().values():
                     value = getattr(default, option.name)

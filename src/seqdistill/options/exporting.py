@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +17,14 @@ class ExportOptions(ModelOptions, ExpertOptions, DataOptions, ValidTextOptions, 
     """A trained model as one directory for an engine that translates."""
 
     inputs = ("model", "shortlist", "data", "valid_source", "valid_target")
+    helps: ClassVar[Mapping[str, str]] = {
+        "model": "Directory of the trained model.",
+        "precision": "Of the matrices in the export: int8 (each row has a scale of its own), bfloat16 or float32.",
+        "data": "Data directory whose validation text the trained and the exported model both translate, to compare.",
+        "valid_source": "The same text as a file, instead of --data: source side.",
+        "valid_target": "The same text as a file, target side; given again, a source has several.",
+        "workers": "Threads that align text for a shortlist, and that translate to compare; 0: one a core.",
+    }
 
     model: Path  # pyright: ignore
     precision: Literal["int8", "bfloat16", "float32"] = "int8"  # pyright: ignore
@@ -40,5 +49,5 @@ class ExportOptions(ModelOptions, ExpertOptions, DataOptions, ValidTextOptions, 
         ge=0,
         le=MOST,
         description="Validation sentences (of --data, --valid-source or the --shortlist's data) that the trained and "
-        "the exported model both translate, to compare them; 0: none.",
+        "the exported model both translate, to compare them: scores here, each line in verified.tsv; 0: none.",
     )

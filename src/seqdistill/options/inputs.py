@@ -21,10 +21,7 @@ class DataOptions(Options):
 class ModelOptions(Options):
     """A model."""
 
-    model: str | Path = Field(
-        description="The directory of a trained model; of `train`, a model by name, such as transformer-base, sru or "
-        "mixture, or of non-autoregressive ones nat, inat, cmlm, inst, levt or flowseq."
-    )
+    model: str | Path = Field(description="Directory of a trained model, or of what `export` made of it.")
 
 
 class TeacherOptions(Options):

@@ -33,9 +33,8 @@ class PrecisionOptions(Options):
 
     precision: str = Field(
         default="auto",
-        description="Of matrices: a training computes in float32 (the same weights on every machine), bfloat16, or "
-        "auto: on a GPU bfloat16, on a CPU that computes it the faster one, timed before the first update; an export "
-        "holds them in int8 (each row has a scale of its own), bfloat16 or float32.",
+        description="Of matrices: float32 (the same weights on every machine), bfloat16, or auto: on a GPU bfloat16, "
+        "on a CPU that computes it the faster one, timed before the first update.",
     )
 
 

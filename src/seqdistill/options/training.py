@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -140,6 +140,10 @@ class TrainOptions(TrainingOptions, DivergenceOptions, RolloutOptions, TeacherOp
     """A model trained on a data directory."""
 
     inputs = ("data", "init", "start_from", "teacher", "decay_from")
+    helps: ClassVar[Mapping[str, str]] = {
+        "model": "A model by name, such as transformer-base, sru, hybrid or mixture, or of those that write all words "
+        "at once nat, inat, cmlm, inst, levt or flowseq."
+    }
 
     data: Path  # pyright: ignore
     model: str  # pyright: ignore

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqdistill.errors import UserError
-from seqdistill.exported import exported_for, is_exported
+from seqdistill.exported import VERIFIED, exported_for, is_exported
 from seqdistill.manifest import FINISHED
 from seqdistill.models.family import FAMILIES
 from seqdistill.models.saved import TOKENIZER, family_of, load_model, model_directory
@@ -125,7 +125,7 @@ def _converted(directory: Path, asked: Asked) -> Deployed:
 def disk_mb(folder: Path) -> float:
     """Size of the files that an engine reads of a model's folder, in MB of 10^6 bytes."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sum(path.stat().st_size for path in files if path.name != FINISHED) / 1e6
+    return sum(path.stat().st_size for path in files if path.name not in (FINISHED, VERIFIED)) / 1e6
 
 
 class System(NamedTuple):

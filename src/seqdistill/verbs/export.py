@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from seqdistill.errors import UserError
-from seqdistill.exported import CONVERTED, DESCRIPTION, LISTING
+from seqdistill.exported import CONVERTED, DESCRIPTION, LISTING, VERIFIED, is_exported
+from seqdistill.files import write_text
 from seqdistill.metrics.scores import create_metric
 from seqdistill.metrics.tokenizers import completed
 from seqdistill.models.family import FAMILIES, not_run
@@ -20,7 +21,7 @@ from seqdistill.options import ExportOptions, MetricOptions
 from seqdistill.progress import Progress
 from seqdistill.runtime.conversion import write_conversion
 from seqdistill.runtime.converted import VMAP
-from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine
+from seqdistill.runtime.ctranslate2_engine import CTranslate2Engine, compute_types
 from seqdistill.runtime.exported_engine import CompiledEngine
 from seqdistill.runtime.exporting.verification import Decoder, Text, verified
 from seqdistill.runtime.exporting.writing import write_exported
@@ -44,6 +45,18 @@ def check(settings: ExportOptions) -> None:
         raise UserError("valid_source and valid_target go together: the text to decode and its translations")
     if settings.valid_source is not None and settings.data is not None:
         raise UserError("data and valid_source both give the text that is decoded to compare; keep one")
+    text = [name for name in ("data", "valid_source") if getattr(settings, name) is not None]
+    if text and not settings.verify_lines:
+        raise UserError(f"{text[0]} gives text to compare with, but verify_lines 0 compares nothing: leave one out")
+    made = settings.shortlist is not None and not is_exported(settings.shortlist)
+    for name in sorted({"shortlist_best", "shortlist_frequent"} & settings.model_fields_set if not made else ()):
+        raise UserError(
+            f"{name} says how large a shortlist is made, but none is: "
+            + (f"that of {settings.shortlist} is taken as it is" if settings.shortlist else "give --shortlist too")
+            + ", or leave it out"
+        )
+    if "workers" in settings.model_fields_set and not made and not text:
+        raise UserError(f"workers {settings.workers}: nothing is aligned or compared here: leave it out")
 
 
 def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, Any]:
@@ -63,6 +76,7 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
     given = settings.shortlist
     measured = measured_corpus(given) if given is not None and is_measured(given) else None
     text = _validation_text(settings, measured)
+    _check_comparison(settings, text)
     shortlist = _shortlist(settings, measured, loaded, progress)
     if settings.to == "compiled":
         write_exported(loaded, out, precision=settings.precision, shortlist=shortlist)
@@ -85,10 +99,30 @@ def export(settings: ExportOptions, out: Path, progress: Progress) -> dict[str, 
     )
     metrics = {name: create_metric(name, options, num_references=text.num_references) for name in METRICS}
     lines = Text.of(text.sources, text.references, lines=settings.verify_lines)
-    found = verified(
-        loaded, _decoders(settings, loaded, out, shortlisted=shortlist is not None), lines, metrics, progress
-    )
-    return results | {"verified": found} | _advice(settings, found)
+    decoders = _decoders(settings, loaded, out, shortlisted=shortlist is not None)
+    try:
+        found = verified(loaded, decoders, lines, metrics, progress)
+    except UserError:
+        for name in (DESCRIPTION, LISTING):  # without which nothing takes it for an exported model
+            (out / name).unlink(missing_ok=True)
+        raise
+    write_text(out / VERIFIED, found.table)
+    return results | {"verified": found.results} | _advice(settings, found.results)
+
+
+def _check_comparison(settings: ExportOptions, text: TestSet | None) -> None:
+    """Raises UserError where a comparison that was asked for has no text, or cannot run on this processor."""
+    if text is None and settings.verify_lines and "verify_lines" in settings.model_fields_set:
+        raise UserError(
+            f"verify_lines {settings.verify_lines}: there is no validation text to translate: give --data, or leave it "
+            "out"
+        )
+    if text is not None and settings.to == "ctranslate2" and settings.precision not in (here := compute_types()):
+        raise UserError(
+            f"CTranslate2 does not compute in {settings.precision} on this processor, so what is exported cannot be "
+            "compared with the trained model: give --verify-lines 0 (and no --data), and try it where it is to run, or "
+            f"take another precision ({', '.join(name for name in ('int8', 'float32') if name in here)})"
+        )
 
 
 def _advice(settings: ExportOptions, found: Mapping[str, Any]) -> dict[str, str]:

@@ -7,10 +7,11 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled import Compiled, engine_sets
+from compiled import SANITIZED, Compiled, engine_sets
 from left_to_right import MODELS, PROMPTED, TOKENS, exported, model_of
 
 from seqdistill.data.batches import collate_sources
@@ -236,3 +237,23 @@ def test_models_that_are_refused(name: str, spoil: Any, message: str) -> None:
 def test_a_vocabulary_whose_outputs_could_not_end_is_refused() -> None:
     with pytest.raises(ValueError, match="never_written holds eos"):
         compiled_of("sru", ids=OURS._replace(never_written=(0, OURS.eos)))
+
+
+@pytest.mark.skipif(SANITIZED or not Path("/proc/self/status").exists(), reason="sanitizers keep what is freed")
+def test_a_long_call_does_not_keep_its_memory() -> None:
+    """60 sentences of 4,000 words need 200 MB; a workspace keeps 32 of it, and what it needs it finds again."""
+
+    def resident() -> float:
+        rows = Path("/proc/self/status").read_text().splitlines()
+        return next(int(row.split()[1]) / 1024 for row in rows if row.startswith("VmRSS"))
+
+    model = model_of("sru")
+    family, parts = exported(model)
+    engine, options = Compiled(model, parts, family, precision="float32"), DecodingOptions(beam=1, max_length=3)
+    short = [list(range(7, 27))] * 8
+    expected = engine.decode(short, options)
+    before = resident()
+    assert len(engine.decode([[*range(7, 87)] * 50] * 60, options)) == 60
+    assert resident() - before < 70
+    assert engine.decode(short, options) == expected
+    assert resident() - before < 70

@@ -9,7 +9,8 @@ struct SdModel {
 };
 
 struct SdWorkspace {
-  Arena arena;
+  Arena arena;    // of a call
+  Arena results;  // of the last call
 };
 
 namespace {
@@ -94,12 +95,14 @@ SdResult flat(const Found* found, int sentences, Arena& arena) {
   return {tokens, ends, counts, log_probs, scores, passes, iterations};
 }
 
-void decode(const Model& model, const SdRequest& request, SdResult& result, Arena& arena, Failure& failure) {
-  arena.release({nullptr, 0});  // the results of the last call
+void decode(const Model& model, const SdRequest& request, SdResult& result, SdWorkspace& workspace, Failure& failure) {
+  Arena& arena = workspace.arena;
+  arena.release({nullptr, 0}), workspace.results.release({nullptr, 0});
   Batch batch = checked(model, request, arena, failure);
   Found* found = arena.zeros<Found>(size_t(request.sentences));
   if (request.sentences) model.family->decode(model, batch, found, arena);
-  result = flat(found, request.sentences, arena);
+  result = flat(found, request.sentences, workspace.results);
+  arena.release({nullptr, 0}), arena.trim(), workspace.results.trim();
 }
 
 void score(const Model& model, int sentences, const SdLists& sources, const SdLists& targets, double* log_probs,
@@ -114,9 +117,13 @@ void score(const Model& model, int sentences, const SdLists& sources, const SdLi
   Batch batch = checked(model, request, arena, failure);
   check_lists("targets", targets, sentences, model.target_vocab, failure);
   if (sentences) model.family->score(model, batch, targets, log_probs, arena);
+  arena.release({nullptr, 0}), arena.trim();
 }
 
-constexpr const char* NO_MEMORY = "out of memory: give fewer or shorter sentences at once";
+int out_of_memory(SdWorkspace* workspace, char* error, int size) {
+  workspace->arena.free_all(), workspace->results.free_all();
+  return failed(SD_OUT_OF_MEMORY, "out of memory: give fewer or shorter sentences at once", error, size);
+}
 
 }  // namespace
 
@@ -151,7 +158,7 @@ int sd_workspace_new(SdWorkspace** workspace) {
 }
 
 void sd_workspace_free(SdWorkspace* workspace) {
-  if (workspace) workspace->arena.free_all();
+  if (workspace) workspace->arena.free_all(), workspace->results.free_all();
   free(workspace);
 }
 
@@ -159,12 +166,10 @@ int sd_decode(const SdModel* model, SdWorkspace* workspace, const SdRequest* req
               int32_t error_size) {
   Failure failure;
   failure.message = error, failure.size = error_size;
-  if (setjmp(workspace->arena.out_of_memory)) {
-    workspace->arena.free_all();
-    return failed(SD_OUT_OF_MEMORY, NO_MEMORY, error, error_size);
-  }
+  if (setjmp(workspace->arena.out_of_memory)) return out_of_memory(workspace, error, error_size);
+  if (setjmp(workspace->results.out_of_memory)) return out_of_memory(workspace, error, error_size);
   if (setjmp(failure.place)) return SD_REFUSED;
-  decode(model->model, *request, *result, workspace->arena, failure);
+  decode(model->model, *request, *result, *workspace, failure);
   return SD_OK;
 }
 
@@ -172,10 +177,7 @@ int sd_score(const SdModel* model, SdWorkspace* workspace, int32_t sentences, co
              const SdLists* targets, double* log_probs, char* error, int32_t error_size) {
   Failure failure;
   failure.message = error, failure.size = error_size;
-  if (setjmp(workspace->arena.out_of_memory)) {
-    workspace->arena.free_all();
-    return failed(SD_OUT_OF_MEMORY, NO_MEMORY, error, error_size);
-  }
+  if (setjmp(workspace->arena.out_of_memory)) return out_of_memory(workspace, error, error_size);
   if (setjmp(failure.place)) return SD_REFUSED;
   score(model->model, sentences, *sources, *targets, log_probs, workspace->arena, failure);
   return SD_OK;

@@ -21,7 +21,7 @@ class Arena {
     Block* next;
     size_t size, used;  // bytes after this header
   };
-  static constexpr size_t LINE = 64, FIRST = 1 << 18;
+  static constexpr size_t LINE = 64, FIRST = 1 << 18, KEPT = 32 << 20;
   static_assert(sizeof(Block) <= LINE, "a header is one cache line");
 
  public:
@@ -53,6 +53,20 @@ class Arena {
     T* values = array<T>(count);
     memset(static_cast<void*>(values), 0, count * sizeof(T));
     return values;
+  }
+
+  // Gives blocks that nothing is taken from back to the system, but for the first KEPT bytes: one very long sentence
+  // does not hold its memory for the life of the arena, and usual calls find theirs from the last one.
+  void trim() {
+    size_t kept = 0;
+    bool taken = current;
+    Block* last = nullptr;
+    for (Block* block = first; block && (taken || kept + block->size <= KEPT); block = block->next) {
+      kept += block->size;
+      last = block;
+      if (block == current) taken = false;
+    }
+    free_after(last);
   }
 
   // Gives all memory back to the system; nothing taken from the arena may be used any more.

@@ -53,12 +53,26 @@ def test_a_wheel_installs_and_runs_without_the_repository(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_two_processes_of_torchrun_train_like_one(toy: Path, seqdistill: Callable[..., subprocess.Popen[str]]) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        ("--model", "transformer"),
+        ("--model", "hybrid"),
+        ("--model", "hybrid", "--set", "cell=lstm", "--objective", "imitkd+full", "--teacher", "teacher"),
+    ],
+    ids=["transformer", "hybrid", "hybrid of LSTM, by imitation"],
+)
+def test_two_processes_of_torchrun_train_like_one(
+    toy: Path, seqdistill: Callable[..., subprocess.Popen[str]], model: tuple[str, ...]
+) -> None:
     prepare = ("prepare", "--source", "train.src", "--target", "train.tgt", "--valid-size", "20", "--vocab-size", "60")
     assert seqdistill(*prepare, "--out", "data").wait(timeout=300) == 0
-    train = ["train", "--data", "data", "--model", "transformer", "--max-updates", "6", "--validate-every", "3"]
+    train = ["train", "--data", "data", "--max-updates", "6", "--validate-every", "3"]
     train += ["--batch-tokens", "200", "--accumulate", "2", "--warmup", "2", "--precision", "float32"]
     train += [word for pair in ("dim=16", "ffn_dim=16", "heads=2", "encoder_layers=1") for word in ("--set", pair)]
+    if "teacher" in model:
+        assert seqdistill(*train, "--model", "transformer", "--out", "teacher").wait(timeout=300) == 0
+    train += model
     assert seqdistill(*train, "--out", "one").wait(timeout=300) == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "seqdistill", *train]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -81,7 +81,7 @@ def student_cases(student: Training, work: Path, stack: ExitStack) -> list[Case]
     folder, model = work / student.name, student.directory
     found = {"float32": exported(model, folder / "float32", precision="float32")}
     found["int8"] = exported(model, folder / "int8")
-    if student.data is not None and not FAMILIES[student.family].traits.non_autoregressive:
+    if student.data is not None:
         found["int8 shortlist"] = exported(model, folder / "int8-shortlist", shortlist=student.data)
     cases = [case_of(directory, f"{student.name} {what}", stack) for what, directory in found.items()]
     return [*cases, *on_avx2(cases[-1])]

@@ -57,18 +57,19 @@ class Compiled:
         *,
         prefixes: Sequence[Sequence[int]] = (),
         allowed: Sequence[Sequence[int]] = (),
-        shortlists: Sequence[Sequence[int]] = (),
+        translations: Sequence[Sequence[int]] = (),
         scores: bool = True,
         workspace: ctypes.c_void_p | None = None,
     ) -> list[list[Hypothesis]]:
-        """Sources without EOS, all in one call."""
+        """Sources without EOS, all in one call; `translations` of each source id are the shortlist's table."""
         held = Held()
+        table = held.table(translations, self.model.config.target_vocab) if translations else None
         request = library.Request(
             len(sources),
             held.lists(self._ended(sources)),
             held.lists(prefixes),
             held.lists(allowed),
-            held.lists(shortlists),
+            table and ctypes.addressof(table),
             held.array(np.int32, [length_limit(len(source), options) for source in sources]),
             options.beam,
             options.n_best,
@@ -137,6 +138,15 @@ class Held:
             return library.Lists()
         ends = np.cumsum([len(row) for row in rows])
         return library.Lists(self.array(np.int32, [*chain.from_iterable(rows), 0]), self.array(np.int64, ends))
+
+    def table(
+        self, rows: Sequence[Sequence[int]], target_vocab: int, common: Sequence[int] = (), width: int = 2
+    ) -> library.Shortlist:
+        """The shortlist of a row of translations for each source id."""
+        starts = self.array(np.int32, np.cumsum([0, *map(len, rows)]))
+        targets = self.array(f"u{width}", [*chain.from_iterable(rows), 0])
+        common_at = self.array(np.int32, [*common, 0])
+        return library.Shortlist(starts, common_at, targets, width, len(common), len(rows), target_vocab)
 
 
 def pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:

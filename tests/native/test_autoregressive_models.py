@@ -119,12 +119,16 @@ def test_rules_as_in_torch(name: str, beam: int, rules: dict[str, int]) -> None:
 def test_a_shortlist_is_all_that_there_is(beam: int) -> None:
     """The torch engine has none, but pieces that are allowed, which are the same where nothing else is given."""
     draw, sources = random.Random(6), sources_of(15)
-    shortlists = [draw.sample(range(TOKENS), draw.randint(0, 40)) for _ in sources]
+    translations = [draw.sample(range(TOKENS), draw.randint(0, 6)) for _ in range(TOKENS)]
+    eos = model_of("sru").source_ids.eos
+    shortlists = [[*{word for token in [*source, eos] for word in translations[token]}] for source in sources]
     options = DecodingOptions(beam=beam, n_best=beam, max_length=14, no_repeat_ngram=2)
     expected = decode(model_of("sru"), collate_sources(sources), options, Given(allowed=shortlists))
     engine = compiled_of("sru")
-    assert_same(engine.decode(sources, options, shortlists=shortlists), expected)
-    assert_same(engine.decode(sources, options, allowed=shortlists, shortlists=[[5]] * len(sources)), expected)
+    assert_same(engine.decode(sources, options, translations=translations), expected)
+    assert_same(engine.decode(sources, options, allowed=shortlists, translations=[[5]] * TOKENS), expected)
+    with pytest.raises(ValueError, match="the shortlist is of vocabularies of 3 and"):
+        engine.decode(sources, options, translations=[[5]] * 3)
 
 
 @pytest.mark.parametrize("name", MODELS)

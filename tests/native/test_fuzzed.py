@@ -34,7 +34,8 @@ def test_nothing_crashes_the_engine(seed: int, monkeypatch: pytest.MonkeyPatch) 
                 no_repeat_ngram=draw.choice([0, 0, 1, 2, 5]),
                 length_penalty=draw.choice([-10, 0, 1, 10]),
             )
-            given = {name: lists(draw, len(sources)) for name in ("prefixes", "allowed", "shortlists")}
+            given = {name: lists(draw, len(sources)) for name in ("prefixes", "allowed")}
+            given["translations"] = draw.choice([[], [[*draw.sample(range(TOKENS), 3)] for _ in range(TOKENS)]])
             found = engine.decode(sources, options, scores=draw.random() < 0.5, **given)
             assert len(found) == len(sources)
             if not engine.model.traits.non_autoregressive:

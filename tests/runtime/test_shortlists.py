@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import random
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +14,8 @@ from runtime.exported import exported, sentences, tokenizers, trained
 from seqdistill.data.directory import DataDirectory
 from seqdistill.data.prepare import prepare
 from seqdistill.errors import UserError
-from seqdistill.native import library
 from seqdistill.native.directory import open_exported
-from seqdistill.native.shortlist import Shortlists, ShortlistTable
+from seqdistill.native.shortlist import ShortlistTable
 from seqdistill.native.student import Student
 from seqdistill.progress import Silent
 from seqdistill.runtime.shortlists import Shortlist, Size, shortlist_of, write_vmap
@@ -39,11 +36,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = ParallelCorpus.from_pairs("train", pairs)
     prepare(train=train, valid=held_out, test=None, out=folder / "d", vocab_size=70, joint=True)
     return folder / "d"
-
-
-def memory(values: list[int], kind: Any) -> memoryview:
-    """As an opened file has them."""
-    return memoryview(bytearray(np.array(values, kind).tobytes()))
 
 
 def spelled(vocabularies: Vocabularies, ids: list[int]) -> set[str]:
@@ -76,34 +68,6 @@ def test_copies_of_a_source_piece_are_possible_in_a_joint_vocabulary(data: Path)
     barred = {*vocabularies.target.ids.never_written}
     for token in range(len(vocabularies.source)):
         assert token in barred or token in table.of([token])
-
-
-def test_the_engine_finds_the_unions_that_python_finds() -> None:
-    engine_sets()
-    draw = np.random.default_rng(3)
-    for vocabulary in (5, 64, 65, 1000, 70_000):
-        sources = 40
-        rows = [sorted(set(draw.integers(0, vocabulary, draw.integers(0, 9)).tolist())) for _ in range(sources)]
-        common = sorted(set(draw.integers(0, vocabulary, 7).tolist()))
-        kind, bytes_ = ("H", 2) if vocabulary <= 1 << 16 else ("I", 4)
-        starts, targets = [0, *accumulate(map(len, rows))], [*chain.from_iterable(rows)]
-        table = ShortlistTable(
-            memory(starts, np.int32).cast("i"),
-            memory(common, np.int32).cast("i"),
-            memory(targets, f"u{bytes_}").cast(kind),
-        )
-        found = Shortlists(library.engine(), table, target_vocab=vocabulary)
-        batch = [draw.integers(0, sources, draw.integers(0, 30)).tolist() for _ in range(12)]
-        flat, ends = np.array([*chain.from_iterable(batch), 0], np.int32), np.cumsum([len(each) for each in batch])
-        lists = library.Lists(flat.ctypes.data, ends.ctypes.data)
-        result = found.of(lists, sum(map(len, batch)), len(batch))
-        values, bounds = (
-            ctypes.cast(place, ctypes.POINTER(kind))
-            for place, kind in ((result.pointers.values, ctypes.c_int32), (result.pointers.ends, ctypes.c_int64))
-        )
-        for number, sentence in enumerate(batch):
-            expected = sorted({*common, *(token for word in sentence for token in rows[word])})
-            assert values[bounds[number - 1] if number else 0 : bounds[number]] == expected == table.of(sentence)
 
 
 def test_a_student_writes_words_of_the_shortlist_only(tmp_path: Path) -> None:

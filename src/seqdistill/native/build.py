@@ -26,7 +26,7 @@ from seqdistill.errors import UserError
 from seqdistill.native.compilers import FLAGS, TARGETS, Compiler, compiler, left_out, sets_of
 from seqdistill.native.library import CPP, LIB, digest_of_sources
 
-KERNELS = ("attention", "linear", "norm", "packed", "processor", "recurrence")
+KERNELS = ("attention", "linear", "norm", "packed", "processor", "recurrence", "shortlist")
 """Sources that the kernels' tests need: the rest of the engine takes several times as long to compile."""
 SANITIZED = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 

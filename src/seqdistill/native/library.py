@@ -45,7 +45,7 @@ class Request(ctypes.Structure):
         ("sources", Lists),
         ("prefixes", Lists),
         ("allowed", Lists),
-        ("shortlists", Lists),
+        ("shortlist", ctypes.c_void_p),
         ("limits", ctypes.c_void_p),
         ("beam", ctypes.c_int32),
         ("n_best", ctypes.c_int32),
@@ -99,12 +99,6 @@ _ARGUMENTS = {
     "sd_workspace_new": (ctypes.POINTER(ctypes.c_void_p),),
     "sd_workspace_free": (ctypes.c_void_p,),
     "sd_decode": (ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(Request), ctypes.POINTER(Result), *_ERROR),
-    "sd_shortlists": (
-        ctypes.POINTER(Shortlist),
-        ctypes.POINTER(Lists),
-        ctypes.c_int32,
-        *(ctypes.c_void_p,) * 3,
-    ),
     "sd_score": (
         ctypes.c_void_p,
         ctypes.c_void_p,
@@ -119,7 +113,6 @@ _ARGUMENTS = {
     "sd_sources": (),
 }
 _RESULTS = {
-    "sd_shortlists": ctypes.c_int64,
     "sd_model_free": None,
     "sd_workspace_free": None,
     "sd_instructions": ctypes.c_char_p,

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Sequence
-from itertools import accumulate, chain
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import Hypothesis
 from seqdistill.native import library
 from seqdistill.native.directory import Exported, Tensor
 from seqdistill.native.search import Search
-from seqdistill.native.shortlist import RaggedLists, Shortlists
+from seqdistill.native.shortlist import engine_table
 
 _ERROR_BYTES = 1024
 _OUT_OF_MEMORY = 2
 """As in cpp/api.h."""
+_NO_LISTS = library.Lists()
+
+Found = TypeVar("Found")
 
 
 class Batch(NamedTuple):
@@ -29,15 +31,34 @@ class Batch(NamedTuple):
     """Most tokens of each output, EOS included."""
     prefixes: Sequence[Sequence[int]] = ()
     allowed: Sequence[Sequence[int]] = ()
-    shortlisted: bool = True
-    """Whether to use the model's shortlist, if it has one."""
+
+
+class _Workspace:
+    """What a thread needs for a call: scratch memory of the engine, which stays, and places for its answer."""
+
+    def __init__(self, engine: ctypes.CDLL) -> None:
+        self.handle, self.result = ctypes.c_void_p(), library.Result()
+        self.error = ctypes.create_string_buffer(_ERROR_BYTES)
+        if engine.sd_workspace_new(ctypes.byref(self.handle)):
+            raise MemoryError("no memory is left for the compiled engine")
+
+    def check(self, code: int) -> None:
+        """Raises what a function of the engine reports."""
+        if code == _OUT_OF_MEMORY:
+            raise MemoryError("the compiled engine needs more memory than there is for these sentences")
+        if code:
+            raise UserError(self.error.value.decode(errors="replace"))
 
 
 class Model:
     """An exported model, ready to run. Any number of threads may decode at once; each borrows a workspace."""
 
-    def __init__(self, exported: Exported) -> None:
-        """Raises UserError for a model that the engine refuses, or where the engine is not there."""
+    def __init__(self, exported: Exported, *, shortlist: bool = True) -> None:
+        """Raises UserError for a model that the engine refuses, or where the engine is not there.
+
+        Args:
+            shortlist: whether to use that of the export, if it has one.
+        """
         self._library = library.engine()
         self._exported = exported  # its weights are mapped as long as it lives
         base = ctypes.addressof(ctypes.c_char.from_buffer(exported.weights))
@@ -47,9 +68,11 @@ class Model:
         settings = exported.settings().encode()
         if self._library.sd_model_new(settings, tensors, len(tensors), ctypes.byref(self._handle), error, _ERROR_BYTES):
             raise UserError(f"{exported.path}: {error.value.decode(errors='replace')}")
-        table, (_, target) = exported.shortlist, exported.sides
-        self._shortlists = table and Shortlists(self._library, table, target_vocab=target.size)
-        self._free: list[ctypes.c_void_p] = []
+        self._shortlist = None
+        if shortlist and exported.shortlist:
+            self._table = engine_table(exported.shortlist, target_vocab=exported.sides[1].size)
+            self._shortlist = ctypes.addressof(self._table[0])
+        self._free: list[_Workspace] = []
         """Workspaces that no thread has."""
 
     @property
@@ -57,43 +80,53 @@ class Model:
         """The instruction set that computes, such as avx512vnni."""
         return self._library.sd_instructions().decode()
 
-    def decode(self, batch: Batch, search: Search, *, iterations: int, scores: bool) -> list[list[Hypothesis]]:
+    def decode(self, batch: Batch, search: Search, *, iterations: int) -> list[list[Hypothesis]]:
         """For each sentence up to `n_best` hypotheses, best first.
 
         Args:
             iterations: most of them, of a non-autoregressive model.
-            scores: whether log-probabilities and scores are wanted; otherwise those that no search needs are 0.
 
         Raises:
             UserError: a request that the model refuses.
             MemoryError: it needs more memory than there is.
         """
-        count, kept = len(batch.sources), [_lists(rows) for rows in (batch.sources, batch.prefixes, batch.allowed)]
-        shortlists = RaggedLists(library.Lists())
-        if self._shortlists and batch.shortlisted:
-            shortlists = self._shortlists.of(kept[0].pointers, sum(map(len, batch.sources)), count)
-        limits = array("i", batch.limits)
+        return self._decoded(batch, search, iterations, True, _hypotheses)
+
+    def best(self, batch: Batch, search: Search, *, iterations: int) -> list[list[int]]:
+        """The tokens of the best hypothesis of each sentence, without EOS; `n_best` is 1. Probabilities that no search
+        needs are not computed.
+
+        Args, Raises: as `decode`.
+        """
+        return self._decoded(batch, search, iterations, False, _tokens)
+
+    def _decoded(
+        self, batch: Batch, search: Search, iterations: int, scores: bool, read: Callable[[Any, int], list[Found]]
+    ) -> list[Found]:
+        count, limits = len(batch.sources), array("i", batch.limits)
+        lists = [_lists(rows) for rows in (batch.sources, batch.prefixes, batch.allowed)]
         request = library.Request(
             count,
-            *(lists.pointers for lists in (*kept, shortlists)),
+            *(pointers for pointers, _ in lists),
+            self._shortlist,
             limits.buffer_info()[0],
             search.beam,
             search.n_best,
             search.no_repeat_ngram,
             search.min_length,
             iterations,
-            int(scores),
+            scores,
             search.length_penalty,
             search.penalty,
         )
-        result, error = library.Result(), ctypes.create_string_buffer(_ERROR_BYTES)
         workspace = self._borrowed()
         try:
-            code = self._library.sd_decode(
-                self._handle, workspace, ctypes.byref(request), ctypes.byref(result), error, _ERROR_BYTES
+            workspace.check(
+                self._library.sd_decode(
+                    self._handle, workspace.handle, request, workspace.result, workspace.error, _ERROR_BYTES
+                )
             )
-            _check(code, error)
-            return _hypotheses(result, count)
+            return read(workspace.result, count)
         finally:
             self._free.append(workspace)
 
@@ -108,39 +141,29 @@ class Model:
             UserError: a model that is not autoregressive, or a request that it refuses.
             MemoryError: as `decode`.
         """
-        kept = [_lists(rows) for rows in (sources, targets)]
-        log_probs, error = (ctypes.c_double * len(sources))(), ctypes.create_string_buffer(_ERROR_BYTES)
+        lists = [_lists(rows) for rows in (sources, targets)]
+        log_probs = (ctypes.c_double * len(sources))()
         workspace = self._borrowed()
         try:
-            lists = [ctypes.byref(each.pointers) for each in kept]
-            code = self._library.sd_score(self._handle, workspace, len(sources), *lists, log_probs, error, _ERROR_BYTES)
-            _check(code, error)
+            given = len(sources), lists[0][0], lists[1][0], log_probs
+            workspace.check(
+                self._library.sd_score(self._handle, workspace.handle, *given, workspace.error, _ERROR_BYTES)
+            )
             return list(log_probs)
         finally:
             self._free.append(workspace)
 
-    def _borrowed(self) -> ctypes.c_void_p:
+    def _borrowed(self) -> _Workspace:
         try:
             return self._free.pop()
         except IndexError:
-            workspace = ctypes.c_void_p()
-            if self._library.sd_workspace_new(ctypes.byref(workspace)):
-                raise MemoryError("no memory is left for the compiled engine") from None
-            return workspace
+            return _Workspace(self._library)
 
     def __del__(self) -> None:
         for workspace in getattr(self, "_free", ()):
-            self._library.sd_workspace_free(workspace)
+            self._library.sd_workspace_free(workspace.handle)
         if getattr(self, "_handle", None):
             self._library.sd_model_free(self._handle)
-
-
-def _check(code: int, error: ctypes.Array[ctypes.c_char]) -> None:
-    """Raises what a function of the engine reports."""
-    if code == _OUT_OF_MEMORY:
-        raise MemoryError("the compiled engine needs more memory than there is for these sentences")
-    if code:
-        raise UserError(error.value.decode(errors="replace"))
 
 
 def _tensor(tensor: Tensor, base: int) -> Any:
@@ -154,12 +177,27 @@ def _tensor(tensor: Tensor, base: int) -> Any:
     )
 
 
-def _lists(rows: Sequence[Sequence[int]]) -> RaggedLists:
+def _lists(rows: Sequence[Sequence[int]]) -> tuple[library.Lists, Any]:
+    """Lists as the engine takes them, and what keeps their memory."""
     if not rows:
-        return RaggedLists(library.Lists())
+        return _NO_LISTS, None
+    flat: list[int] = []
+    ends: list[int] = []
+    for row in rows:
+        flat += row
+        ends.append(len(flat))
     # One more value: an array without any has no address, and NULL means that none are given.
-    values, ends = array("i", [*chain.from_iterable(rows), 0]), array("q", accumulate(map(len, rows)))
-    return RaggedLists(library.Lists(values.buffer_info()[0], ends.buffer_info()[0]), (values, ends))
+    kept = array("i", [*flat, 0]), array("q", ends)
+    return library.Lists(kept[0].buffer_info()[0], kept[1].buffer_info()[0]), kept
+
+
+def _tokens(result: Any, sentences: int) -> list[list[int]]:
+    """The tokens of a result that has a hypothesis for each sentence."""
+    ends = result.ends[:sentences]
+    tokens = result.tokens[: ends[-1]] if ends[-1] else []
+    if sentences == 1:
+        return [tokens]
+    return [tokens[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _hypotheses(result: Any, sentences: int) -> list[list[Hypothesis]]:

@@ -18,13 +18,6 @@ SHORTLIST = "shortlist.bin"
 """starts, common and targets, one after the other."""
 
 
-class RaggedLists(NamedTuple):
-    """Lists as the engine takes them, and what keeps their memory."""
-
-    pointers: library.Lists
-    memory: Any = None
-
-
 class ShortlistTable(NamedTuple):
     """The table of a model."""
 
@@ -36,7 +29,7 @@ class ShortlistTable(NamedTuple):
     """uint16, or uint32 where the vocabulary is larger; ascending for each source id, none of `common`."""
 
     def of(self, source: Sequence[int]) -> list[int]:
-        """The ids of a sentence, ascending; `Shortlists` finds the same of a batch, quickly.
+        """The ids of a sentence, ascending; the engine finds the same of a batch, quickly.
 
         >>> ShortlistTable([0, 2, 3, 4], [0, 9], [4, 5, 4, 7]).of([0, 1, 0])
         [0, 4, 5, 9]
@@ -47,31 +40,12 @@ class ShortlistTable(NamedTuple):
         return sorted(found)
 
 
-class Shortlists:
-    """The shortlists of batches, found by the engine."""
-
-    def __init__(self, engine: ctypes.CDLL, table: ShortlistTable, *, target_vocab: int) -> None:
-        self._engine, self._target_vocab = engine, target_vocab
-        self._common = len(table.common)
-        self._longest = max(
-            (end - start for start, end in zip(table.starts, table.starts[1:], strict=False)), default=0
-        )
-        self._parts = [_kept(part) for part in table]
-        self._table = library.Shortlist(
-            *(ctypes.addressof(self._parts[at]) for at in (0, 1, 2)),
-            target_bytes(target_vocab),
-            self._common,
-            len(table.starts) - 1,
-            target_vocab,
-        )
-
-    def of(self, sources: library.Lists, tokens: int, sentences: int) -> RaggedLists:
-        """Those of a batch's sentences, which have so many tokens together."""
-        most = min(sentences * self._target_vocab, sentences * self._common + tokens * self._longest)
-        values, ends = (ctypes.c_int32 * (most + 1))(), (ctypes.c_int64 * sentences)()
-        marks = (ctypes.c_uint64 * (-(-self._target_vocab // 64)))()
-        self._engine.sd_shortlists(ctypes.byref(self._table), ctypes.byref(sources), sentences, marks, values, ends)
-        return RaggedLists(library.Lists(ctypes.addressof(values), ctypes.addressof(ends)), (values, ends))
+def engine_table(table: ShortlistTable, *, target_vocab: int) -> tuple[library.Shortlist, Any]:
+    """A table as the engine takes it, and what keeps its memory."""
+    parts = [_kept(part) for part in table]
+    places = map(ctypes.addressof, parts)
+    vocabularies = len(table.starts) - 1, target_vocab
+    return library.Shortlist(*places, target_bytes(target_vocab), len(table.common), *vocabularies), parts
 
 
 def _kept(part: Sequence[int]) -> Any:

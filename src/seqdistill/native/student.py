@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from seqdistill.errors import UserError
 from seqdistill.hypothesis import EMPTY, Hypothesis, TextHypothesis, as_text, longest_first
-from seqdistill.native.directory import open_exported
+from seqdistill.native.directory import Exported, open_exported
 from seqdistill.native.model import Batch, Model
 from seqdistill.native.search import Search, check_lengths, length_limit
 from seqdistill.threads import usable_cores
@@ -21,6 +21,10 @@ SCORED = 32
 """Targets that are scored together."""
 BATCH_TOKENS = 1024
 """Source tokens times hypotheses in a batch: enough rows that share what is read of weights, few enough for caches."""
+_KEPT_OPTIONS = 64
+"""Sets of options that are checked once."""
+
+Found = TypeVar("Found")
 
 
 class Student:
@@ -43,14 +47,15 @@ class Student:
         if type(shortlist) is not bool:
             raise UserError(f"shortlist: expected True or False, found {shortlist!r}")
         self.exported = open_exported(Path(directory))
-        self.model = Model(self.exported)
+        self.model = Model(self.exported, shortlist=shortlist)
         self.threads = threads or usable_cores()
         self.tokenizers = self.exported.tokenizers
-        self._shortlisted = shortlist
         self._traits = self.exported.description["traits"]
         self._source_eos = self.exported.sides[0].ids.eos
         # Who inserts words finds the length, so there is nothing for a beam to try unless one is asked for.
-        self._search = self._searched(Search(beam=1) if self._traits["inserts"] else Search(), options)
+        search = Search(beam=1) if self._traits["inserts"] else Search()
+        self._search = _changed(search, self.exported, **options)
+        self._kept_search = lru_cache(_KEPT_OPTIONS, typed=True)(partial(_changed, self._search, self.exported))
 
     def translate(
         self,
@@ -72,8 +77,9 @@ class Student:
         """
         if "n_best" in options:
             raise UserError("translate returns the best of each line: leave n_best out, or call hypotheses")
-        found = self._decoded(lines, prefix, allowed, {**options, "n_best": 1}, scores=False)
-        return self.tokenizers.target.decode_batch([hypotheses[0].tokens for hypotheses in found])
+        given = self._read(lines, prefix, allowed)
+        found = self._run(self.model.best, [], given, self._searched({**options, "n_best": 1}))
+        return self.tokenizers.target.decode_batch(found)
 
     def hypotheses(
         self,
@@ -87,7 +93,8 @@ class Student:
 
         Args, Raises: as `translate`.
         """
-        return as_text(self._decoded(lines, prefix, allowed, options, scores=True), self.tokenizers.target)
+        given = self._read(lines, prefix, allowed)
+        return as_text(self._run(self.model.decode, [EMPTY], given, self._searched(options)), self.tokenizers.target)
 
     def decode_ids(
         self,
@@ -97,7 +104,6 @@ class Student:
         prefixes: Sequence[Sequence[int]] = (),
         allowed: Sequence[Sequence[int]] = (),
         line_numbers: Sequence[int] = (),
-        scores: bool = True,
     ) -> list[list[Hypothesis]]:
         """The same in token ids, without BOS and EOS on either side.
 
@@ -105,10 +111,14 @@ class Student:
             prefixes: ids each output begins with; they count as written.
             allowed: ids each output may be made of; EOS always may.
             line_numbers: from 0, for messages only.
-            scores: whether log-probabilities are wanted; without them some decoders are faster.
         """
-        _check_lengths(sources, line_numbers)
-        results = [[EMPTY]] * len(sources)  # those without words are in no batch
+        return self._run(self.model.decode, [EMPTY], _Given(sources, prefixes, allowed, line_numbers), search)
+
+    def _run(self, decode: Callable[..., Sequence[Found]], empty: Found, given: _Given, search: Search) -> list[Found]:
+        """What `decode` finds for each source; `empty` for those without words, which are in no batch."""
+        sources, prefixes, allowed, _ = given
+        _check_lengths(sources, given.line_numbers)
+        results = [empty] * len(sources)
         iterations = search.iterations or self.exported.description["iterations"]
 
         def run(rows: Sequence[int]) -> None:
@@ -117,11 +127,9 @@ class Student:
                 [length_limit(len(sources[row]), search) for row in rows],
                 [prefixes[row] for row in rows] if prefixes else (),
                 [allowed[row] for row in rows] if allowed else (),
-                self._shortlisted,
             )
-            found = self.model.decode(batch, search, iterations=iterations, scores=scores)
-            for row, hypotheses in zip(rows, found, strict=True):
-                results[row] = hypotheses
+            for row, found in zip(rows, decode(batch, search, iterations=iterations), strict=True):
+                results[row] = found
 
         _side_by_side(run, self._batches(sources, search.beam), self.threads)
         return results
@@ -147,53 +155,44 @@ class Student:
         _side_by_side(run, [order[at : at + SCORED] for at in range(0, len(order), SCORED)], self.threads)
         return scores
 
-    def _decoded(
-        self,
-        lines: Iterable[str],
-        prefix: str | Iterable[str],
-        allowed: Iterable[str] | None,
-        options: dict[str, Any],
-        *,
-        scores: bool,
-    ) -> list[list[Hypothesis]]:
+    def _read(self, lines: Iterable[str], prefix: str | Iterable[str], allowed: Iterable[str] | None) -> _Given:
+        """Lines, and what was given with them, in token ids."""
         texts = checked_lines(lines)
-        search = self._searched(self._search, options)
+        none = isinstance(prefix, str) and not prefix and allowed is None
+        rules = ((), ()) if none else self._read_rules(len(texts), prefix, allowed)
+        return _Given(self.tokenizers.source.encode_batch(texts), *rules)
+
+    def _read_rules(
+        self, count: int, prefix: str | Iterable[str], allowed: Iterable[str] | None
+    ) -> tuple[list[list[int]], list[list[int]]]:
         target, given = self.tokenizers.target, {"prefix": prefix, "allowed": allowed}
         lists = {name: checked_lines(each, name) for name, each in given.items() if not isinstance(each, str | None)}
         for name, each in lists.items():
-            if len(each) != len(texts):
-                raise UserError(f"{name}: has {len(each)} lines, but {len(texts)} are decoded; give a line for each")
+            if len(each) != count:
+                raise UserError(f"{name}: has {len(each)} lines, but {count} are decoded; give a line for each")
         if isinstance(prefix, str):
-            prefixes = [spelled(prefix, target, where=f"prefix {prefix!r}")] * len(texts) if prefix else []
+            prefixes = [spelled(prefix, target, where=f"prefix {prefix!r}")] * count if prefix else []
         else:
             prefixes = each_spelled(lists["prefix"], target, where="prefix")
         pieces = pieces_allowed(lists["allowed"], target, where="allowed") if "allowed" in lists else []
         if self._traits["non_autoregressive"] and (prefixes or pieces):
             raise UserError("prefix and allowed are for autoregressive models, not for this one: leave them out")
-        sources = self.tokenizers.source.encode_batch(texts)
-        return self.decode_ids(sources, search, prefixes=prefixes, allowed=pieces, scores=scores)
+        return prefixes, pieces
 
-    def _searched(self, search: Search, options: dict[str, Any]) -> Search:
-        """With other options; raises UserError for those of other families than the model's, and as `changed`."""
-        traits, default = self._traits, Search()
-        has = {
-            "no_repeat_ngram": not traits["non_autoregressive"],
-            "min_length": not traits["non_autoregressive"],
-            "iterations": traits["iterates"],
-            "penalty": traits["inserts"],
-        }
-        for name, value in options.items():
-            if not has.get(name, True) and value != getattr(default, name):
-                raise UserError(
-                    f"{name} {value} is not for a model of {self.exported.description['family']}: leave it out"
-                )
-        return search.changed(options)
+    def _searched(self, options: dict[str, Any]) -> Search:
+        """The search with other options; raises as `_changed`."""
+        try:
+            return self._kept_search(**options)
+        except TypeError:  # a value without a hash, which is no option's
+            return _changed(self._search, self.exported, **options)
 
     def _batches(self, sources: Sequence[Sequence[int]], beam: int) -> list[list[int]]:
         """Row numbers of the sources that have words, similar lengths together, longest first.
 
         Where there is little to do every thread gets a part of it.
         """
+        if len(sources) == 1:
+            return [[0]] if sources[0] else []
         rows = longest_first(sources)
         most_rows = -(-len(rows) // self.threads)
         batches: list[list[int]] = []
@@ -206,6 +205,34 @@ class Student:
             batches[-1].append(row)
             tokens += length
         return batches
+
+
+def _changed(search: Search, exported: Exported, /, **options: Any) -> Search:
+    """A search with other options.
+
+    Raises:
+        UserError: an option of other families than the model's; as `Search.changed`.
+    """
+    traits, default = exported.description["traits"], Search()
+    has = {
+        "no_repeat_ngram": not traits["non_autoregressive"],
+        "min_length": not traits["non_autoregressive"],
+        "iterations": traits["iterates"],
+        "penalty": traits["inserts"],
+    }
+    for name, value in options.items():
+        if not has.get(name, True) and value != getattr(default, name):
+            raise UserError(f"{name} {value} is not for a model of {exported.description['family']}: leave it out")
+    return search.changed(options)
+
+
+class _Given(NamedTuple):
+    """What is decoded, in token ids; lists are empty where nothing is given."""
+
+    sources: Sequence[Sequence[int]]
+    prefixes: Sequence[Sequence[int]] = ()
+    allowed: Sequence[Sequence[int]] = ()
+    line_numbers: Sequence[int] = ()
 
 
 def _check_lengths(sources: Sequence[Sequence[int]], line_numbers: Sequence[int] = ()) -> None:
@@ -225,9 +252,6 @@ def _side_by_side(run: Any, batches: Sequence[Sequence[int]], threads: int) -> N
         list(pool.map(run, batches))
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
 def checked_lines(given: Iterable[str], name: str = "") -> list[str]:
     """A list of lines; raises UserError for what is none, as a single string, whose letters nobody means."""
     where = f"{name}: " if name else ""
@@ -235,6 +259,14 @@ def checked_lines(given: Iterable[str], name: str = "") -> list[str]:
         raise UserError(f"{where}expected a list of lines, but got {given!r}; put what is to be one line into a list")
     lines = list(given)
     for number, line in enumerate(lines, 1):
-        if not isinstance(line, str) or _SURROGATE.search(line):
+        if not isinstance(line, str) or not _is_text(line):
             raise UserError(f"{where}line {number}: expected text, but got {line!r}; give strings that UTF-8 can write")
     return lines
+
+
+def _is_text(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True

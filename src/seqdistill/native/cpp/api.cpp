@@ -1,6 +1,7 @@
 #include "api.h"
 
 #include "model.h"
+#include "shortlist.h"
 
 using namespace sd;
 
@@ -51,13 +52,22 @@ void check_numbers(const Family& family, const SdRequest& request, Failure& fail
     if (request.limits[i] < 1) failure.refuse("sentence %d: the limit is %d, expected 1 or more", i, request.limits[i]);
 }
 
+// The shortlists of sentences whose ids are checked.
+SdLists shortlists(const Model& model, const SdRequest& request, Arena& arena, Failure& failure) {
+  if (!request.shortlist || request.allowed.values) return {nullptr, nullptr};
+  const SdShortlist& table = *request.shortlist;
+  if (table.source_vocab != model.source_vocab || table.target_vocab != model.target_vocab)
+    failure.refuse("the shortlist is of vocabularies of %d and %d, the model has %d and %d", table.source_vocab,
+                   table.target_vocab, model.source_vocab, model.target_vocab);
+  return shortlists_of(table, request.sources, request.sentences, arena);
+}
+
 Batch checked(const Model& model, const SdRequest& request, Arena& arena, Failure& failure) {
   int count = request.sentences;
   check_numbers(*model.family, request, failure);
   check_lists("sources", request.sources, count, model.source_vocab, failure);
   check_lists("prefixes", request.prefixes, count, model.target_vocab, failure);
   check_lists("allowed", request.allowed, count, model.target_vocab, failure);
-  check_lists("shortlists", request.shortlists, count, model.target_vocab, failure);
   int32_t* starts = arena.array<int32_t>(size_t(count) + 1);
   starts[0] = 0;
   for (int i = 0; i < count; ++i) {
@@ -65,10 +75,11 @@ Batch checked(const Model& model, const SdRequest& request, Arena& arena, Failur
     starts[i + 1] = int32_t(request.sources.ends[i]);
     if (starts[i + 1] == starts[i]) failure.refuse("source %d is empty: every source ends with EOS", i);
   }
-  return {{starts, count},         request.sources.values, request.prefixes,   request.allowed,
-          request.shortlists,      request.limits,         request.beam,       request.n_best,
-          request.no_repeat_ngram, request.min_length,     request.iterations, request.scores != 0,
-          request.length_penalty,  request.penalty};
+  SdLists lists = shortlists(model, request, arena, failure);
+  return {
+      {starts, count},    request.sources.values, request.prefixes,       request.allowed,         lists,
+      request.limits,     request.beam,           request.n_best,         request.no_repeat_ngram, request.min_length,
+      request.iterations, request.scores != 0,    request.length_penalty, request.penalty};
 }
 
 // The hypotheses of all sentences in flat arrays.

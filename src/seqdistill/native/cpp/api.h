@@ -26,10 +26,11 @@ struct SdLists {
 
 struct SdRequest {
   int32_t sentences;
-  SdLists sources;        // ending with EOS, so never empty
-  SdLists prefixes;       // what each output begins with
-  SdLists allowed;        // ids that each output may be made of; EOS always may
-  SdLists shortlists;     // the same, as an approximation: probabilities are over these ids and EOS
+  SdLists sources;   // ending with EOS, so never empty
+  SdLists prefixes;  // what each output begins with
+  SdLists allowed;   // ids that each output may be made of; EOS always may
+  // Where nothing is allowed, the same of each sentence, as an approximation; NULL: none.
+  const struct SdShortlist* shortlist;
   const int32_t* limits;  // most tokens of each output, EOS included; 1 or more
   int32_t beam, n_best, no_repeat_ngram, min_length, iterations;
   int32_t scores;  // 0: only the words are wanted, so probabilities that no search needs may be left out as 0

@@ -33,18 +33,24 @@ void attend_one(const float* query, const Memory& memory, int count, RowOf row_o
                 float* out) {
   int width = dim / heads;
   float factor = 1.0f / __builtin_sqrtf(float(width));
-  memset(out, 0, sizeof(float) * size_t(dim));
+  if (!count) memset(out, 0, sizeof(float) * size_t(dim));
   for (int head = 0; head < heads && count; ++head) {
     int at = head * width;
     for (int t = 0; t < count; ++t)
       scores[t] = dot(query + at, memory.key + row_of(t) * size_t(memory.key_stride) + at, width) * factor;
-    float total = exponentials(scores, count);
-    for (int t = 0; t < count; ++t) {
-      f16 weight = broadcast(scores[t]);
-      combine(out + at, memory.value + row_of(t) * size_t(memory.value_stride) + at, size_t(width),
-              [weight](f16 sum, f16 value) { return sum + weight * value; });
+    f16 share = broadcast(1.0f / exponentials(scores, count));
+    for (int end = at + width; at < end; at += 16) {
+      int numbers = end - at < 16 ? end - at : 16;
+      f16 sum = zeros();
+      for (int t = 0; t < count; ++t) {
+        const float* value = memory.value + row_of(t) * size_t(memory.value_stride) + at;
+        sum += broadcast(scores[t]) * (numbers == 16 ? load(value) : load(value, numbers));
+      }
+      if (numbers == 16)
+        store(out + at, sum * share);
+      else
+        store(out + at, sum * share, numbers);
     }
-    scale(out + at, 1.0f / total, size_t(width));
   }
 }
 

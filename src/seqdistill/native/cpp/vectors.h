@@ -81,12 +81,35 @@ inline f16 operator/(f16 a, f16 b) {
 }
 inline f16& operator+=(f16& a, f16 b) { return a = a + b; }
 
-// a where a > b, otherwise b; b where either is not a number.
+// a where a > b, otherwise b; b where either is not a number. That is what the instruction of x86 does, which g++ 12
+// does not find.
+inline FloatPart max(FloatPart a, FloatPart b) {
+#if SD_LANES == 16
+  return _mm512_maskz_max_ps(0xffff, a, b);
+#elif SD_LANES == 8
+  return _mm256_max_ps(a, b);
+#elif defined(__SSE__)
+  return _mm_max_ps(a, b);
+#else
+  return a > b ? a : b;
+#endif
+}
+inline FloatPart min(FloatPart a, FloatPart b) {
+#if SD_LANES == 16
+  return _mm512_maskz_min_ps(0xffff, a, b);
+#elif SD_LANES == 8
+  return _mm256_min_ps(a, b);
+#elif defined(__SSE__)
+  return _mm_min_ps(a, b);
+#else
+  return a < b ? a : b;
+#endif
+}
 inline f16 max(f16 a, f16 b) {
-  return each_part([=](int i) { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; });
+  return each_part([=](int i) { return max(a.part[i], b.part[i]); });
 }
 inline f16 min(f16 a, f16 b) {
-  return each_part([=](int i) { return a.part[i] < b.part[i] ? a.part[i] : b.part[i]; });
+  return each_part([=](int i) { return min(a.part[i], b.part[i]); });
 }
 
 // `yes` where a < b, otherwise `no`.

@@ -7,6 +7,7 @@
 #include "linear.h"
 #include "norm.h"
 #include "recurrence.h"
+#include "shortlist.h"
 
 #define TEST extern "C" __attribute__((visibility("default")))
 
@@ -108,6 +109,13 @@ TEST double sdt_shortlisted(const Linear* matrix, const int32_t* ids, int count,
   linear(shortlisted(*matrix, ids, count, arena), x, rows, matrix->inputs, y, count, arena);
   arena.release(before);
   return took;
+}
+
+// Lists of the arena, which stay until the next call; returns how many ids all have together.
+TEST int64_t sdt_shortlists(const SdShortlist* table, const SdLists* sources, int sentences, SdLists* found) {
+  arena.free_all();
+  *found = shortlists_of(*table, *sources, sentences, arena);
+  return sentences ? found->ends[sentences - 1] : 0;
 }
 
 TEST double sdt_attend(const float* query, int query_stride, const int32_t* query_starts, int lists,

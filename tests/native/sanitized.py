@@ -12,7 +12,7 @@ from pathlib import Path
 
 from seqdistill.native import compilers
 
-KERNELS = ("kernels", "sequences", "same_bits")
+KERNELS = ("kernels", "sequences", "same_bits", "unions")
 MODELS = ("autoregressive_models", "nonautoregressive", "fuzzed")
 DIRECTORIES = "tests/runtime/test_fuzzed_directories.py"
 TESTS = (*(f"tests/native/test_{name}.py" for name in (*KERNELS, *MODELS)), DIRECTORIES)

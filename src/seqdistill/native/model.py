@@ -68,6 +68,7 @@ class Model:
         settings = exported.settings().encode()
         if self._library.sd_model_new(settings, tensors, len(tensors), ctypes.byref(self._handle), error, _ERROR_BYTES):
             raise UserError(f"{exported.path}: {error.value.decode(errors='replace')}")
+        self._iterations = exported.description["iterations"]  # where a search names none
         self._shortlist = None
         if shortlist and exported.shortlist:
             self._table = engine_table(exported.shortlist, target_vocab=exported.sides[1].size)
@@ -80,28 +81,25 @@ class Model:
         """The instruction set that computes, such as avx512vnni."""
         return self._library.sd_instructions().decode()
 
-    def decode(self, batch: Batch, search: Search, *, iterations: int) -> list[list[Hypothesis]]:
+    def decode(self, batch: Batch, search: Search) -> list[list[Hypothesis]]:
         """For each sentence up to `n_best` hypotheses, best first.
-
-        Args:
-            iterations: most of them, of a non-autoregressive model.
 
         Raises:
             UserError: a request that the model refuses.
             MemoryError: it needs more memory than there is.
         """
-        return self._decoded(batch, search, iterations, True, _hypotheses)
+        return self._decoded(batch, search, True, _hypotheses)
 
-    def best(self, batch: Batch, search: Search, *, iterations: int) -> list[list[int]]:
+    def best(self, batch: Batch, search: Search) -> list[list[int]]:
         """The tokens of the best hypothesis of each sentence, without EOS; `n_best` is 1. Probabilities that no search
         needs are not computed.
 
-        Args, Raises: as `decode`.
+        Raises: as `decode`.
         """
-        return self._decoded(batch, search, iterations, False, _tokens)
+        return self._decoded(batch, search, False, _tokens)
 
     def _decoded(
-        self, batch: Batch, search: Search, iterations: int, scores: bool, read: Callable[[Any, int], list[Found]]
+        self, batch: Batch, search: Search, scores: bool, read: Callable[[Any, int], list[Found]]
     ) -> list[Found]:
         count, limits = len(batch.sources), array("i", batch.limits)
         lists = [_lists(rows) for rows in (batch.sources, batch.prefixes, batch.allowed)]
@@ -114,7 +112,7 @@ class Model:
             search.n_best,
             search.no_repeat_ngram,
             search.min_length,
-            iterations,
+            search.iterations or self._iterations,
             scores,
             search.length_penalty,
             search.penalty,

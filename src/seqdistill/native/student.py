@@ -114,25 +114,31 @@ class Student:
         """
         return self._run(self.model.decode, [EMPTY], _Given(sources, prefixes, allowed, line_numbers), search)
 
-    def _run(self, decode: Callable[..., Sequence[Found]], empty: Found, given: _Given, search: Search) -> list[Found]:
+    def _run(
+        self, decode: Callable[[Batch, Search], Sequence[Found]], empty: Found, given: _Given, search: Search
+    ) -> list[Found]:
         """What `decode` finds for each source; `empty` for those without words, which are in no batch."""
-        sources, prefixes, allowed, _ = given
+        sources = given.sources
         _check_lengths(sources, given.line_numbers)
+        if len(sources) == 1 and sources[0]:  # a sentence by itself needs no batches, and no threads
+            return [*decode(self._batch(given, (0,), search), search)]
         results = [empty] * len(sources)
-        iterations = search.iterations or self.exported.description["iterations"]
 
         def run(rows: Sequence[int]) -> None:
-            batch = Batch(
-                [[*sources[row], self._source_eos] for row in rows],
-                [length_limit(len(sources[row]), search) for row in rows],
-                [prefixes[row] for row in rows] if prefixes else (),
-                [allowed[row] for row in rows] if allowed else (),
-            )
-            for row, found in zip(rows, decode(batch, search, iterations=iterations), strict=True):
+            for row, found in zip(rows, decode(self._batch(given, rows, search), search), strict=True):
                 results[row] = found
 
         _side_by_side(run, self._batches(sources, search.beam), self.threads)
         return results
+
+    def _batch(self, given: _Given, rows: Sequence[int], search: Search) -> Batch:
+        sources, prefixes, allowed, _ = given
+        return Batch(
+            [[*sources[row], self._source_eos] for row in rows],
+            [length_limit(len(sources[row]), search) for row in rows],
+            [prefixes[row] for row in rows] if prefixes else (),
+            [allowed[row] for row in rows] if allowed else (),
+        )
 
     def score_ids(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[float]:
         """Log-probability of each target given its source, divided by its tokens, EOS included in both; nats.
@@ -191,8 +197,6 @@ class Student:
 
         Where there is little to do every thread gets a part of it.
         """
-        if len(sources) == 1:
-            return [[0]] if sources[0] else []
         rows = longest_first(sources)
         most_rows = -(-len(rows) // self.threads)
         batches: list[list[int]] = []

@@ -155,10 +155,17 @@ def test_the_same_bits_on_every_instruction_set(family: str, precision: str) -> 
     assert all(each == found[0] for each in found)
 
 
-def shortlists_for(sources: list[list[int]], *, vocab: int) -> list[list[int]]:
-    """Of 1 to 15 words each, in any order, some ids twice, and special ones among them."""
-    rng = random.Random(6)
-    return [[*rng.choices(range(vocab), k=rng.randint(0, 14)), rng.randrange(5, vocab)] for _ in sources]
+def translations_for(model: Model) -> list[list[int]]:
+    """Of each source id up to 4 words in any order, special ones among them; of EOS one that is written."""
+    rng, vocab = random.Random(6), model.config.target_vocab
+    rows = [rng.choices(range(vocab), k=rng.randint(0, 4)) for _ in range(model.config.source_vocab)]
+    rows[model.source_ids.eos] = [rng.randrange(5, vocab)]
+    return rows
+
+
+def shortlists_of(model: Model, sources: list[list[int]], translations: list[list[int]]) -> list[list[int]]:
+    """What all ids of each sentence bring."""
+    return [[word for token in [*source, model.source_ids.eos] for word in translations[token]] for source in sources]
 
 
 def in_words_of(model: Model, source: list[int], words: list[int], options: DecodingOptions) -> list[Hypothesis]:
@@ -180,19 +187,20 @@ def test_a_shortlist_is_all_that_there_is(family: str, sizes: str) -> None:
     Sums of probabilities of words that are hardly probable: PyTorch's are 0.0002 off those of float64, as ours are.
     """
     model, sources = made(family, **SIZES[sizes]), random_sources(12)
-    engine, lists = compiled(model, family), shortlists_for(sources, vocab=40)
+    engine, rows = compiled(model, family), translations_for(model)
+    lists = shortlists_of(model, sources, rows)
     several = {"beam": 3, "n_best": 3, "iterations": None if family == "nat" else 4}
     inserting = [{"beam": 1, "iterations": 6, "penalty": penalty} for penalty in (-4.0, 2.0)]
     for values in inserting if family in INSERTING else [{"beam": 1}, several]:
         options = DecodingOptions(**values)  # type: ignore[arg-type]
-        found = engine.decode(sources, options, shortlists=lists)
+        found = engine.decode(sources, options, translations=rows)
         pairs = list(zip(sources, lists, strict=True))
         assert_equal(found, [in_words_of(model, *pair, options) for pair in pairs], tolerance=1e-3)
         for hypotheses, words in zip(found, lists, strict=True):
             assert all({*each.tokens} <= {*words} - {*model.target_ids.no_words} for each in hypotheses)
-        alone = [engine.decode([source], options, shortlists=[words])[0] for source, words in pairs]
+        alone = [engine.decode([source], options, translations=rows)[0] for source in sources]
         assert alone == found, "a batch has the bits of one by one"
-        unscored = engine.decode(sources, options, shortlists=lists, scores=False)
+        unscored = engine.decode(sources, options, translations=rows, scores=False)
         assert [row[0].tokens for row in unscored] == [row[0].tokens for row in found]
 
 
@@ -201,19 +209,20 @@ def test_a_shortlist_is_all_that_there_is(family: str, sizes: str) -> None:
 def test_shortlists_have_the_same_bits_on_every_instruction_set(family: str, precision: str) -> None:
     """And a list of all words gives those of none, but for the order in which probabilities are summed."""
     model, sources, options = made(family), random_sources(8), DecodingOptions(beam=1)
-    lists, whole = shortlists_for(sources, vocab=40), [[*range(40)]] * len(sources)
+    rows, whole = translations_for(model), [[*range(model.config.target_vocab)]] * model.config.source_vocab
     engines = [compiled(model, family, precision=precision, instructions=name) for name in engine_sets()]
-    found = [engine.decode(sources, options, shortlists=lists) for engine in engines]
+    found = [engine.decode(sources, options, translations=rows) for engine in engines]
     assert all(each == found[0] for each in found)
-    assert_equal(engines[0].decode(sources, options, shortlists=whole), engines[0].decode(sources, options))
+    assert_equal(engines[0].decode(sources, options, translations=whole), engines[0].decode(sources, options))
 
 
 @pytest.mark.parametrize("family", PREDICTING)
 def test_a_list_without_words_is_none(family: str) -> None:
     """Such as an altered directory may have: a model that knows its length has to write something."""
     model, sources, options = made(family), random_sources(5), DecodingOptions(beam=1)
-    engine, special = compiled(model, family), [[], [*model.target_ids.no_words], [], [3], []]
-    assert engine.decode(sources, options, shortlists=special) == engine.decode(sources, options)
+    engine, special = compiled(model, family), [[], [*model.target_ids.no_words]] * model.config.source_vocab
+    rows = special[: model.config.source_vocab]
+    assert engine.decode(sources, options, translations=rows) == engine.decode(sources, options)
 
 
 @pytest.mark.parametrize("family", PREDICTING)

@@ -81,14 +81,17 @@ class Model:
         """The instruction set that computes, such as avx512vnni."""
         return self._library.sd_instructions().decode()
 
-    def decode(self, batch: Batch, search: Search) -> list[list[Hypothesis]]:
+    def decode(self, batch: Batch, search: Search, *, scores: bool = True) -> list[list[Hypothesis]]:
         """For each sentence up to `n_best` hypotheses, best first.
+
+        Args:
+            scores: whether log-probabilities and scores are wanted; otherwise those that no search needs are 0.
 
         Raises:
             UserError: a request that the model refuses.
             MemoryError: it needs more memory than there is.
         """
-        return self._decoded(batch, search, True, _hypotheses)
+        return self._decoded(batch, search, scores, _hypotheses)
 
     def best(self, batch: Batch, search: Search) -> list[list[int]]:
         """The tokens of the best hypothesis of each sentence, without EOS; `n_best` is 1. Probabilities that no search

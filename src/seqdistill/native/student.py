@@ -104,6 +104,7 @@ class Student:
         prefixes: Sequence[Sequence[int]] = (),
         allowed: Sequence[Sequence[int]] = (),
         line_numbers: Sequence[int] = (),
+        scores: bool = True,
     ) -> list[list[Hypothesis]]:
         """The same in token ids, without BOS and EOS on either side.
 
@@ -111,8 +112,10 @@ class Student:
             prefixes: ids each output begins with; they count as written.
             allowed: ids each output may be made of; EOS always may.
             line_numbers: from 0, for messages only.
+            scores: whether log-probabilities are wanted; without them some decoders are faster.
         """
-        return self._run(self.model.decode, [EMPTY], _Given(sources, prefixes, allowed, line_numbers), search)
+        decode = partial(self.model.decode, scores=scores)
+        return self._run(decode, [EMPTY], _Given(sources, prefixes, allowed, line_numbers), search)
 
     def _run(
         self, decode: Callable[[Batch, Search], Sequence[Found]], empty: Found, given: _Given, search: Search

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 class _Workspace:
     """What a thread needs for a call: scratch memory of the engine, which stays, and places for its answer."""
 
-    def __init__(self, engine: ctypes.CDLL) -> None:
+    def __init__(self, engine: Any) -> None:
         self.handle, self.result = ctypes.c_void_p(), library.Result()
         self.error = ctypes.create_string_buffer(_ERROR_BYTES)
         if engine.sd_workspace_new(ctypes.byref(self.handle)):

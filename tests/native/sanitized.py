@@ -44,8 +44,9 @@ def main() -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "OMP_NUM_THREADS": "1",
     }
-    # -s: what the sanitizers say before they end the process would be lost with pytest's own output.
-    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", *TESTS]
+    # -s: what the sanitizers say before they end the process would be lost with pytest's own output. What is slow
+    # compiles for other processors, without sanitizers.
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", "-m", "not slow", *TESTS]
     raise SystemExit(subprocess.run(pytest, env=environment).returncode)
 
 

@@ -3,7 +3,7 @@
 | what happened | exit code |
 |---|---|
 | the work is done; or the reader of standard output has closed it, as `head` does | 0 |
-| a mistake of the user, an error of the operating system, too little memory | 2, after `error: ...` |
+| a mistake of the user, an error of the system, too little memory, a package that is absent | 2, after `error: ...` |
 | SIGINT, as Ctrl-C sends it | 130 |
 | SIGTERM, as `kill` and schedulers send it | 143 |
 | a bug | 1, after a traceback |
@@ -145,6 +145,8 @@ def _answered(error: BaseException, received: int) -> int:
         return _said(f"error: {described(error)}", 2)
     if isinstance(error, MemoryError):
         return _said("error: memory ran out; give smaller sizes or batches, or fewer workers", 2)
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "seqdistill").startswith("seqdistill"):
+        return _said(f"error: {error.name} is not installed: install seqdistill with what it depends on", 2)
     sys.excepthook(type(error), error, error.__traceback__)
     return 1
 

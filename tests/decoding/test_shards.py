@@ -77,7 +77,7 @@ def test_a_shard_is_plain_parquet(tmp_path: Path) -> None:
 def test_progress_counts_lines(tmp_path: Path) -> None:
     watcher = Watcher()
     decode(tmp_path / "shards", fake_sources(45), progress=watcher)
-    assert watcher.told == [("decoding", 45, "lines", 0), 10, 10, 10, 10, 5, "finished"]
+    assert watcher.told == [("decoding (fake)", 45, "lines", 0), 10, 10, 10, 10, 5, "finished"]
 
 
 def test_a_finished_store_is_not_decoded_again(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_finished_store_is_not_decoded_again(tmp_path: Path) -> None:
     decode(tmp_path / "shards", sources)
     watcher = Watcher()
     decode(tmp_path / "shards", sources, FakeEngine(trouble="fault"), progress=watcher)
-    assert watcher.told == [("decoding", 16, "lines", 16), "finished"]
+    assert watcher.told == [("decoding (fake)", 16, "lines", 16), "finished"]
 
 
 def test_a_missing_shard_alone_is_decoded_anew(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_missing_shard_alone_is_decoded_anew(tmp_path: Path) -> None:
         ShardStore.open(out)
     watcher = Watcher()
     decode(out, sources, progress=watcher)
-    assert watcher.told[:2] == [("decoding", 45, "lines", 35), 10]
+    assert watcher.told[:2] == [("decoding (fake)", 45, "lines", 35), 10]
     assert content(out) == before
 
 

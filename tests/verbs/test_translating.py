@@ -83,19 +83,20 @@ def test_the_engine_asked_for_also_reranks(models: Path) -> None:
 LIGHT = """
 import sys, time
 from importlib.abc import MetaPathFinder
+ABSENT = sys.argv.pop(1).split(",")
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in sys.argv[1].split(","):
+        if name.partition(".")[0] in ABSENT:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 """
 """Programs begin with it: the modules of their first argument are as if they were not installed."""
 LOADING = """
 import seqdistill
-print(seqdistill.load(sys.argv[2], beam=1).translate([sys.argv[3]])[0])
+print(seqdistill.load(sys.argv[1], beam=1).translate([sys.argv[2]])[0])
 """
 TRANSLATING = """
-absent, *sys.argv = sys.argv[1:]
+sys.argv = sys.argv[1:]
 from seqdistill.cli import run
 code = run()
 peak = next(int(row.split()[1]) / 1024 for row in open("/proc/self/status") if row.startswith("VmHWM"))
@@ -133,6 +134,8 @@ def test_the_command_line_translates_without_the_whole_program(models: Path) -> 
     assert done.returncode == 2 and done.stderr.startswith("error: seqdistill translate: 'beam': ")
     done = run(TRANSLATING, OTHERS, *words, "--sampling")
     assert done.returncode == 2 and "draws no samples: use --engine torch" in done.stderr
+    done = run(TRANSLATING, OTHERS, "seqdistill", "translate", "--model", str(models / "sru"))
+    assert done.returncode == 2 and " is not installed: install seqdistill with what it depends on" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["sru", "sru-out"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seqdistill.reports.columns import Row
-from seqdistill.reports.figures import COSTS, Figure, drawn, number_of, systems_of
+from seqdistill.reports.figures import COSTS, Figure, drawn, number_of, systems_of, trade_off
 from seqdistill.reports.plots import Labels, Line, category_plot, line_plot, standalone
 
 TEXTS = {f"bleu_{text}": text for text in ("real", "tiny", "small", "base", "big")}
@@ -47,6 +47,7 @@ def _lines(rows: Sequence[Row], labels: Labels, x: str, quality: str) -> str:
 
 FIGURES: dict[str, Figure] = {
     **COSTS,
+    "deployed": Figure("latency_ms", "against latency", "milliseconds a sentence, by itself", trade_off),
     "length": Figure("length", "by sentence length", "words in the source", _categories),
     "curve": Figure("update", "during training", "updates", _lines),
 }

@@ -41,6 +41,7 @@ set = { dim = 16, embedding_dim = 16 }
 
 [export.exported]
 model = "student"
+data = "data"
 verify_lines = 2
 
 [bench.speed]

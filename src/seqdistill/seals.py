@@ -49,6 +49,20 @@ def read_sealed(path: Path, *, remedy: str) -> dict[str, Any]:
     return found
 
 
+def check_description(
+    found: Mapping[str, Any], path: Path, *, version: int, kinds: Mapping[str, type | tuple[type, ...]], remedy: str
+) -> None:
+    """Raises UserError for a sealed description of another format than `version`, or without a field of these kinds."""
+    if found.get("format") != version:
+        raise UserError(
+            f"{path}: format {found.get('format')!r}, but this version of seqdistill reads format {version}: export "
+            "the model again"
+        )
+    for key, kind in kinds.items():
+        if not isinstance(found.get(key), kind):
+            raise UserError(f"{path}: {key!r} is missing or of another kind; {remedy}")
+
+
 def sealed_row(row: Mapping[str, Any]) -> str:
     """A row of a log as a line of JSON, with its seal.
 

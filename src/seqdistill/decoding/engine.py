@@ -83,7 +83,7 @@ class GuidedEngine(Engine, Protocol):
         """As `Engine.decode`.
 
         Args:
-            prefixes, allowed: as `processors.Given`. A line without words still has the empty text.
+            prefixes, allowed: as `Given`. A line without words still has the empty text.
         """
         ...
 

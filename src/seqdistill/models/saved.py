@@ -53,6 +53,17 @@ class LoadedModel(NamedTuple):
     languages: Languages
     """Of the text it was trained on."""
 
+    def described(self) -> dict[str, Any]:
+        """What a directory made of it says of it, as JSON."""
+        return {
+            "seqdistill": __version__,
+            "family": family_of(self.model),
+            "model": self.fingerprint,
+            "tokenizer": self.tokenizers.fingerprint,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "languages": self.languages._asdict(),
+        }
+
 
 def create_model(preset: str, tokenizers: Vocabularies, **overrides: Any) -> Model:
     """A model with fresh weights drawn from torch's global generator, for the vocabulary of `tokenizers`.

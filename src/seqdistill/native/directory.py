@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from seqdistill.errors import UserError
 from seqdistill.exported import DESCRIPTION
 from seqdistill.native.shortlist import SHORTLIST, ShortlistTable, read_table
-from seqdistill.seals import check_file, read_sealed
+from seqdistill.seals import check_description, check_file, read_sealed
 from seqdistill.vocabulary.vocabularies import DESCRIPTION as TOKENIZER_DESCRIPTION
 from seqdistill.vocabulary.vocabularies import Vocabularies
 from seqdistill.vocabulary.vocabulary import Side, side_for_model
@@ -162,14 +162,7 @@ def open_exported(directory: Path) -> Exported:
 
 
 def _check_description(found: Mapping[str, Any], path: Path) -> None:
-    if found.get("format") != FORMAT:
-        raise UserError(
-            f"{path}: format {found.get('format')!r}, but this version of seqdistill reads format {FORMAT}: export the "
-            "model again"
-        )
-    for key, kind in _KINDS.items():
-        if not isinstance(found.get(key), kind):
-            raise UserError(f"{path}: {key!r} is missing or of another kind; {REMEDY}")
+    check_description(found, path, version=FORMAT, kinds=_KINDS, remedy=REMEDY)
     if any(type(found["traits"].get(name)) is not bool for name in TRAITS):
         raise UserError(f"{path}: traits: expected {', '.join(TRAITS)}, each true or false; {REMEDY}")
     if found["precision"] not in VALUE_BYTES:

@@ -17,7 +17,6 @@ from ctranslate2.specs.transformer_spec import FeedForwardSpec
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqdistill import __version__
 from seqdistill.exported import LISTING
 from seqdistill.models.autoregressive.mixture import Mixture
 from seqdistill.models.autoregressive.transformer import Transformer
@@ -95,13 +94,8 @@ def _saved_beside(
         loaded.tokenizers.save(beside / TOKENIZER)
         description: dict[str, Any] = {
             "format": FORMAT,
-            "seqdistill": __version__,
-            "family": family,
+            **loaded.described(),
             "precision": precision,
-            "model": loaded.fingerprint,
-            "tokenizer": loaded.tokenizers.fingerprint,
-            "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
-            "languages": loaded.languages._asdict(),
             "files": listing(beside, _files(beside)),
         }
         write_sealed(beside / LISTING, description)

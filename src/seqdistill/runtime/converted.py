@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from seqdistill.errors import UserError
 from seqdistill.exported import LISTING
 from seqdistill.native.directory import TOKENIZER
-from seqdistill.seals import check_listing, read_sealed
+from seqdistill.seals import check_description, check_listing, read_sealed
 from seqdistill.text.languages import Languages
 from seqdistill.vocabulary.vocabularies import Vocabularies
 
@@ -61,14 +61,7 @@ def open_converted(directory: Path) -> Converted:
     """
     path = directory / LISTING
     found = read_sealed(path, remedy=REMEDY)
-    if found.get("format") != FORMAT:
-        raise UserError(
-            f"{path}: format {found.get('format')!r}, but this version of seqdistill reads format {FORMAT}: export the "
-            "model again"
-        )
-    for key, kind in _KINDS.items():
-        if not isinstance(found.get(key), kind):
-            raise UserError(f"{path}: {key!r} is missing or of another kind; {REMEDY}")
+    check_description(found, path, version=FORMAT, kinds=_KINDS, remedy=REMEDY)
     check_listing(directory, found["files"], remedy=REMEDY)
     tokenizers = Vocabularies.load(directory / TOKENIZER)
     if tokenizers.fingerprint != found["tokenizer"]:

@@ -119,8 +119,7 @@ def train(
         run = _resume(folder, model, optimizer, batches, options, end, branch, ranks)
         shown = progress or Silent()
         with Log(out, run, options=options, progress=shown, silent=not ranks.first, scored_by=scored_by) as log:
-            draw, records = partial(next, batches), branch.parent if branch else folder
-            begun = run.update > 0
+            draw, begun, records = partial(next, batches), run.update > 0, branch.parent if branch else folder
             with rounded(run.update + 1):
                 settled = settle(
                     model, optimizer, objective, draw, options=options, begun=begun, folder=records, ranks=ranks

@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from seqdistill import __version__
 from seqdistill.errors import UserError
 from seqdistill.exported import DESCRIPTION
 from seqdistill.files import written_beside
@@ -51,16 +50,11 @@ def write_exported(
     names = [WEIGHTS, f"{TOKENIZER}/{TOKENIZER_DESCRIPTION}", *([SHORTLIST] if shortlist else [])]
     description: dict[str, Any] = {
         "format": FORMAT,
-        "seqdistill": __version__,
-        "family": family,
+        **loaded.described(),
         "precision": precision,
-        "model": loaded.fingerprint,
-        "tokenizer": loaded.tokenizers.fingerprint,
         "traits": asdict(FAMILIES[family].traits),
         "config": asdict(loaded.config),
         "iterations": getattr(model, "iterations", 0),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "languages": loaded.languages._asdict(),
         "tensors": [tensor._asdict() for tensor in tensors],
         "shortlist": shortlist.counts() if shortlist else None,
         "files": listing(directory, names),
